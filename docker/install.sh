@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Sets up what kim-torchml needs on Debian 12 or Ubuntu. One list of system packages and one place where torch is
+# chosen: examples/run.sh and tests/run.sh share it. Every step is quick where it has been done before.
+#
+#   bash docker/install.sh system               system packages (by apt, only where one is missing)
+#   bash docker/install.sh environment EXTRA..  the Python environment .venv, with extras of pyproject.toml
+#   bash docker/install.sh driver               the driver, into KIM's user collection
+#   bash docker/install.sh model FOLDER..       models, likewise
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+environment="$repository/.venv"
+# LAMMPS of Debian and Ubuntu links the system's libpython: the environment must be of the same Python.
+base_python=${KIM_TORCHML_BASE_PYTHON:-/usr/bin/python3}
+torch_requirement="torch==2.13.0"
+oldest_torch="2.4"
+
+system_packages=(
+    ca-certificates git cmake make g++ pkg-config xxd
+    libkim-api-dev openkim-models lammps mpi-default-bin
+    python3 python3-dev python3-venv
+)
+
+say() { printf '\033[1m[kim-torchml]\033[0m %s\n' "$*"; }
+
+fail() {
+    printf '[kim-torchml] error: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "system packages are missing; as root, run: apt-get install ${system_packages[*]}"
+    fi
+}
+
+missing_packages() {
+    local package
+    for package in "${system_packages[@]}"; do
+        dpkg-query -W -f='${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || echo "$package"
+    done
+}
+
+install_system() {
+    local missing
+    command -v dpkg-query >/dev/null || fail "this script needs Debian or Ubuntu; see README.md for other systems"
+    mapfile -t missing < <(missing_packages)
+    if [ ${#missing[@]} -eq 0 ]; then
+        say "system packages: all there"
+        return
+    fi
+    say "system packages: installing ${missing[*]}"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# Succeeds if the given Python has a torch that the driver can use.
+has_torch() {
+    "$1" - "$oldest_torch" 2>/dev/null <<'PYTHON'
+import sys
+from importlib.metadata import version
+
+wanted = tuple(int(part) for part in sys.argv[1].split("."))
+sys.exit(tuple(int(part) for part in version("torch").split(".")[:2]) < wanted)
+PYTHON
+}
+
+create_environment() {
+    local options=()
+    [ -x "$base_python" ] || fail "there is no Python at $base_python (KIM_TORCHML_BASE_PYTHON)"
+    if has_torch "$base_python"; then
+        # A machine prepared by its owner, with the torch that suits its GPU.
+        options=(--system-site-packages)
+    fi
+    say "Python environment: creating .venv from $base_python"
+    "$base_python" -m venv "${options[@]}" "$environment"
+}
+
+# The project's own files and extras stand for what is installed: when they change, pip is asked again.
+environment_state() {
+    echo "extras: $*"
+    (cd "$repository" && cat pyproject.toml docker/install.sh CMakeLists.txt src/kim_torchml/__init__.py kim_driver_cpp/*) |
+        sha256sum
+}
+
+install_environment() {
+    local extras state="$environment/kim-torchml-state" python="$environment/bin/python"
+    extras=$(IFS=,; echo "$*")
+    [ -x "$python" ] || create_environment
+    if [ "$(environment_state "$extras")" = "$(cat "$state" 2>/dev/null)" ]; then
+        say "Python environment: up to date (.venv)"
+        return
+    fi
+    if ! has_torch "$python"; then
+        say "Python environment: installing $torch_requirement (the largest download)"
+        "$python" -m pip install --quiet "$torch_requirement"
+    fi
+    say "Python environment: installing kim-torchml with its extras: ${extras:-none} (kimpy is compiled: some minutes)"
+    # torch is pinned to what is there, so that no other package can bring a second one.
+    local constraints
+    constraints=$(mktemp)
+    "$python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
+    "$python" -m pip install --quiet --constraint "$constraints" "$repository${extras:+[$extras]}"
+    rm -f "$constraints"
+    environment_state "$extras" >"$state"
+}
+
+# KIM's manager copies the folder it is given, twice: hand it the project's files without .venv and build folders.
+export_sources() {
+    local target=$1
+    mkdir -p "$target"
+    (cd "$repository" && cp -r --parents CMakeLists.txt LICENSE kim_driver_cpp src/kim_torchml "$target")
+    find "$target" -name __pycache__ -prune -exec rm -r {} +
+}
+
+kim_install() {
+    local folder=$1 name=$2 log
+    log=$(mktemp)
+    kim-api-collections-management remove --force "$name" >/dev/null 2>&1 || true
+    if ! (cd "$(dirname "$folder")" && kim-api-collections-management install user "./$(basename "$folder")") >"$log" 2>&1; then
+        cat "$log" >&2
+        fail "KIM could not install $name (its output is above)"
+    fi
+    rm -f "$log"
+}
+
+# Installs an item unless the same content was installed into the same collection before.
+kim_install_if_changed() {
+    local folder=$1 name=$2 stamp digest
+    stamp="$environment/installed-$(kim_collection | sha256sum | cut -c1-16)-$name"
+    digest=$(cd "$folder" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+    if [ "$digest" = "$(cat "$stamp" 2>/dev/null)" ] && kim-api-collections-management list 2>/dev/null | grep -qx "[[:space:]]*$name"; then
+        say "KIM user collection: $name is up to date"
+        return
+    fi
+    say "KIM user collection: installing $name"
+    kim_install "$folder" "$name"
+    echo "$digest" >"$stamp"
+}
+
+kim_collection() {
+    echo "${KIM_API_CONFIGURATION_FILE:-default}"
+}
+
+install_driver() {
+    local work
+    work=$(mktemp -d)
+    export_sources "$work/TorchMLModelDriver"
+    VIRTUAL_ENV="$environment" kim_install_if_changed "$work/TorchMLModelDriver" "${KIM_TORCHML_DRIVER_NAME:-TorchMLModelDriver}"
+    rm -rf "$work"
+}
+
+install_models() {
+    local folder name
+    for folder in "$@"; do
+        name=$(sed -n 's/^ *project(\([A-Za-z0-9_]*\).*/\1/p' "$folder/CMakeLists.txt")
+        kim_install_if_changed "$folder" "$name"
+    done
+}
+
+step=${1:-}
+[ $# -gt 0 ] && shift
+case "$step" in
+    system) install_system ;;
+    environment) install_environment "$@" ;;
+    driver) install_driver ;;
+    model) install_models "$@" ;;
+    *)
+        sed -n '4,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit 2
+        ;;
+esac

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "barrier.hpp"
+
+#include <pybind11/pybind11.h>
+
+#include "gil.hpp"
+#include "report.hpp"
+
+namespace py = pybind11;
+
+namespace kim_torchml {
+namespace {
+
+// The driver's own errors are sentences for the user; anything else keeps its type and traceback.
+std::string readable(py::error_already_set& error) {
+    const GilLock gil;
+    if (error.matches(PyExc_KeyboardInterrupt)) {
+        // The host's Ctrl-C ended our Python code: hand it back, so that it ends the host's as well.
+        PyErr_SetInterrupt();
+        return "interrupted";
+    }
+    if (py::hasattr(error.type(), "is_kim_torchml_error")) {
+        return py::str(error.value());
+    }
+    return error.what();
+}
+
+}  // namespace
+
+int run_guarded(const std::function<void()>& body, std::string* message) {
+    try {
+        body();
+        return 0;
+    } catch (py::error_already_set& error) {
+        *message = readable(error);
+    } catch (const std::exception& error) {
+        *message = error.what();
+    } catch (...) {
+        *message = "an unknown C++ exception";
+    }
+    report_error(*message);
+    return 1;
+}
+
+}  // namespace kim_torchml

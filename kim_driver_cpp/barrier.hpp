@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The one exception barrier: nothing leaves a KIM routine but 0 or 1, and every failure is reported once.
+#pragma once
+
+#include <KIM_LogVerbosity.hpp>
+#include <functional>
+#include <string>
+
+namespace kim_torchml {
+
+// Runs the routine's body; returns 0, or 1 after reporting what was thrown on stderr.
+// Stores the message in *message, for KIM's log.
+int run_guarded(const std::function<void()>& body, std::string* message);
+
+// The same, for a routine that was given a KIM object to log through.
+template <class KimObject>
+int guarded(KimObject* kim, const char* routine, const std::function<void()>& body) {
+    std::string message;
+    const int result = run_guarded(body, &message);
+    if (result != 0) {
+        kim->LogEntry(KIM::LOG_VERBOSITY::error, message, __LINE__, routine);
+    }
+    return result;
+}
+
+}  // namespace kim_torchml

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// KIM's compute arguments: what the simulator gave, checked, and as numpy views on its memory.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <KIM_ModelDriverHeaders.hpp>
+#include <vector>
+
+#include "neighbour_lists.hpp"
+
+namespace kim_torchml {
+
+// One of KIM's outputs that hold doubles.
+struct Output {
+    KIM::ComputeArgumentName name;
+    bool per_particle;
+    int columns;  // 0: one number
+};
+
+// The model buffer of a ComputeArguments: threads compute with their own, so nothing here is shared.
+struct ComputeScratch {
+    std::vector<Output> supported;  // the others must not be asked for: KIM takes that for an error
+    NeighbourLists neighbour_lists;
+};
+
+// Inputs of one compute. Pointers are the simulator's.
+struct ComputeInputs {
+    Configuration configuration;
+    const int* species_codes = nullptr;  // [n]
+};
+
+// Reads and checks KIM's inputs: counts, pointers, species codes, finite coordinates. Throws std::invalid_argument.
+ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements);
+
+// The simulator's neighbour lists; throws std::runtime_error where its callback fails.
+NeighbourSource kim_neighbours(const KIM::ModelComputeArguments& arguments);
+
+// Those of `supported` that were asked for: KIM's name -> writable array on the simulator's memory. Needs the GIL.
+pybind11::dict requested_outputs(const KIM::ModelComputeArguments& arguments, const std::vector<Output>& supported,
+                                 int n);
+
+// Declares each of KIM's outputs optional if its name is in `supported_names`, else not supported; returns the
+// optional ones. Needs the GIL.
+std::vector<Output> declare_support(KIM::ModelComputeArgumentsCreate& arguments,
+                                    const pybind11::object& supported_names);
+
+// Read-only view on the simulator's memory. Needs the GIL.
+pybind11::object view(const double* data, int rows, int columns);
+pybind11::object view(const int* data, int rows);
+
+}  // namespace kim_torchml

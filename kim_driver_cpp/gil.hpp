@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Taking and giving up the GIL, whoever started Python.
+#pragma once
+
+#include <Python.h>
+
+namespace kim_torchml {
+
+// Holds the GIL, whether or not this thread had it.
+class GilLock {
+  public:
+    GilLock() : state_(PyGILState_Ensure()) {}
+    ~GilLock() {
+        PyGILState_Release(state_);
+    }
+    GilLock(const GilLock&) = delete;
+    GilLock& operator=(const GilLock&) = delete;
+
+  private:
+    PyGILState_STATE state_;
+};
+
+// Gives the GIL up for a while, unless told not to.
+class GilRelease {
+  public:
+    explicit GilRelease(bool release) : state_(release ? PyEval_SaveThread() : nullptr) {}
+    ~GilRelease() {
+        if (state_ != nullptr) {
+            PyEval_RestoreThread(state_);
+        }
+    }
+    GilRelease(const GilRelease&) = delete;
+    GilRelease& operator=(const GilRelease&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
+}  // namespace kim_torchml

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "interpreter.hpp"
+
+#include <malloc.h>
+#include <pybind11/eval.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include "build_configuration.hpp"
+
+namespace py = pybind11;
+
+namespace kim_torchml {
+namespace {
+
+// About the process, not about a model: it stays valid while the library does (linked with -z nodelete).
+struct ProcessState {
+    std::mutex mutex;
+    bool started_here = false;
+    bool host_may_finalise = false;
+    std::thread::id starter;
+    PyThreadState* given_up = nullptr;
+    int live_models = 0;
+};
+
+ProcessState& process_state() {
+    static ProcessState state;
+    return state;
+}
+
+std::string configured_python() {
+    const char* chosen = std::getenv("KIM_TORCHML_PYTHON");
+    return chosen != nullptr && *chosen != '\0' ? chosen : KIM_TORCHML_PYTHON_EXECUTABLE;
+}
+
+void check(PyStatus status, const std::string& executable) {
+    if (PyStatus_Exception(status)) {
+        throw std::runtime_error("Python does not start with '" + executable +
+                                 "': " + (status.err_msg != nullptr ? status.err_msg : "no reason given") +
+                                 "; install the driver again or name a working environment's python in "
+                                 "KIM_TORCHML_PYTHON");
+    }
+}
+
+// The simulator owns the process: locale, standard streams, signals and command line stay as they are.
+void start_python(const std::string& executable) {
+    PyPreConfig before;
+    PyPreConfig_InitPythonConfig(&before);
+    before.configure_locale = 0;
+    before.coerce_c_locale = 0;
+    before.utf8_mode = 1;
+    before.parse_argv = 0;
+    check(Py_PreInitialize(&before), executable);
+
+    PyConfig config;
+    PyConfig_InitPythonConfig(&config);
+    config.install_signal_handlers = 0;
+    config.configure_c_stdio = 0;
+    config.parse_argv = 0;
+#if PY_VERSION_HEX >= 0x030b0000
+    config.safe_path = 1;
+#endif
+    PyStatus status = PyConfig_SetBytesString(&config, &config.program_name, executable.c_str());
+    if (!PyStatus_Exception(status)) {
+        status = PyConfig_SetBytesString(&config, &config.executable, executable.c_str());
+    }
+    if (!PyStatus_Exception(status)) {
+        status = Py_InitializeFromConfig(&config);
+    }
+    PyConfig_Clear(&config);
+    check(status, executable);
+}
+
+// An empty item of PYTHONPATH means the working directory: a torch.py beside a LAMMPS input would be imported.
+void drop_working_directory_from_path() {
+    py::exec(R"(
+import os, sys
+here = os.path.realpath(os.getcwd())
+sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != here]
+del os, sys, here
+)",
+             py::dict());
+}
+
+// Tensors of MD come and go every step: without this, glibc maps and unmaps their memory every time.
+void keep_freed_memory() {
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
+}
+
+// Imports kim_torchml from a folder that is on sys.path for just so long.
+void import_from(const std::string& folder, const py::object& path) {
+    path.attr("insert")(0, folder);
+    try {
+        py::module_::import("kim_torchml");
+    } catch (const py::error_already_set&) {
+        path.attr("remove")(folder);
+        throw;
+    }
+    path.attr("remove")(folder);
+}
+
+}  // namespace
+
+void ensure_interpreter(bool host_has_python) {
+    ProcessState& state = process_state();
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    if (Py_IsInitialized() != 0) {
+        return;
+    }
+    const std::string executable = configured_python();
+    if (access(executable.c_str(), X_OK) != 0) {
+        throw std::runtime_error("the Python environment that the driver was built for is gone: '" + executable +
+                                 "' cannot be run; install the driver again, or name another environment's python "
+                                 "(" KIM_TORCHML_PYTHON_VERSION ", with torch) in KIM_TORCHML_PYTHON");
+    }
+    start_python(executable);
+    state.started_here = true;
+    state.host_may_finalise = host_has_python;
+    state.starter = std::this_thread::get_id();
+    drop_working_directory_from_path();
+    keep_freed_memory();
+    state.given_up = PyEval_SaveThread();
+}
+
+bool interpreter_is_ours() {
+    return process_state().started_here;
+}
+
+py::module_ import_driver_module(const std::string& driver_folder) {
+    const py::module_ sys = py::module_::import("sys");
+    if (!py::dict(sys.attr("modules")).contains("kim_torchml")) {
+        import_from(driver_folder + "/python", sys.attr("path"));
+    }
+    const py::module_ package = py::module_::import("kim_torchml");
+    const std::string version = py::str(package.attr("__version__"));
+    if (version != KIM_TORCHML_VERSION) {
+        throw std::runtime_error("this process has imported kim_torchml " + version + " from " +
+                                 std::string(py::str(package.attr("__file__"))) +
+                                 ", but the installed driver is version " KIM_TORCHML_VERSION " (" + driver_folder +
+                                 "); bring both to the same version: reinstall the driver, or pip install it again");
+    }
+    return py::module_::import("kim_torchml.driver");
+}
+
+LiveModel::LiveModel() {
+    ProcessState& state = process_state();
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    ++state.live_models;
+    if (state.started_here && state.given_up == nullptr && state.starter == std::this_thread::get_id()) {
+        state.given_up = PyEval_SaveThread();
+    }
+}
+
+LiveModel::~LiveModel() {
+    ProcessState& state = process_state();
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    --state.live_models;
+    if (state.live_models == 0 && state.host_may_finalise && state.given_up != nullptr &&
+        state.starter == std::this_thread::get_id()) {
+        PyEval_RestoreThread(state.given_up);
+        state.given_up = nullptr;
+    }
+}
+
+}  // namespace kim_torchml

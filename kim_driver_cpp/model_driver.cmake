@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The KIM model driver: a loader without Python symbols, the shim it loads, and the Python package beside them.
+
+list(APPEND CMAKE_PREFIX_PATH $ENV{KIM_API_CMAKE_PREFIX_DIR})
+find_package(KIM-API-ITEMS 2.2 REQUIRED CONFIG)
+kim_api_items_setup_before_project(ITEM_TYPE "modelDriver")
+
+set(KIM_TORCHML_DRIVER_NAME "$ENV{KIM_TORCHML_DRIVER_NAME}")
+if(KIM_TORCHML_DRIVER_NAME STREQUAL "")
+  set(KIM_TORCHML_DRIVER_NAME "TorchMLModelDriver")
+endif()
+project("${KIM_TORCHML_DRIVER_NAME}" LANGUAGES CXX)
+kim_api_items_setup_after_project(ITEM_TYPE "modelDriver")
+
+include("${CMAKE_CURRENT_LIST_DIR}/python_environment.cmake")
+
+set(SHIM_DIR "${CMAKE_CURRENT_LIST_DIR}")
+configure_file("${SHIM_DIR}/build_configuration.hpp.in" "${CMAKE_CURRENT_BINARY_DIR}/build_configuration.hpp" @ONLY)
+configure_file("${SHIM_DIR}/kimspec.edn.in" "${CMAKE_CURRENT_BINARY_DIR}/kimspec.edn" @ONLY)
+
+add_kim_api_model_driver_library(
+  NAME "${PROJECT_NAME}"
+  CREATE_ROUTINE_NAME "kim_torchml_model_driver_create"
+  CREATE_ROUTINE_LANGUAGE "cpp"
+  METADATA_FILES "LICENSE" "kimspec.edn")
+
+# The macros find their own tools by build type ("None" on Debian), so it may change only now, and an
+# unoptimised shim is 1.3 times slower.
+_determine_collection_install_prefix_and_output_name("modelDriver")
+set(DRIVER_FOLDER "${ITEM_INSTALL_PREFIX}/${PROJECT_NAME}")
+set(CMAKE_BUILD_TYPE Release)
+
+target_sources("${PROJECT_NAME}" PRIVATE
+  "${SHIM_DIR}/loader.cpp" "${SHIM_DIR}/python_library.cpp" "${SHIM_DIR}/report.cpp")
+
+add_library(kim_torchml_shim MODULE
+  "${SHIM_DIR}/model_driver.cpp"
+  "${SHIM_DIR}/model.cpp"
+  "${SHIM_DIR}/barrier.cpp"
+  "${SHIM_DIR}/interpreter.cpp"
+  "${SHIM_DIR}/compute_arguments.cpp"
+  "${SHIM_DIR}/neighbour_lists.cpp"
+  "${SHIM_DIR}/neighbour_lists_binding.cpp"
+  "${SHIM_DIR}/report.cpp")
+set_target_properties(kim_torchml_shim PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden)
+# Python's own symbols stay undefined: the loader has made them global, from whichever libpython the process has.
+target_include_directories(kim_torchml_shim SYSTEM PRIVATE ${PYTHON_INCLUDE} ${PYBIND11_INCLUDE})
+
+foreach(target "${PROJECT_NAME}" kim_torchml_shim)
+  target_include_directories("${target}" PRIVATE "${CMAKE_CURRENT_BINARY_DIR}")
+  target_link_libraries("${target}" PRIVATE KIM-API::kim-api ${CMAKE_DL_LIBS})
+  # KIM may unload a driver between two Creates; Python and torch cannot be unloaded.
+  target_link_options("${target}" PRIVATE "LINKER:-z,nodelete")
+  set_target_properties("${target}" PROPERTIES
+    CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
+    INSTALL_RPATH_USE_LINK_PATH ON)
+endforeach()
+
+get_target_property(SHIM_SOURCES kim_torchml_shim SOURCES)
+set(SHIM_WARNINGS "-Wall -Wextra")
+if("$ENV{KIM_TORCHML_WERROR}" STREQUAL "1")
+  string(APPEND SHIM_WARNINGS " -Werror")
+endif()
+set_source_files_properties(${SHIM_SOURCES} "${SHIM_DIR}/loader.cpp" "${SHIM_DIR}/python_library.cpp"
+  PROPERTIES COMPILE_FLAGS "${SHIM_WARNINGS}")
+
+install(TARGETS kim_torchml_shim LIBRARY DESTINATION "${DRIVER_FOLDER}")
+install(DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/src/kim_torchml" DESTINATION "${DRIVER_FOLDER}/python"
+  PATTERN "__pycache__" EXCLUDE PATTERN "*.so" EXCLUDE)

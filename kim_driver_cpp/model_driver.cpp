@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// KIM's routines. Each one is a guarded body: what happens is in model.cpp.
+#include <KIM_ModelDriverHeaders.hpp>
+#include <memory>
+#include <stdexcept>
+
+#include "barrier.hpp"
+#include "compute_arguments.hpp"
+#include "interpreter.hpp"
+#include "model.hpp"
+#include "shim.hpp"
+
+namespace kim_torchml {
+namespace {
+
+template <class KimObject>
+Model* model_of(const KimObject* kim) {
+    void* buffer = nullptr;
+    kim->GetModelBufferPointer(&buffer);
+    return static_cast<Model*>(buffer);
+}
+
+int destroy(KIM::ModelDestroy* const kim) {
+    return guarded(kim, "Destroy", [&] { delete model_of(kim); });
+}
+
+int refresh(KIM::ModelRefresh* const kim) {
+    return guarded(kim, "Refresh", [&] {
+        Model* model = model_of(kim);
+        // KIM has forgotten the pointers, and needs them even where this fails.
+        model->point_to_cutoffs(kim);
+        model->check_parameters();
+    });
+}
+
+int compute(KIM::ModelCompute const* const kim, KIM::ModelComputeArguments const* const arguments) {
+    return guarded(kim, "Compute", [&] { model_of(kim)->compute(*arguments); });
+}
+
+int compute_arguments_create(KIM::ModelCompute const* const kim, KIM::ModelComputeArgumentsCreate* const arguments) {
+    return guarded(arguments, "ComputeArgumentsCreate", [&] { model_of(kim)->create_arguments(arguments); });
+}
+
+int compute_arguments_destroy(KIM::ModelCompute const* const /*kim*/,
+                              KIM::ModelComputeArgumentsDestroy* const arguments) {
+    return guarded(arguments, "ComputeArgumentsDestroy", [&] {
+        void* buffer = nullptr;
+        arguments->GetModelBufferPointer(&buffer);
+        delete static_cast<ComputeScratch*>(buffer);
+    });
+}
+
+template <class Routine>
+void set_routine(KIM::ModelDriverCreate* driver_create, KIM::ModelRoutineName name, Routine* routine) {
+    // The type check that the cast takes away: KIM declares one function type per routine.
+    if (driver_create->SetRoutinePointer(name, KIM::LANGUAGE_NAME::cpp, true,
+                                         reinterpret_cast<KIM::Function*>(routine)) != 0) {
+        throw std::runtime_error("KIM refused the routine " + name.ToString());
+    }
+}
+
+void register_routines(KIM::ModelDriverCreate* driver_create) {
+    namespace names = KIM::MODEL_ROUTINE_NAME;
+    KIM::ModelDestroyFunction* const destroy_routine = destroy;
+    KIM::ModelRefreshFunction* const refresh_routine = refresh;
+    KIM::ModelComputeFunction* const compute_routine = compute;
+    KIM::ModelComputeArgumentsCreateFunction* const arguments_create_routine = compute_arguments_create;
+    KIM::ModelComputeArgumentsDestroyFunction* const arguments_destroy_routine = compute_arguments_destroy;
+    set_routine(driver_create, names::Destroy, destroy_routine);
+    set_routine(driver_create, names::Refresh, refresh_routine);
+    set_routine(driver_create, names::Compute, compute_routine);
+    set_routine(driver_create, names::ComputeArgumentsCreate, arguments_create_routine);
+    set_routine(driver_create, names::ComputeArgumentsDestroy, arguments_destroy_routine);
+}
+
+void create(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units, const std::string& driver_folder) {
+    auto model = std::make_unique<Model>(driver_create, driver_folder);
+    model->register_units(driver_create, units);
+    model->register_species(driver_create);
+    model->register_parameters(driver_create);
+    model->point_to_cutoffs(driver_create);
+    register_routines(driver_create);
+    driver_create->SetModelBufferPointer(model.release());
+}
+
+}  // namespace
+}  // namespace kim_torchml
+
+extern "C" __attribute__((visibility("default"))) int kim_torchml_shim_create(KIM::ModelDriverCreate* driver_create,
+                                                                              const kim_torchml::RequestedUnits& units,
+                                                                              const std::string& driver_folder,
+                                                                              bool host_has_python) {
+    using namespace kim_torchml;
+    std::unique_ptr<LiveModel> creating;
+    return guarded(driver_create, "ModelDriverCreate", [&] {
+        ensure_interpreter(host_has_python);
+        creating = std::make_unique<LiveModel>();
+        create(driver_create, units, driver_folder);
+    });
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Neighbour lists as flat arrays, filtered to the cutoff, and the staged edges of a graph model. Knows neither KIM
+// nor Python. No hashing: everything is counted, then filled.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace kim_torchml {
+
+struct Configuration {
+    int n = 0;
+    const double* coordinates = nullptr;         // [n, 3], Å
+    const std::int32_t* contributing = nullptr;  // [n], 1 = contributing
+};
+
+// A borrowed list of neighbours, valid until the next one is asked for.
+struct NeighbourList {
+    int count = 0;
+    const int* particles = nullptr;
+};
+
+// Gives the neighbours of a particle; throws where it cannot. Lists may hold particles beyond the cutoff.
+using NeighbourSource = std::function<NeighbourList(int particle)>;
+
+// Neighbours of the contributing particles, in ascending order.
+struct ContributingNeighbours {
+    std::vector<std::int32_t> counts;      // [contributing]
+    std::vector<std::int32_t> neighbours;  // [sum of counts]
+};
+
+// The edges of one stage, sorted by (first, second): first[e], second[e].
+struct Edges {
+    std::vector<std::int64_t> first;
+    std::vector<std::int64_t> second;
+};
+
+// Scratch memory of one set of compute arguments: kept from step to step, used by one thread at a time.
+class NeighbourLists {
+  public:
+    // Throws std::invalid_argument if the cutoff is not positive.
+    void reset(const Configuration& configuration, NeighbourSource source, double cutoff);
+
+    // Throws std::out_of_range if the source names a particle that is not there.
+    ContributingNeighbours of_contributing_particles();
+
+    // E_1 ... E_L as DESIGN.md, section 7, defines them: A_1 = contributing particles,
+    // E_k = {(i, j), (j, i) : i in A_k, j a neighbour of i within the cutoff},
+    // A_(k+1) = {j : within the cutoff of some i in A_k}.
+    std::vector<Edges> staged_edges(int n_layers);
+
+  private:
+    struct Span {
+        std::int64_t begin;
+        std::int64_t end;
+    };
+
+    Span filtered(int particle);
+    void keep_within_cutoff(int particle, const NeighbourList& list);
+    Edges edges_of_stage(const std::vector<int>& members);
+    std::vector<int> reached_from(const std::vector<int>& members);
+    std::vector<int> contributing_particles() const;
+
+    Configuration configuration_;
+    NeighbourSource source_;
+    double cutoff_squared_ = 0.0;
+
+    std::vector<int> flat_;                 // filtered lists, one after the other
+    std::vector<Span> span_;                // [n] where in flat_; begin = -1: not asked for yet
+    std::vector<unsigned char> is_member_;  // [n]
+    std::vector<std::int64_t> fill_;        // [n + 1]
+};
+
+}  // namespace kim_torchml

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Which Python the driver is built for. KIM's manager passes only environment variables on, so:
+# KIM_TORCHML_PYTHON, else the active virtual or conda environment, else python3.
+
+set(PYTHON_EXECUTABLE "$ENV{KIM_TORCHML_PYTHON}")
+foreach(environment "$ENV{VIRTUAL_ENV}" "$ENV{CONDA_PREFIX}")
+  if(PYTHON_EXECUTABLE STREQUAL "" AND EXISTS "${environment}/bin/python3")
+    set(PYTHON_EXECUTABLE "${environment}/bin/python3")
+  endif()
+endforeach()
+if(PYTHON_EXECUTABLE STREQUAL "")
+  find_program(SYSTEM_PYTHON python3 REQUIRED)
+  set(PYTHON_EXECUTABLE "${SYSTEM_PYTHON}")
+endif()
+
+execute_process(COMMAND "${PYTHON_EXECUTABLE}" "${CMAKE_CURRENT_LIST_DIR}/describe_python.py"
+  OUTPUT_VARIABLE PYTHON_DESCRIPTION ERROR_VARIABLE PYTHON_PROBLEM RESULT_VARIABLE PYTHON_RESULT
+  OUTPUT_STRIP_TRAILING_WHITESPACE)
+if(NOT PYTHON_RESULT EQUAL 0)
+  message(FATAL_ERROR "kim-torchml cannot be built for the Python environment '${PYTHON_EXECUTABLE}':\n"
+    "${PYTHON_PROBLEM}\n"
+    "Activate the environment that has torch, or name its Python in KIM_TORCHML_PYTHON, and install again.")
+endif()
+list(GET PYTHON_DESCRIPTION 0 PYTHON_EXECUTABLE)
+list(GET PYTHON_DESCRIPTION 1 PYTHON_VERSION)
+list(GET PYTHON_DESCRIPTION 2 PYTHON_LIBRARY)
+list(GET PYTHON_DESCRIPTION 3 PYTHON_INCLUDE)
+list(GET PYTHON_DESCRIPTION 4 PYBIND11_INCLUDE)
+list(GET PYTHON_DESCRIPTION 5 TORCH_VERSION)
+message(STATUS "kim-torchml ${KIM_TORCHML_VERSION}: Python ${PYTHON_VERSION} (${PYTHON_EXECUTABLE}), "
+  "torch ${TORCH_VERSION}")

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The compiled part of the Python package: the neighbour lists, without KIM.
+
+set(PYBIND11_FINDPYTHON ON)
+find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
+find_package(pybind11 CONFIG REQUIRED)
+
+pybind11_add_module(_neighbour_lists
+  kim_driver_cpp/neighbour_lists_module.cpp
+  kim_driver_cpp/neighbour_lists_binding.cpp
+  kim_driver_cpp/neighbour_lists.cpp)
+target_compile_features(_neighbour_lists PRIVATE cxx_std_17)
+install(TARGETS _neighbour_lists LIBRARY DESTINATION kim_torchml)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What every kind of input shares: the particles it is built from, and the tensors it gives."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from kim_torchml.elements import ATOMIC_NUMBERS
+from kim_torchml.parameter_file import ParameterFile
+
+
+class Neighbours(Protocol):
+    """Neighbour lists of one configuration, filtered to a cutoff on request; valid during one compute."""
+
+    def of_contributing(self, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return (counts int32 [contributing], neighbours int32 [sum of counts]), in ascending particle order."""
+
+    def staged_edges(self, cutoff: float, n_layers: int) -> list[np.ndarray]:
+        """Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second)."""
+
+
+@dataclass(frozen=True)
+class Particles:
+    """One configuration, as KIM gives it.
+
+    Attributes:
+        coordinates: Shape [n, 3], float64, Å.
+        species_codes: Shape [n], int32.
+        contributing: Shape [n], bool.
+        neighbours: Their neighbour lists.
+    """
+
+    coordinates: np.ndarray
+    species_codes: np.ndarray
+    contributing: np.ndarray
+    neighbours: Neighbours
+
+    def __len__(self) -> int:
+        return len(self.species_codes)
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """The tensors that a model is called with.
+
+    Attributes:
+        arguments: In the order of the model's forward.
+        coordinates: The leaf to differentiate by, shape [rows, 3]; one of `arguments`, or what they were made from.
+        particle_of_row: Particle that each row stands for, shape [rows]; None where row i is particle i. Rows
+            beyond its length stand for none.
+        n_pairs: Number of pairs within the cutoff: with none, the energy does not depend on coordinates.
+    """
+
+    arguments: tuple[torch.Tensor, ...]
+    coordinates: torch.Tensor
+    particle_of_row: torch.Tensor | None
+    n_pairs: int
+
+    def by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
+        """Return values of rows [rows, ...] in the order of the particles, shape [n, ...]."""
+        if self.particle_of_row is None:
+            return rows
+        values = rows.new_empty((n, *rows.shape[1:]))
+        values[self.particle_of_row] = rows[: len(self.particle_of_row)]
+        return values
+
+
+class InputKind(ABC):
+    """Builds a model's inputs. A new kind is a subclass in a file of its own, and a line in `inputs/__init__.py`.
+
+    Attributes:
+        influence_distance: Å.
+        needs_noncontributing_neighbours: Whether `build` asks for neighbours of non-contributing particles.
+    """
+
+    needs_noncontributing_neighbours = False
+
+    def __init__(self, parameters: ParameterFile, atomic_numbers: bool) -> None:
+        """Keep what the parameter file says.
+
+        Args:
+            parameters: The model's parameter file.
+            atomic_numbers: Whether species are atomic numbers rather than codes.
+        """
+        self.cutoff = parameters.cutoff
+        self.influence_distance = parameters.cutoff
+        species = (
+            [ATOMIC_NUMBERS[symbol] for symbol in parameters.elements]
+            if atomic_numbers
+            else range(len(parameters.elements))
+        )
+        self._species_of_code = torch.tensor(species, dtype=torch.int64)
+
+    @abstractmethod
+    def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
+        """Return the model's inputs for a configuration with at least one contributing particle."""
+
+    def species(self, codes: Any) -> torch.Tensor:
+        """Return the model's species for KIM's codes: the codes, or atomic numbers; int64, same shape."""
+        return self._species_of_code[torch.tensor(codes, dtype=torch.int64)]
+
+
+def leaf(coordinates: np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return a copy of coordinates [n, 3] that can be differentiated by."""
+    return torch.tensor(coordinates, dtype=dtype, device=device).requires_grad_(True)

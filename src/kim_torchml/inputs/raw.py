@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Preprocessing None: the model gets coordinates and neighbour lists.
+
+Arguments: species [n], coordinates [n, 3], n_neighbours [contributing] int32, neighbours [sum] int32,
+contributing [n] (1 = contributing).
+"""
+
+import numpy as np
+import torch
+
+from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf
+
+
+class RawInputs(InputKind):
+    """Such models index particles 0 to contributing - 1, so contributing particles are put first."""
+
+    def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
+        """Return the model's inputs."""
+        counts, neighbours = particles.neighbours.of_contributing(self.cutoff)
+        contributing = particles.contributing
+        n_contributing = len(counts)
+        order = None
+        coordinates, codes = particles.coordinates, particles.species_codes
+        if not contributing[:n_contributing].all():
+            order = np.concatenate([np.flatnonzero(contributing), np.flatnonzero(~contributing)])
+            row_of_particle = np.empty(len(order), dtype=np.int32)
+            row_of_particle[order] = np.arange(len(order), dtype=np.int32)
+            coordinates, codes = coordinates[order], codes[order]
+            neighbours = row_of_particle[neighbours]
+        rows = leaf(coordinates, dtype, device)
+        is_contributing = torch.zeros(len(particles), dtype=torch.int64, device=device)
+        is_contributing[:n_contributing] = 1
+        arguments = (
+            self.species(codes).to(device),
+            rows,
+            torch.from_numpy(counts).to(device),
+            torch.from_numpy(neighbours).to(device),
+            is_contributing,
+        )
+        particle_of_row = None if order is None else torch.from_numpy(order).to(device)
+        return ModelInputs(arguments, rows, particle_of_row, len(neighbours))

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where an MPI rank stands among its neighbours, as its launcher put it into the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kim_torchml.errors import DriverError
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A process's place among those that were launched together.
+
+    Attributes:
+        rank: Rank in the whole run, or None where no launcher is known.
+        local_rank: Rank among the processes on this node; 0 where no launcher is known.
+        local_size: Number of processes on this node; 1 where no launcher is known.
+    """
+
+    rank: int | None
+    local_rank: int
+    local_size: int
+
+
+# Launcher: (rank, node-local rank, node-local size). The launcher nearest to the process comes first: mpirun inside a
+# Slurm job sets both.
+_LAUNCHERS = {
+    "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    "MVAPICH": ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
+    "MPICH, Hydra, Intel MPI": ("PMI_RANK", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    "PALS (Cray)": ("PALS_RANKID", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE"),
+    "Slurm": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
+}
+
+
+def find_rank(environment: Mapping[str, str] = os.environ) -> Rank:
+    """Return this process's rank.
+
+    Args:
+        environment: Environment variables.
+    Returns:
+        The rank; alone on its node where no launcher is known.
+    Raises:
+        DriverError: If a launcher's variable is not a number.
+    Source:
+        Documentation of Open MPI, MVAPICH2, MPICH (Hydra), Intel MPI, HPE PALS and Slurm (srun).
+    """
+    for rank_name, local_rank_name, local_size_name in _LAUNCHERS.values():
+        if local_rank_name in environment:
+            local_rank = _number(environment, local_rank_name)
+            rank = _number(environment, rank_name) if rank_name in environment else None
+            # Slurm gives "2(x3),1": as many tasks on each of several nodes.
+            size = _number(environment, local_size_name) if local_size_name in environment else 1
+            return Rank(rank, local_rank, max(size, 1))
+    return Rank(None, 0, 1)
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    match = re.match(r"\s*(\d+)", environment[name])
+    if match is None:
+        raise DriverError(
+            f"the environment variable {name} must be a number, got '{environment[name]}'; the MPI launcher "
+            "sets it: unset it if there is none"
+        )
+    return int(match.group(1))

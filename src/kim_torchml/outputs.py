@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a model returns, made into KIM's outputs: the one place that knows their shapes and signs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+
+from kim_torchml import settings
+from kim_torchml.errors import DriverError
+from kim_torchml.inputs import ModelInputs, Particles
+from kim_torchml.torch_runtime import ScriptModel
+
+
+class EnergyLayout(Enum):
+    """What the entries of a model's energy stand for."""
+
+    TOTAL = "the total"
+    ALL = "one per particle"
+    CONTRIBUTING = "one per contributing particle"
+
+    def count(self, rows: int, contributing: int) -> int:
+        """Return the number of entries that this layout has."""
+        return {EnergyLayout.TOTAL: 1, EnergyLayout.ALL: rows, EnergyLayout.CONTRIBUTING: contributing}[self]
+
+
+def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: str) -> EnergyLayout:
+    """Return the layout of an energy.
+
+    Args:
+        energy: What the model returned for a configuration in which 1, `rows` and `contributing` differ.
+        rows: Number of particles the model was given.
+        contributing: Number of contributing ones.
+        file_name: For the message.
+    Raises:
+        DriverError: If the energy has another number of entries.
+    """
+    for layout in EnergyLayout:
+        if energy.numel() == layout.count(rows, contributing):
+            return layout
+    raise DriverError(
+        f"the energy of the model in {file_name} must have 1, {rows} (particles) or {contributing} (contributing "
+        f"particles) entries, got the shape {list(energy.shape)}; return the total or one energy per particle"
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's answer in KIM's terms.
+
+    Attributes:
+        energy: Partial energy, eV.
+        particle_energies: Shape [n], float64, eV, 0 for non-contributing particles; None for a model that gives
+            only a total.
+        forces: Partial forces on all particles, shape [n, 3], float64, eV/Å; None if they were not asked for.
+    """
+
+    energy: float
+    particle_energies: np.ndarray | None
+    forces: np.ndarray | None
+
+
+def _write_energy(evaluation: Evaluation, out: np.ndarray) -> None:
+    out[0] = evaluation.energy
+
+
+def _write_forces(evaluation: Evaluation, out: np.ndarray) -> None:
+    out[:] = evaluation.forces
+
+
+def _write_particle_energies(evaluation: Evaluation, out: np.ndarray) -> None:
+    out[:] = evaluation.particle_energies
+
+
+# KIM's name of an output -> what writes it. A new output is one line here.
+WRITERS: dict[str, Callable[[Evaluation, np.ndarray], None]] = {
+    "partialEnergy": _write_energy,
+    "partialForces": _write_forces,
+    "partialParticleEnergy": _write_particle_energies,
+}
+
+
+def supported_outputs(layout: EnergyLayout) -> set[str]:
+    """Return KIM's names of the outputs that a model with this layout can give."""
+    without = {"partialParticleEnergy"} if layout is EnergyLayout.TOTAL else set()
+    return set(WRITERS) - without
+
+
+def split_result(result: Any, returns_forces: bool, file_name: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return (energy, forces or None) out of what a model returned.
+
+    Raises:
+        DriverError: If that is not what the parameter file says.
+    """
+    if isinstance(result, torch.Tensor) and not returns_forces:
+        return result, None
+    is_pair = isinstance(result, tuple | list) and len(result) == 2
+    if is_pair and returns_forces and all(isinstance(part, torch.Tensor) for part in result):
+        return result[0], result[1]
+    expected = "a pair of tensors (energy, forces)" if returns_forces else "one tensor, the energy"
+    raise DriverError(
+        f"the model in {file_name} must return {expected}, as the parameter file says (returns forces: "
+        f"{str(returns_forces).lower()}), got {_describe(result)}; correct that line or the model"
+    )
+
+
+def _describe(result: Any) -> str:
+    if isinstance(result, torch.Tensor):
+        return f"a tensor of shape {list(result.shape)}"
+    if isinstance(result, tuple | list):
+        return f"{len(result)} values ({', '.join(type(part).__name__ for part in result)})"
+    return f"a {type(result).__name__}"
+
+
+def evaluate(
+    script: ScriptModel,
+    inputs: ModelInputs,
+    particles: Particles,
+    layout: EnergyLayout,
+    returns_forces: bool,
+    wants_forces: bool,
+) -> Evaluation:
+    """Call a model and, if forces are wanted, differentiate its energy once.
+
+    Args:
+        script: The model.
+        inputs: What it is called with.
+        particles: What the inputs were made from.
+        layout: What the entries of its energy stand for.
+        returns_forces: Whether it returns (energy, forces).
+        wants_forces: Whether forces were asked for.
+    Returns:
+        Energy, particle energies and forces, all finite.
+    Raises:
+        DriverError: If the model fails, or returns a wrong shape, NaN or infinity.
+    """
+    energy, model_forces = split_result(script(*inputs.arguments), returns_forces, script.file_name)
+    total, by_particle = _sum_energy(energy, inputs, particles, layout, script.file_name)
+    forces = None
+    if wants_forces:
+        rows = (
+            _check_forces(model_forces, inputs, script.file_name)
+            if model_forces is not None
+            else _minus_gradient(total, inputs, script)
+        )
+        forces = inputs.by_particle(rows, len(particles)).detach().to("cpu", torch.float64).numpy()
+        _check_finite(forces, "forces", script)
+    energies = None if by_particle is None else by_particle.detach().to("cpu", torch.float64).numpy()
+    value = float(total.detach())
+    _check_finite(np.asarray(value), "energy", script)
+    return Evaluation(value, energies, forces)
+
+
+def _sum_energy(
+    energy: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout, file_name: str
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the total and the energies by particle [n], None for a model that gives only a total."""
+    rows = len(inputs.coordinates)
+    contributing = torch.from_numpy(particles.contributing).to(energy.device)
+    n_contributing = int(contributing.sum())
+    expected = layout.count(rows, n_contributing)
+    if energy.numel() != expected:
+        raise DriverError(
+            f"the energy of the model in {file_name} must have {expected} entries ({layout.value}), got the shape "
+            f"{list(energy.shape)} for {rows} particles, {n_contributing} of them contributing"
+        )
+    energy = energy.reshape(-1)
+    if layout is EnergyLayout.TOTAL:
+        return energy.sum(), None
+    by_particle = energy.new_zeros(len(particles))
+    if layout is EnergyLayout.ALL:
+        own = inputs.by_particle(energy, len(particles))[contributing]
+    elif inputs.particle_of_row is None:
+        own = energy
+    else:
+        # Contributing particles come first in the rows, in ascending order.
+        own = energy[:n_contributing]
+    by_particle[contributing] = own
+    return own.sum(), by_particle
+
+
+def _minus_gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> torch.Tensor:
+    """Return -dE/dr of all rows, shape [rows, 3]."""
+    gradient = None
+    if energy.requires_grad:
+        with script.explained_errors():
+            (gradient,) = torch.autograd.grad(energy, inputs.coordinates, allow_unused=True)
+    if gradient is not None:
+        return -gradient
+    if inputs.n_pairs == 0:
+        return torch.zeros_like(inputs.coordinates)
+    raise DriverError(
+        f"the energy of the model in {script.file_name} does not depend on the coordinates through autograd, so "
+        "there are no forces; do not detach or convert coordinates in the model, or let it return the forces itself"
+    )
+
+
+def _check_forces(forces: torch.Tensor, inputs: ModelInputs, file_name: str) -> torch.Tensor:
+    rows = len(inputs.coordinates)
+    if list(forces.shape) not in ([rows, 3], [3 * rows]):
+        raise DriverError(
+            f"the forces of the model in {file_name} must have the shape [{rows}, 3] or [{3 * rows}], got "
+            f"{list(forces.shape)}; return the forces on all particles that the model was given"
+        )
+    return forces.reshape(rows, 3)
+
+
+def _check_finite(values: np.ndarray, what: str, script: ScriptModel) -> None:
+    if np.isfinite(values).all():
+        return
+    first = np.argwhere(~np.isfinite(values))[0]
+    where = f" for particle {first[0]}" if len(first) else ""
+    found = "NaN" if np.isnan(values[tuple(first)]) else "infinity"
+    number_hint = (
+        "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "
+        if not settings.wants_atomic_numbers()
+        else ""
+    )
+    raise DriverError(
+        f"the {what} of the model in {script.file_name} must be finite, got {found}{where}; {number_hint}look for "
+        "particles that are too close to each other, or for a division by zero in the model"
+    )

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is true of this whole process."""
+
+import sys
+
+from kim_torchml import __version__, settings
+from kim_torchml.launcher import Rank
+
+# Whether the driver started Python; otherwise a host did, and its settings are not touched.
+is_ours = False
+
+_announced = False
+
+
+def announce_first_use(rank: Rank, facts: str) -> None:
+    """Say once per process, on stderr, what runs where; KIM_TORCHML_QUIET=1 silences it."""
+    global _announced
+    if _announced or settings.is_quiet():
+        return
+    _announced = True
+    tag = "" if rank.rank is None else f" rank {rank.rank}"
+    print(f"[kim-torchml{tag}] driver {__version__}, {facts}", file=sys.stderr, flush=True)

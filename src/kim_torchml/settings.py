@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The environment variables that users set."""
+
+import os
+
+DEVICE = "KIM_MODEL_EXECUTION_DEVICE"
+ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
+THREADS = "KIM_TORCHML_THREADS"
+QUIET = "KIM_TORCHML_QUIET"
+
+
+def execution_device() -> str:
+    """Return the requested device; cpu where none is."""
+    return os.environ.get(DEVICE, "").strip() or "cpu"
+
+
+def wants_atomic_numbers() -> bool:
+    """Return whether models of the kinds None and Graph get atomic numbers instead of species codes."""
+    return ELEMENTS_MAP in os.environ
+
+
+def is_quiet() -> bool:
+    """Return whether the line about the first use is to be left out."""
+    return os.environ.get(QUIET, "") == "1"

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The only place that loads and calls TorchScript."""
+
+import contextlib
+import hashlib
+import io
+import sys
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from kim_torchml.errors import DriverError
+from kim_torchml.operators import provide_operators
+from kim_torchml.script_archive import check_operator, inspect_archive
+
+# A simulator creates and destroys a model several times before its first step: loaded models outlive that.
+_KEPT_MODELS = 8
+
+
+class ScriptModel:
+    """A loaded TorchScript model, shared by all that were created from the same content.
+
+    Attributes:
+        file_name: For messages.
+        device: Where its tensors are.
+        dtype: Floating type of its parameters; what its coordinates must have.
+    """
+
+    def __init__(self, content: bytes, file_name: str, device: torch.device) -> None:
+        """Load a model.
+
+        Args:
+            content: The TorchScript file's bytes.
+            file_name: For messages.
+            device: Where to put it.
+        Raises:
+            DriverError: If the content is not TorchScript, uses an operator that is missing or not allowed, or
+                mixes floating types.
+        """
+        self.file_name = file_name
+        self.device = device
+        provide_operators(inspect_archive(content, file_name))
+        self._module = _load(content, file_name, device)
+        graphs = list(_graphs(self._module))
+        for node in _nodes(graphs):
+            check_operator(node.kind(), f"file {file_name}")
+        self._prints = any(node.kind() == "prim::Print" for node in _nodes(graphs))
+        self.dtype = _floating_type(self._module, graphs, file_name)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of tensors that forward takes."""
+        return len(self._module._c._get_method("forward").schema.arguments) - 1
+
+    def __call__(self, *arguments: torch.Tensor) -> Any:
+        """Return what forward returns.
+
+        Raises:
+            DriverError: With the model's own error in one line.
+        """
+        # The profiling executor compiles anew for the first few steps and for every new number of edges, and its
+        # backward is slower in the end (tests/benchmark/executor.py). The setting is this thread's alone.
+        stdout = contextlib.redirect_stdout(sys.stderr) if self._prints else contextlib.nullcontext()
+        with self.explained_errors(), _without_optimisation(), stdout:
+            return self._module(*arguments)
+
+    @contextlib.contextmanager
+    def explained_errors(self) -> Iterator[None]:
+        """Turn an error out of the model's code, forward or backward, into one that names the model."""
+        try:
+            yield
+        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+            raise DriverError(
+                f"the model in {self.file_name} raised an error: {_summary(error)}; "
+                "call it with the same tensors in Python to see more"
+            ) from error
+
+
+def _without_optimisation() -> contextlib.AbstractContextManager[None]:
+    context: contextlib.AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    return context
+
+
+_cache: OrderedDict[tuple[str, torch.device], ScriptModel] = OrderedDict()
+_cache_lock = threading.Lock()
+
+
+def load_script(content: bytes, file_name: str, device: torch.device) -> ScriptModel:
+    """Return the model for a file's content, loaded once per process, content and device.
+
+    Raises:
+        DriverError: As ScriptModel does.
+    """
+    key = (hashlib.sha256(content).hexdigest(), device)
+    with _cache_lock:
+        if key not in _cache:
+            _cache[key] = ScriptModel(content, file_name, device)
+            while len(_cache) > _KEPT_MODELS:
+                _cache.popitem(last=False)
+        _cache.move_to_end(key)
+        return _cache[key]
+
+
+def _load(content: bytes, file_name: str, device: torch.device) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # torch 2.13 deprecates TorchScript (FutureWarning from 2.15), which is what this driver is for.
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+            module: Any = torch.jit.load(io.BytesIO(content), map_location=device)
+    except (RuntimeError, ValueError) as error:
+        raise DriverError(
+            f"torch {torch.__version__} cannot load the model file {file_name}: {_summary(error)}; export it again "
+            "with a version of torch that is not newer"
+        ) from error
+    module.eval()
+    # Only coordinates are differentiated: the backward pass then skips the weights.
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def _summary(error: Exception) -> str:
+    """Return a TorchScript error's last line, and where in the model's code it happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    places = [line for line in lines if line.startswith('File "code/')]
+    last = lines[0] if lines[0].startswith(("Unknown builtin", "forward()")) else lines[-1]
+    return f"{last} ({places[-1]})" if places else last
+
+
+def _graphs(module: Any) -> Iterator[Any]:
+    """Yield the graphs of every method of every submodule, functions and classes they call included."""
+    for submodule in module.modules():
+        script = submodule._c
+        for method in map(script._get_method, script._method_names()):
+            yield method.graph
+            yield method.inlined_graph
+
+
+def _nodes(graphs: list[Any]) -> Iterator[Any]:
+    """Yield every node of graphs, those of blocks and subgraphs included."""
+    blocks = list(graphs)
+    while blocks:
+        for node in blocks.pop().nodes():
+            yield node
+            blocks.extend(node.blocks())
+            blocks.extend(node.g(name) for name in node.attributeNames() if node.kindOf(name) == "g")
+
+
+def _floating_type(module: Any, graphs: list[Any], file_name: str) -> torch.dtype:
+    tensors = [*module.parameters(), *module.buffers()]
+    types = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    if len(types) > 1:
+        found = ", ".join(sorted(map(str, types)))
+        raise DriverError(
+            f"the parameters and buffers of the model in {file_name} must have one floating type, got {found}; "
+            "convert the model with .to(torch.float64) or .to(torch.float32) before exporting it"
+        )
+    # A frozen model has its weights as constants of its graphs.
+    constants = {tensor.dtype for tensor in _constant_tensors(graphs) if tensor.is_floating_point()}
+    if not types and len(constants) == 1:
+        types = constants
+    return types.pop() if types else torch.float64
+
+
+def _constant_tensors(graphs: list[Any]) -> Iterator[torch.Tensor]:
+    for node in _nodes(graphs):
+        if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
+            tensor = node.t("value")
+            if tensor.dim() > 0:
+                yield tensor
