@@ -65,15 +65,17 @@ void check_finite(const double* coordinates, int n) {
     }
 }
 
-// An array on memory that is not Python's: the empty capsule as its base keeps numpy from copying.
+// An array on memory that is not Python's: a capsule of nothing as its base keeps numpy from copying.
 template <class Value>
 py::array_t<Value> borrowed(Value* data, std::vector<py::ssize_t> shape) {
     static_assert(sizeof(int) == sizeof(std::int32_t), "KIM's int must have 32 bits");
-    return py::array_t<Value>(std::move(shape), data, py::capsule(data, [](void*) {}));
+    // Not a capsule of the data: without particles that is NULL, which no capsule may hold.
+    static const char nothing = 0;
+    return py::array_t<Value>(std::move(shape), data, py::capsule(&nothing, [](void*) {}));
 }
 
 py::object read_only(py::array array) {
-    array.attr("setflags")(py::arg("write") = false);
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     return std::move(array);
 }
 

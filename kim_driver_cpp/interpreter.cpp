@@ -2,12 +2,15 @@
 #include "interpreter.hpp"
 
 #include <malloc.h>
-#include <pybind11/eval.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <mutex>
+#include <sstream>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #include "build_configuration.hpp"
@@ -46,6 +49,21 @@ void check(PyStatus status, const std::string& executable) {
     }
 }
 
+// PYTHONPATH without the working directory, which an empty item means too: a torch.py or a sitecustomize.py beside a
+// LAMMPS input would be imported, the latter while Python starts.
+std::string python_path() {
+    const char* given = std::getenv("PYTHONPATH");
+    std::istringstream items(given != nullptr ? given : "");
+    std::string kept;
+    for (std::string item; std::getline(items, item, ':');) {
+        std::error_code ignored;
+        if (!item.empty() && !std::filesystem::equivalent(item, ".", ignored)) {
+            kept += (kept.empty() ? "" : ":") + item;
+        }
+    }
+    return kept;
+}
+
 // The simulator owns the process: locale, standard streams, signals and command line stay as they are.
 void start_python(const std::string& executable) {
     PyPreConfig before;
@@ -69,21 +87,21 @@ void start_python(const std::string& executable) {
         status = PyConfig_SetBytesString(&config, &config.executable, executable.c_str());
     }
     if (!PyStatus_Exception(status)) {
+        status = PyConfig_SetBytesString(&config, &config.pythonpath_env, python_path().c_str());
+    }
+    if (!PyStatus_Exception(status)) {
         status = Py_InitializeFromConfig(&config);
     }
     PyConfig_Clear(&config);
     check(status, executable);
 }
 
-// An empty item of PYTHONPATH means the working directory: a torch.py beside a LAMMPS input would be imported.
-void drop_working_directory_from_path() {
-    py::exec(R"(
-import os, sys
-here = os.path.realpath(os.getcwd())
-sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != here]
-del os, sys, here
-)",
-             py::dict());
+// Importing signal, as torch does, takes Ctrl-C from the simulator even where Python was told to install no handlers.
+void keep_interrupt_handler() {
+    struct sigaction of_simulator;
+    sigaction(SIGINT, nullptr, &of_simulator);
+    py::module_::import("signal");
+    sigaction(SIGINT, &of_simulator, nullptr);
 }
 
 // Tensors of MD come and go every step: without this, glibc maps and unmaps their memory every time.
@@ -122,7 +140,7 @@ void ensure_interpreter(bool host_has_python) {
     state.started_here = true;
     state.host_may_finalise = host_has_python;
     state.starter = std::this_thread::get_id();
-    drop_working_directory_from_path();
+    keep_interrupt_handler();
     keep_freed_memory();
     state.given_up = PyEval_SaveThread();
 }

@@ -51,10 +51,24 @@ def find_rank(environment: Mapping[str, str] = os.environ) -> Rank:
         if local_rank_name in environment:
             local_rank = _number(environment, local_rank_name)
             rank = _number(environment, rank_name) if rank_name in environment else None
-            # Slurm gives "2(x3),1": as many tasks on each of several nodes.
-            size = _number(environment, local_size_name) if local_size_name in environment else 1
-            return Rank(rank, local_rank, max(size, 1))
+            size = _local_size(environment, local_size_name) if local_size_name in environment else 1
+            return Rank(rank, local_rank, max(size, local_rank + 1))
     return Rank(None, 0, 1)
+
+
+def _local_size(environment: Mapping[str, str], name: str) -> int:
+    """Return this node's number of processes. Slurm lists all nodes: "2(x3),1" is 2 on each of three, 1 on the last."""
+    entries = environment[name].split(",")
+    if len(entries) == 1:
+        return _number(environment, name)
+    node = _number(environment, "SLURM_NODEID") if "SLURM_NODEID" in environment else 0
+    sizes: list[int] = []
+    for entry in entries:
+        match = re.fullmatch(r"\s*(\d+)(?:\(x(\d+)\))?\s*", entry)
+        if match is None:
+            return _number(environment, name)
+        sizes.extend([int(match.group(1))] * int(match.group(2) or 1))
+    return sizes[min(node, len(sizes) - 1)]
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

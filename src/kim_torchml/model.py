@@ -59,6 +59,9 @@ class Model:
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
 
+    # A host's own Python may call under torch.no_grad() or torch.inference_mode().
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def prepare(self) -> set[str]:
         """Load the model, once per process and content, and find out what it gives.
 
@@ -74,10 +77,12 @@ class Model:
         process.announce_first_use(
             self._rank,
             f"torch {torch.__version__}, model {self._parameters.model_file} ({self._parameters.preprocessing}), "
-            f"device {describe_device(self._device)}, {torch.get_num_threads()} threads",
+            f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
         return supported_outputs(self._layout)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def compute(
         self,
         coordinates: np.ndarray,

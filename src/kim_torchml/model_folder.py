@@ -42,19 +42,27 @@ def read_model_folder(folder: Path, names: Sequence[str]) -> ModelFolder:
             f"the model must have one {PARAMETER_SUFFIX} file, got {found} among its files "
             f"({_listed(names)}); list it in PARAMETER_FILES of the model's CMakeLists.txt"
         )
-    parameters = read_parameter_file(folder / parameter_files[0])
+    parameters = read_parameter_file(_inside(folder, parameter_files[0]))
     if parameters.model_file not in names:
         raise DriverError(
             f"`model file name` must be one of the model's files ({_listed(names)}), got "
             f"'{parameters.model_file}' (file {parameter_files[0]}); correct the name, or list the file in "
             "PARAMETER_FILES of the model's CMakeLists.txt"
         )
-    path = folder / parameters.model_file
+    try:
+        script = _inside(folder, parameters.model_file).read_bytes()
+    except OSError as error:
+        raise DriverError(f"cannot read the model file {parameters.model_file}: {error}; install it again") from error
+    return ModelFolder(parameters, script)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
     if path.resolve().parent != folder.resolve():
         raise DriverError(
-            f"the file {parameters.model_file} must lie in the model's own folder, got a link that leaves it"
+            f"the file {name} must lie in the model's own folder, got a link that leaves it; put the file itself there"
         )
-    return ModelFolder(parameters, path.read_bytes())
+    return path
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a model returns, made into KIM's outputs: the one place that knows their shapes and signs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +25,9 @@ class EnergyLayout(Enum):
 
     def count(self, rows: int, contributing: int) -> int:
         """Return the number of entries that this layout has."""
-        return {EnergyLayout.TOTAL: 1, EnergyLayout.ALL: rows, EnergyLayout.CONTRIBUTING: contributing}[self]
+        if self is EnergyLayout.TOTAL:
+            return 1
+        return rows if self is EnergyLayout.ALL else contributing
 
 
 def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: str) -> EnergyLayout:
@@ -138,47 +141,50 @@ def evaluate(
         DriverError: If the model fails, or returns a wrong shape, NaN or infinity.
     """
     energy, model_forces = split_result(script(*inputs.arguments), returns_forces, script.file_name)
-    total, by_particle = _sum_energy(energy, inputs, particles, layout, script.file_name)
+    _check_entries(energy, inputs, particles, layout, script.file_name)
+    total, by_particle = _sum_energy(energy.reshape(-1), inputs, particles, layout)
+    value = total.item()
+    if not math.isfinite(value):
+        raise _not_finite(np.asarray(value), "energy", script)
     forces = None
     if wants_forces:
-        rows = (
-            _check_forces(model_forces, inputs, script.file_name)
-            if model_forces is not None
-            else _minus_gradient(total, inputs, script)
-        )
-        forces = inputs.by_particle(rows, len(particles)).detach().to("cpu", torch.float64).numpy()
-        _check_finite(forces, "forces", script)
-    energies = None if by_particle is None else by_particle.detach().to("cpu", torch.float64).numpy()
-    value = float(total.detach())
-    _check_finite(np.asarray(value), "energy", script)
-    return Evaluation(value, energies, forces)
+        if model_forces is not None:
+            rows = _check_forces(model_forces, inputs, script.file_name)
+        else:
+            rows = _minus_gradient(total, inputs, script)
+        forces = _to_numpy(inputs.by_particle(rows, len(particles)))
+        if not np.isfinite(forces).all():
+            raise _not_finite(forces, "forces", script)
+    return Evaluation(value, None if by_particle is None else _to_numpy(by_particle), forces)
 
 
-def _sum_energy(
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().to("cpu", torch.float64).numpy()
+
+
+def _check_entries(
     energy: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout, file_name: str
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the total and the energies by particle [n], None for a model that gives only a total."""
-    rows = len(inputs.coordinates)
-    contributing = torch.from_numpy(particles.contributing).to(energy.device)
-    n_contributing = int(contributing.sum())
-    expected = layout.count(rows, n_contributing)
+) -> None:
+    rows, contributing = inputs.coordinates.shape[0], int(np.count_nonzero(particles.contributing))
+    expected = layout.count(rows, contributing)
     if energy.numel() != expected:
         raise DriverError(
             f"the energy of the model in {file_name} must have {expected} entries ({layout.value}), got the shape "
-            f"{list(energy.shape)} for {rows} particles, {n_contributing} of them contributing"
+            f"{list(energy.shape)} for {rows} particles, {contributing} of them contributing"
         )
-    energy = energy.reshape(-1)
+
+
+def _sum_energy(
+    energy: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the total and the energies by particle [n], None for a model that gives only a total."""
     if layout is EnergyLayout.TOTAL:
-        return energy.sum(), None
+        return energy[0], None
+    contributing = torch.from_numpy(particles.contributing).to(energy.device)
+    # One per contributing particle: theirs come in ascending order, whatever the order of the rows.
+    own = inputs.by_particle(energy, len(particles))[contributing] if layout is EnergyLayout.ALL else energy
     by_particle = energy.new_zeros(len(particles))
-    if layout is EnergyLayout.ALL:
-        own = inputs.by_particle(energy, len(particles))[contributing]
-    elif inputs.particle_of_row is None:
-        own = energy
-    else:
-        # Contributing particles come first in the rows, in ascending order.
-        own = energy[:n_contributing]
-    by_particle[contributing] = own
+    by_particle[contributing] = own.detach()
     return own.sum(), by_particle
 
 
@@ -208,9 +214,7 @@ def _check_forces(forces: torch.Tensor, inputs: ModelInputs, file_name: str) -> 
     return forces.reshape(rows, 3)
 
 
-def _check_finite(values: np.ndarray, what: str, script: ScriptModel) -> None:
-    if np.isfinite(values).all():
-        return
+def _not_finite(values: np.ndarray, what: str, script: ScriptModel) -> DriverError:
     first = np.argwhere(~np.isfinite(values))[0]
     where = f" for particle {first[0]}" if len(first) else ""
     found = "NaN" if np.isnan(values[tuple(first)]) else "infinity"
@@ -219,7 +223,7 @@ def _check_finite(values: np.ndarray, what: str, script: ScriptModel) -> None:
         if not settings.wants_atomic_numbers()
         else ""
     )
-    raise DriverError(
+    return DriverError(
         f"the {what} of the model in {script.file_name} must be finite, got {found}{where}; {number_hint}look for "
         "particles that are too close to each other, or for a division by zero in the model"
     )

@@ -141,10 +141,9 @@ def _read_preprocessing(values: _Values) -> str:
 
 def _read_cutoff(values: _Values) -> float:
     found = values.next("cutoff")
-    try:
-        cutoff = float(found)
-    except ValueError:
-        cutoff = math.nan
+    # float() alone would take "3_5" for 35.
+    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", found, re.ASCII)
+    cutoff = float(found) if is_number else math.nan
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise values.error("cutoff", "a positive number (Å)", found, "give the model's cutoff")
     return cutoff

@@ -2,19 +2,28 @@
 """Look into a TorchScript file before torch does. Nothing is executed or unpickled here.
 
 Loading a TorchScript file may run code of its own (`__setstate__`), so what the code names is checked first; the
-loaded graphs are checked once more by `torch_runtime`.
+loaded graphs are checked once more by `torch_runtime`. The file is read by torch's own reader: another one may see
+other entries in it, and so be shown harmless code.
 """
 
+import ast
 import io
 import tokenize
 import zipfile
 from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
 
 from kim_torchml.errors import DriverError
 
-# Operators that reach outside the tensors they are given. Any attribute of these names is refused in a file's code:
-# TorchScript resolves `x.save(...)` and `getattr(x, "save")` to the operator as well as `torch.save(...)`.
-FORBIDDEN_OPERATORS = frozenset({"aten::from_file", "aten::save"})
+# Operators that reach outside the tensors they are given, and what they do there. Any attribute or string of these
+# names is refused in a file's code: TorchScript resolves `getattr(torch, "save")` as well as `torch.save`.
+FORBIDDEN_OPERATORS = {
+    "aten::from_file": "touches files",
+    "aten::save": "touches files",
+    "aten::_print": "writes to the simulator's output",
+}
 _FORBIDDEN_NAMES = {operator.split("::")[1] for operator in FORBIDDEN_OPERATORS}
 
 # Of torch's own operators and those of the packages that interatomic potentials use. Others may touch files
@@ -26,7 +35,6 @@ ALLOWED_NAMESPACES = frozenset(
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
-_NAME_ONLY = (tokenize.NAME, tokenize.OP, tokenize.STRING)
 
 
 def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
@@ -41,23 +49,17 @@ def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
     Raises:
         DriverError: If it is not TorchScript, is damaged, or names an operator that is not allowed.
     """
-    with _open_archive(content, file_name) as archive:
-        operators: set[str] = set()
-        for member in _code_members(archive, file_name):
-            try:
-                source = archive.read(member).decode("utf-8")
-                operators.update(_check_code(source, file_name, member))
-            except (
-                zipfile.BadZipFile,
-                EOFError,
-                UnicodeDecodeError,
-                SyntaxError,
-                tokenize.TokenError,
-            ) as error:
-                raise DriverError(
-                    f"the code {member} in the model file {file_name} cannot be read ({error}): the file is "
-                    "damaged; copy or export it again"
-                ) from error
+    archive, names = _open_archive(content, file_name)
+    operators: set[str] = set()
+    for member in _code_members(names, file_name):
+        try:
+            source = archive.get_record(member).decode("utf-8")
+            operators.update(_check_code(source, file_name, member))
+        except (RuntimeError, ValueError, SyntaxError, tokenize.TokenError) as error:
+            raise DriverError(
+                f"the code {member} in the model file {file_name} cannot be read ({error}): the file is "
+                "damaged; copy or export it again"
+            ) from error
     return frozenset(operators)
 
 
@@ -65,8 +67,8 @@ def check_operator(operator: str, where: str) -> None:
     """Raise DriverError if an operator, such as "aten::save", is not one that models may use."""
     if operator in FORBIDDEN_OPERATORS:
         raise DriverError(
-            f"the model {where} uses the operator {operator}, which touches files: a model must not; it has not "
-            "been run. Use this file only if you trust its author, and ask for one without that operator"
+            f"the model {where} uses the operator {operator}, which {FORBIDDEN_OPERATORS[operator]}: a model must "
+            "not; it has not been run. Use this file only if you trust its author, and ask for one without it"
         )
     namespace = operator.split("::")[0]
     if "::" in operator and namespace not in ALLOWED_NAMESPACES:
@@ -76,29 +78,40 @@ def check_operator(operator: str, where: str) -> None:
         )
 
 
-def _open_archive(content: bytes, file_name: str) -> zipfile.ZipFile:
+def _open_archive(content: bytes, file_name: str) -> tuple[Any, list[str]]:
+    """Return torch's reader of the file, and the names of its entries."""
     if not content.startswith(_ZIP_MAGIC):
         if content.startswith(_PICKLE_MAGIC):
             raise _not_torchscript(file_name, "a pickle (made by torch.save of a module or a state_dict?)")
         raise _not_torchscript(file_name, "an empty file" if not content else "a file of another kind")
     try:
-        return zipfile.ZipFile(io.BytesIO(content))
-    except zipfile.BadZipFile as error:
+        _check_sums(content)
+        archive = torch._C.PyTorchFileReader(io.BytesIO(content))
+        return archive, archive.get_all_records()
+    except Exception as error:  # a damaged file raises BadZipFile, zlib.error, struct.error, RuntimeError, ...
         raise DriverError(
             f"the model file {file_name} is damaged: {error} ({len(content)} bytes; truncated?); copy it again"
         ) from error
 
 
-def _code_members(archive: zipfile.ZipFile, file_name: str) -> list[str]:
-    names = archive.namelist()
-    if len(set(names)) != len(names):
+def _check_sums(content: bytes) -> None:
+    """Raise an error where an entry does not match its checksum: torch does not look, and may abort the process."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"its entry {damaged} does not match its checksum")
+
+
+def _code_members(names: list[str], file_name: str) -> list[str]:
+    # torch finds an entry whatever the case of its name.
+    lower_case = {name.lower() for name in names}
+    if len(lower_case) != len(names):
         raise DriverError(f"the model file {file_name} holds two entries of one name; export it again")
-    below_root = {name.split("/", 1)[1] for name in names if "/" in name}
-    if "archive_format" in below_root or any(name.startswith("models/") for name in below_root):
+    if "archive_format" in lower_case or any(name.startswith("models/") for name in lower_case):
         raise _not_torchscript(file_name, "a .pt2 file (torch.export), which cannot be run yet")
-    if "constants.pkl" not in below_root:
+    if "constants.pkl" not in lower_case:
         raise _not_torchscript(file_name, "a pickle in a zip file (made by torch.save), which is never unpickled")
-    return [name for name in names if name.split("/", 1)[-1].startswith("code/") and name.endswith(".py")]
+    return [name for name in names if name.lower().startswith("code/") and name.lower().endswith(".py")]
 
 
 def _not_torchscript(file_name: str, found: str) -> DriverError:
@@ -108,18 +121,39 @@ def _not_torchscript(file_name: str, found: str) -> DriverError:
     )
 
 
+class _Token(NamedTuple):
+    kind: int
+    text: str
+    line: int
+
+
+def _tokens(source: str) -> list[_Token]:
+    """Return names, operators and strings; strings as they read, adjacent ones joined, as TorchScript does."""
+    tokens: list[_Token] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        text = str(ast.literal_eval(token.string)) if token.type == tokenize.STRING else token.string
+        if token.type == tokenize.STRING and tokens and tokens[-1].kind == tokenize.STRING:
+            tokens[-1] = tokens[-1]._replace(text=tokens[-1].text + text)
+        elif token.type in (tokenize.NAME, tokenize.OP, tokenize.STRING):
+            tokens.append(_Token(token.type, text, token.start[0]))
+    return tokens
+
+
 def _check_code(source: str, file_name: str, member: str) -> Iterator[str]:
     """Yield the operators that a piece of code names; raise where one is not allowed."""
-    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type in _NAME_ONLY]
+    tokens = _tokens(source)
     for index, token in enumerate(tokens):
-        after_dot = index > 0 and tokens[index - 1].string == "."
-        is_attribute = after_dot and token.type == tokenize.NAME
-        named = token.string.strip("\"'") if token.type == tokenize.STRING else token.string
-        if named in _FORBIDDEN_NAMES and (is_attribute or token.type == tokenize.STRING):
-            check_operator(f"aten::{named}", f"file {file_name} ({member}, line {token.start[0]})")
-        if token.string == "ops" and not after_dot and len(tokens) > index + 4:
-            dot, namespace, second_dot, name = (tokens[index + k].string for k in range(1, 5))
-            if dot == second_dot == ".":
-                operator = f"{namespace}::{name}"
-                check_operator(operator, f"file {file_name} ({member}, line {token.start[0]})")
-                yield operator
+        where = f"file {file_name} ({member}, line {token.line})"
+        after_dot = index > 0 and tokens[index - 1].text == "."
+        if token.text in _FORBIDDEN_NAMES and (after_dot or token.kind == tokenize.STRING):
+            check_operator(f"aten::{token.text}", where)
+        if token.text == "ops" and token.kind == tokenize.NAME and not after_dot:
+            words = [word.text for word in tokens[index : index + 5]]
+            if words[1::2] != [".", "."]:
+                raise DriverError(
+                    f"the code of the model {where} must name operators as ops.namespace.name, got "
+                    f"'{' '.join(words)}'; export the model again"
+                )
+            operator = f"{words[2]}::{words[4]}"
+            check_operator(operator, where)
+            yield operator

@@ -73,7 +73,7 @@ class ScriptModel:
         """Turn an error out of the model's code, forward or backward, into one that names the model."""
         try:
             yield
-        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError) as error:
             raise DriverError(
                 f"the model in {self.file_name} raised an error: {_summary(error)}; "
                 "call it with the same tensors in Python to see more"
@@ -85,17 +85,17 @@ def _without_optimisation() -> contextlib.AbstractContextManager[None]:
     return context
 
 
-_cache: OrderedDict[tuple[str, torch.device], ScriptModel] = OrderedDict()
+_cache: OrderedDict[tuple[str, str, torch.device], ScriptModel] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
 def load_script(content: bytes, file_name: str, device: torch.device) -> ScriptModel:
-    """Return the model for a file's content, loaded once per process, content and device.
+    """Return the model for a file's content, loaded once per process, content, name and device.
 
     Raises:
         DriverError: As ScriptModel does.
     """
-    key = (hashlib.sha256(content).hexdigest(), device)
+    key = (hashlib.sha256(content).hexdigest(), file_name, device)
     with _cache_lock:
         if key not in _cache:
             _cache[key] = ScriptModel(content, file_name, device)
@@ -107,12 +107,13 @@ def load_script(content: bytes, file_name: str, device: torch.device) -> ScriptM
 
 def _load(content: bytes, file_name: str, device: torch.device) -> Any:
     try:
-        with warnings.catch_warnings():
+        # Loading may run code of the file (`__setstate__`), and that may print.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             # torch 2.13 deprecates TorchScript (FutureWarning from 2.15), which is what this driver is for.
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
             module: Any = torch.jit.load(io.BytesIO(content), map_location=device)
-    except (RuntimeError, ValueError) as error:
+    except (torch.jit.Error, RuntimeError, ValueError) as error:
         raise DriverError(
             f"torch {torch.__version__} cannot load the model file {file_name}: {_summary(error)}; export it again "
             "with a version of torch that is not newer"
@@ -150,7 +151,14 @@ def _nodes(graphs: list[Any]) -> Iterator[Any]:
         for node in blocks.pop().nodes():
             yield node
             blocks.extend(node.blocks())
-            blocks.extend(node.g(name) for name in node.attributeNames() if node.kindOf(name) == "g")
+            blocks.extend(_inlined(node.g(name)) for name in node.attributeNames() if node.kindOf(name) == "g")
+
+
+def _inlined(subgraph: Any) -> Any:
+    """Return a copy with the functions that it calls in place: that of prim::fork calls them."""
+    graph = subgraph.copy()
+    torch._C._jit_pass_inline(graph)
+    return graph
 
 
 def _floating_type(module: Any, graphs: list[Any], file_name: str) -> torch.dtype:

@@ -3,7 +3,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -92,17 +92,24 @@ class InputKind(ABC):
             if atomic_numbers
             else range(len(parameters.elements))
         )
-        self._species_of_code = torch.tensor(species, dtype=torch.int64)
+        self._species_of_code = np.array(species, dtype=np.int64)
 
     @abstractmethod
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs for a configuration with at least one contributing particle."""
 
-    def species(self, codes: Any) -> torch.Tensor:
-        """Return the model's species for KIM's codes: the codes, or atomic numbers; int64, same shape."""
-        return self._species_of_code[torch.tensor(codes, dtype=torch.int64)]
+    def species(self, codes: np.ndarray, device: torch.device) -> torch.Tensor:
+        """Return the model's species for KIM's codes [n]: the codes, or atomic numbers; int64, [n]."""
+        return to_tensor(self._species_of_code[codes], device)
+
+
+def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return an array as a tensor on a device; on the CPU they share memory."""
+    tensor = torch.from_numpy(array)
+    # A `to` that does nothing still costs microseconds, several times a step.
+    return tensor if device.type == "cpu" else tensor.to(device)
 
 
 def leaf(coordinates: np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return a copy of coordinates [n, 3] that can be differentiated by."""
-    return torch.tensor(coordinates, dtype=dtype, device=device).requires_grad_(True)
+    return to_tensor(coordinates.copy(), device).to(dtype).requires_grad_(True)

@@ -8,7 +8,7 @@ Arguments: species [n], coordinates [n, 3], edge_index_1 [2, E_1] ... edge_index
 import numpy as np
 import torch
 
-from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf
+from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
 from kim_torchml.parameter_file import ParameterFile
 
 
@@ -28,16 +28,16 @@ class GraphInputs(InputKind):
             return self._build_for_one(particles, dtype, device)
         edges = particles.neighbours.staged_edges(self.cutoff, self.n_layers)
         rows = leaf(particles.coordinates, dtype, device)
-        mask = torch.from_numpy(np.logical_not(particles.contributing).astype(np.int64)).to(device)
-        species = self.species(particles.species_codes).to(device)
-        edge_indices = [torch.from_numpy(edge_index).to(device) for edge_index in edges]
+        mask = to_tensor((~particles.contributing).astype(np.int64), device)
+        species = self.species(particles.species_codes, device)
+        edge_indices = [to_tensor(edge_index, device) for edge_index in edges]
         return ModelInputs((species, rows, *edge_indices, mask), rows, None, edges[0].shape[1])
 
     def _build_for_one(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Add a second particle out of reach: models scatter by the mask and expect both of its values."""
         far = particles.coordinates + 2.0 * self.influence_distance + 1.0
         rows = leaf(np.concatenate([particles.coordinates, far]), dtype, device)
-        species = self.species(np.repeat(particles.species_codes, 2)).to(device)
+        species = self.species(np.repeat(particles.species_codes, 2), device)
         no_edges = [torch.empty((2, 0), dtype=torch.int64, device=device) for _ in range(self.n_layers)]
         mask = torch.tensor([0, 1], device=device)
         only_particle = torch.tensor([0], device=device)

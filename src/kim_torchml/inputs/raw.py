@@ -8,7 +8,7 @@ contributing [n] (1 = contributing).
 import numpy as np
 import torch
 
-from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf
+from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
 
 
 class RawInputs(InputKind):
@@ -28,14 +28,14 @@ class RawInputs(InputKind):
             coordinates, codes = coordinates[order], codes[order]
             neighbours = row_of_particle[neighbours]
         rows = leaf(coordinates, dtype, device)
-        is_contributing = torch.zeros(len(particles), dtype=torch.int64, device=device)
+        is_contributing = np.zeros(len(particles), dtype=np.int64)
         is_contributing[:n_contributing] = 1
         arguments = (
-            self.species(codes).to(device),
+            self.species(codes, device),
             rows,
-            torch.from_numpy(counts).to(device),
-            torch.from_numpy(neighbours).to(device),
-            is_contributing,
+            to_tensor(counts, device),
+            to_tensor(neighbours, device),
+            to_tensor(is_contributing, device),
         )
-        particle_of_row = None if order is None else torch.from_numpy(order).to(device)
+        particle_of_row = None if order is None else to_tensor(order, device)
         return ModelInputs(arguments, rows, particle_of_row, len(neighbours))
