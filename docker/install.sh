@@ -82,11 +82,15 @@ create_environment() {
     "$base_python" -m venv "${options[@]}" "$environment"
 }
 
+# A digest of all files below the given ones, names included.
+digest() {
+    find "$@" -name __pycache__ -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum
+}
+
 # The project's own files and extras stand for what is installed: when they change, pip is asked again.
 environment_state() {
     echo "extras: $*"
-    (cd "$repository" && cat pyproject.toml docker/install.sh CMakeLists.txt src/kim_torchml/__init__.py kim_driver_cpp/*) |
-        sha256sum
+    (cd "$repository" && digest pyproject.toml README.md docker/install.sh CMakeLists.txt src kim_driver_cpp)
 }
 
 install_environment() {
@@ -119,11 +123,24 @@ export_sources() {
     find "$target" -name __pycache__ -prune -exec rm -r {} +
 }
 
+# KIM's tools leave a kim.log where they run.
+kim_collections() {
+    (cd "$(mktemp -d)" && kim-api-collections-management "$@")
+}
+
+is_installed() {
+    local installed
+    installed=$(kim_collections list 2>/dev/null)
+    grep -qx "[[:space:]]*$1" <<<"$installed"
+}
+
 kim_install() {
     local folder=$1 name=$2 log
     log=$(mktemp)
-    kim-api-collections-management remove --force "$name" >/dev/null 2>&1 || true
-    if ! (cd "$(dirname "$folder")" && kim-api-collections-management install user "./$(basename "$folder")") >"$log" 2>&1; then
+    if is_installed "$name"; then
+        kim_collections remove --force "$name" >"$log" 2>&1 || fail "KIM could not remove $name: $(cat "$log")"
+    fi
+    if ! kim_collections install user "$(realpath "$folder")" >"$log" 2>&1; then
         cat "$log" >&2
         fail "KIM could not install $name (its output is above)"
     fi
@@ -132,16 +149,16 @@ kim_install() {
 
 # Installs an item unless the same content was installed into the same collection before.
 kim_install_if_changed() {
-    local folder=$1 name=$2 stamp digest
+    local folder=$1 name=$2 stamp state
     stamp="$environment/installed-$(kim_collection | sha256sum | cut -c1-16)-$name"
-    digest=$(cd "$folder" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
-    if [ "$digest" = "$(cat "$stamp" 2>/dev/null)" ] && kim-api-collections-management list 2>/dev/null | grep -qx "[[:space:]]*$name"; then
+    state=$(cd "$folder" && digest .)
+    if [ "$state" = "$(cat "$stamp" 2>/dev/null)" ] && is_installed "$name"; then
         say "KIM user collection: $name is up to date"
         return
     fi
     say "KIM user collection: installing $name"
     kim_install "$folder" "$name"
-    echo "$digest" >"$stamp"
+    echo "$state" >"$stamp"
 }
 
 kim_collection() {
@@ -157,10 +174,15 @@ install_driver() {
 }
 
 install_models() {
-    local folder name
+    local folder name work
     for folder in "$@"; do
+        [ -f "$folder/CMakeLists.txt" ] || fail "there is no model in $folder (no CMakeLists.txt)"
         name=$(sed -n 's/^ *project(\([A-Za-z0-9_]*\).*/\1/p' "$folder/CMakeLists.txt")
-        kim_install_if_changed "$folder" "$name"
+        work=$(mktemp -d)
+        # KIM's manager makes a folder `build` of its own in its copy.
+        tar -C "$folder" --exclude=./build --exclude=__pycache__ -cf - . | tar -C "$work" -xf -
+        kim_install_if_changed "$work" "$name"
+        rm -rf "$work"
     done
 }
 

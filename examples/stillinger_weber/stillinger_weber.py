@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Stillinger-Weber potential as a TorchScript module, for the driver's kind `None`."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class StillingerWeber(nn.Module):
+    """Stillinger-Weber potential for one species, without a loop over particles or triplets.
+
+    Particle energies, with r and u the length and direction of the bond from i to a neighbour:
+
+        E_i = 1/2 sum_j phi2(r_ij) + sum_{j<k} lambda h(r_ij) h(r_ik) (u_ij.u_ik - costheta0)^2
+        phi2(r) = A (B (r/sigma)^-p - (r/sigma)^-q) exp(sigma / (r - cutoff))
+        h(r) = exp(gamma / (r - cutoff))
+
+    Both vanish, with all derivatives, at the cutoff. The sum over pairs of bonds is a square of
+    sums over single bonds, S = sum h, V = sum h u, T = sum h u (x) u:
+
+        sum_{j<k} ... = lambda/2 (T:T - 2 costheta0 V.V + costheta0^2 S^2
+                                  - (1 - costheta0)^2 sum h^2)
+
+    so the cost is that of a pair potential. Every constant is a buffer named as the KIM model
+    names its parameter (`lambda` is a word of Python, hence `lambda_`).
+
+    Source:
+        F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), in the units of the KIM
+        driver SW__MD_335816936951: A and lambda times epsilon, gamma and cutoff times sigma.
+    """
+
+    A: Tensor
+    B: Tensor
+    p: Tensor
+    q: Tensor
+    sigma: Tensor
+    gamma: Tensor
+    cutoff: Tensor
+    lambda_: Tensor
+    costheta0: Tensor
+
+    def __init__(self, parameters: Mapping[str, float]) -> None:
+        """Store the constants.
+
+        Args:
+            parameters: Values by KIM name: A and lambda in eV, sigma, gamma and cutoff in Å, the
+                others without unit.
+        """
+        super().__init__()
+        for name in ("A", "B", "p", "q", "sigma", "gamma", "cutoff", "lambda", "costheta0"):
+            value = torch.tensor(parameters[name], dtype=torch.float64)
+            self.register_buffer("lambda_" if name == "lambda" else name, value)
+
+    def forward(
+        self,
+        species: Tensor,
+        coordinates: Tensor,
+        n_neighbours: Tensor,
+        neighbours: Tensor,
+        contributing: Tensor,
+    ) -> Tensor:
+        """Return the energies of the contributing particles, which come first.
+
+        Args:
+            species: Not used, shape [n], int64.
+            coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
+            n_neighbours: Number of neighbours of each contributing particle, shape
+                [contributing], int32.
+            neighbours: Their neighbours (full lists), one list after the other, shape
+                [sum of n_neighbours], int32.
+            contributing: Not used, shape [n], int64, 1 = contributing.
+        Returns:
+            Particle energies, shape [contributing], eV.
+        """
+        n_contributing = n_neighbours.size(0)
+        centre = torch.repeat_interleave(
+            torch.arange(n_contributing, device=coordinates.device),
+            n_neighbours,
+            output_size=neighbours.size(0),
+        )
+        bonds = coordinates.index_select(0, neighbours.to(torch.int64))
+        bonds = bonds - coordinates.index_select(0, centre)
+        per_bond = self.bond_terms(bonds)
+        moments = torch.zeros(
+            [n_contributing, per_bond.size(1)], dtype=per_bond.dtype, device=per_bond.device
+        ).index_add(0, centre, per_bond)
+        squares = moments.square()
+        scalar, vector = squares[:, 1], squares[:, 2:5].sum(1)
+        tensor = squares[:, 5:8].sum(1) + 2.0 * squares[:, 8:11].sum(1)
+        all_pairs = tensor - 2.0 * self.costheta0 * vector + self.costheta0.square() * scalar
+        return moments[:, 0] + 0.5 * self.lambda_ * all_pairs
+
+    def bond_terms(self, bonds: Tensor) -> Tensor:
+        """Return what each bond adds to the sums over the bonds of a particle.
+
+        Args:
+            bonds: Vectors from a particle to its neighbours, shape [bonds, 3], Å.
+        Returns:
+            Shape [bonds, 11]: the terms of one bond alone (half of phi2, and minus what squaring
+            S, V, T counts for a bond with itself), h, h u (3), h u (x) u (xx yy zz, xz yx zy).
+        """
+        distance = bonds.square().sum(1, keepdim=True).sqrt()
+        inside = distance < self.cutoff
+        # `where` also passes the infinities of the branch not taken to the gradient (as 0 * inf),
+        # so bonds outside get a harmless distance before the exponentials and 0 after them.
+        distance = torch.where(inside, distance, 0.5 * self.cutoff)
+        inverse = 1.0 / (distance - self.cutoff)
+        zero = torch.zeros_like(distance)
+        logarithm = torch.log(distance / self.sigma)
+        decay = self.sigma * inverse
+        repulsion = self.B * torch.exp(decay - self.p * logarithm)
+        phi2 = self.A * (repulsion - torch.exp(decay - self.q * logarithm))
+        phi2 = torch.where(inside, phi2, zero)
+        h = torch.where(inside, torch.exp(self.gamma * inverse), zero)
+        with_itself = 0.5 * self.lambda_ * (1.0 - self.costheta0).square() * h.square()
+        u = bonds / distance
+        hu = h * u
+        return torch.cat([0.5 * phi2 - with_itself, h, hu, hu * u, hu * u.roll(1, 1)], 1)
