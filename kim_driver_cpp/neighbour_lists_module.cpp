@@ -34,6 +34,9 @@ class ArrayNeighbours {
         }
         offsets_.push_back(0);
         for (py::ssize_t i = 0; i < n; ++i) {
+            if (counts.at(i) < 0) {
+                throw py::value_error("`counts` must not be negative, got " + std::to_string(counts.at(i)));
+            }
             offsets_.push_back(offsets_.back() + counts.at(i));
         }
         if (offsets_.back() != neighbours_.size()) {

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Time of the driver in LAMMPS beside the bare model's, on the same inputs at the same time, one thread.
+
+    .venv/bin/python tests/benchmark/lammps.py [--sizes 2 3 5 8] [--models NAME ..]
+
+Columns: LAMMPS Pair time per step; bare model's forward and backward; their ratio and difference; time the driver
+spends before the model (neighbour lists, edges, tensors) and outside Python (KIM, the shim); peak memory of the
+process (that of importing torch alone is printed below); time from the start of LAMMPS to the end of the first
+compute.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+
+_INPUT = """
+units metal
+atom_style atomic
+kim init {model} metal
+lattice diamond 5.431
+region box block 0 {cells} 0 {cells} 0 {cells}
+create_box 1 box
+create_atoms 1 box
+mass 1 28.0855
+kim interactions Si
+velocity all create 600 2026
+fix integrate all nve
+timestep 0.001
+run {steps}
+"""
+
+
+def find_models(names: list[str]) -> list[str]:
+    """Return those of the models that are installed, the example models and the published ones by default."""
+    listed = subprocess.run(["kim-api-collections-management", "list"], capture_output=True, text=True, check=True)
+    installed = {line.strip() for line in listed.stdout.splitlines()}
+    return [name for name in names if name in installed]
+
+
+def measure(model: str, cells: int, steps: int) -> dict[str, float]:
+    """Run LAMMPS once; return times in ms, memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "times.json"
+        (Path(folder) / "in.benchmark").write_text(_INPUT.format(model=model, cells=cells, steps=steps))
+        environment = os.environ | {
+            "KIM_TORCHML_BENCHMARK": str(record),
+            "PYTHONPATH": str(HERE / "recorder"),
+            "OMP_NUM_THREADS": "1",
+            "KIM_MODEL_ELEMENTS_MAP": "1",
+            "KIM_TORCHML_QUIET": "1",
+        }
+        run = subprocess.run(
+            ["lmp", "-in", "in.benchmark"], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        if run.returncode != 0:
+            sys.exit(f"LAMMPS failed with {model}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+        data = json.loads(record.read_text())
+    times, facts = data["times"], data["facts"]
+    # Step 0 belongs to the set-up, not to the loop that LAMMPS times.
+    compute, build, bare = (times[name][1:] for name in ("compute", "build", "bare"))
+    pair_seconds = float(re.search(r"^Pair\s+\|\s*([\d.e+-]+)", run.stdout, re.MULTILINE).group(1))
+    shim = max(pair_seconds - sum(compute) - sum(bare), 0.0) / steps
+    driver = 1000 * (median(compute) + shim)
+    reference = 1000 * median(bare)
+    return {
+        "pair": driver,
+        "bare": reference,
+        "ratio": driver / reference,
+        "beyond": driver - reference,
+        "before": 1000 * median(build),
+        "shim": 1000 * shim,
+        "peak": facts["peak_mb"],
+        "start": facts["first_compute_s"],
+    }
+
+
+def torch_import_memory() -> float:
+    """Return the peak memory of a Python that only imports torch, MB."""
+    code = "import resource, torch; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = ["TorchMLModel1_SW", "TorchMLModel3_Graph", "TorchML_StillingerWeber_Si", "TorchML_Graph_Si"]
+    parser.add_argument(
+        "--models", nargs="+", default=known, help="KIM models (default: those installed of %(default)s)"
+    )
+    parser.add_argument("--sizes", nargs="+", type=int, default=[2, 3, 5, 8], help="cubic cells along each edge")
+    parser.add_argument("--steps", type=int, default=30, help="steps of each run (default: %(default)s)")
+    options = parser.parse_args()
+    table = Table(title="driver in LAMMPS, one thread; times in ms per step")
+    for heading in (
+        "model",
+        "atoms",
+        "Pair",
+        "bare model",
+        "ratio",
+        "beyond",
+        "before model",
+        "shim",
+        "peak MB",
+        "start s",
+    ):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    console = Console(width=130)
+    for model in find_models(options.models):
+        for cells in options.sizes:
+            with console.status(f"{model}, {8 * cells**3} atoms"):
+                row = measure(model, cells, options.steps)
+            table.add_row(
+                model,
+                str(8 * cells**3),
+                f"{row['pair']:.2f}",
+                f"{row['bare']:.2f}",
+                f"{row['ratio']:.3f}",
+                f"{row['beyond']:.2f}",
+                f"{row['before']:.2f}",
+                f"{row['shim']:.2f}",
+                f"{row['peak']:.0f}",
+                f"{row['start']:.1f}",
+            )
+    console.print(table)
+    console.print(f"import torch alone: {torch_import_memory():.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

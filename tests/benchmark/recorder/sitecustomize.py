@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Imported by the Python that the driver starts, where this folder is on PYTHONPATH: times every compute.
+
+After each compute the bare model's forward and backward run on the very same inputs, so that both see the same state
+of the machine. When Python ends, the times go to the file named in KIM_TORCHML_BENCHMARK.
+"""
+
+import atexit
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+_WATCHED = "kim_torchml.model"
+_times: dict[str, list[float]] = {"compute": [], "build": [], "bare": []}
+_facts: dict[str, float] = {}
+
+
+def _seconds_since_start() -> float:
+    started = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text().split()[0]) - started
+
+
+def _write() -> None:
+    _facts["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    Path(os.environ["KIM_TORCHML_BENCHMARK"]).write_text(json.dumps({"times": _times, "facts": _facts}))
+
+
+def _watch(model_module) -> None:
+    """Wrap the driver's evaluation and its building of inputs."""
+    import torch
+
+    plain_compute = model_module.Model.compute
+    plain_evaluate = model_module.evaluate
+    latest = {}
+
+    def evaluate(script, inputs, *arguments, **options):
+        latest["inputs"], latest["script"] = inputs, script
+        latest["built"] = time.perf_counter()
+        return plain_evaluate(script, inputs, *arguments, **options)
+
+    def bare() -> None:
+        inputs, script = latest["inputs"], latest["script"]
+        with torch.jit.optimized_execution(False):
+            result = script._module(*inputs.arguments)
+        if isinstance(result, torch.Tensor):
+            torch.autograd.grad(result.sum(), inputs.coordinates, allow_unused=True)
+
+    def compute(self, *arguments):
+        begin = time.perf_counter()
+        plain_compute(self, *arguments)
+        end = time.perf_counter()
+        bare()
+        _times["bare"].append(time.perf_counter() - end)
+        _times["compute"].append(end - begin)
+        _times["build"].append(latest["built"] - begin)
+        if len(_times["compute"]) == 1:
+            _facts["first_compute_s"] = _seconds_since_start() - _times["bare"][0]
+
+    model_module.Model.compute = compute
+    model_module.evaluate = evaluate
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the watched module as everyone else does, and wraps it once it is there."""
+
+    def find_spec(self, name, path, target=None):
+        if name != _WATCHED:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        execute = spec.loader.exec_module
+
+        def exec_module(module) -> None:
+            execute(module)
+            _watch(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+if "KIM_TORCHML_BENCHMARK" in os.environ:
+    sys.meta_path.insert(0, _Finder())
+    atexit.register(_write)

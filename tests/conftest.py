@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request):
+    """Each device in turn."""
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip(f"torch {torch.__version__} sees no GPU here")
+        return torch.device("cuda", 0)
+    return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of published models and golden data."""
+    folder = Path(os.environ.get("KIM_TORCHML_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"the shared data are not at {folder} (KIM_TORCHML_SHARED names another place)")
+    return folder

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sets everything up, checks the style and runs all tests, in a KIM collection of their own: the user's is left alone.
+# Options go to pytest, such as: bash tests/run.sh tests/unit -k graph
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repository"
+
+bash docker/install.sh system
+bash docker/install.sh environment examples test lint
+.venv/bin/pre-commit run --all-files --show-diff-on-failure
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""TorchScript models that do not do as they should, or do it in an unusual way. Inputs as for preprocessing None."""
+
+import torch
+from models import Pair
+from torch import Tensor, nn
+
+
+class Raising(nn.Module):
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        if coordinates.numel() > 0:
+            raise ValueError("this model is never content")
+        return coordinates.sum()
+
+
+class Failing(nn.Module):
+    """An operator of torch fails in it."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return (coordinates @ coordinates).sum()
+
+
+class FailingBackward(nn.Module):
+    """Its derivative fails, but not its value: an in-place change of what the derivative needs."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        root = coordinates.square().add(1.0).sqrt()
+        energy = root.sum()
+        root.mul_(2.0)
+        return energy + 0.0 * root.sum()
+
+
+class Printing(nn.Module):
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        print("rows", coordinates.size(0))
+        return coordinates.sum()
+
+
+class Returning(nn.Module):
+    """Returns a tensor of a chosen shape, each entry the sum of the coordinates times a factor."""
+
+    shape: list[int]
+
+    def __init__(self, shape, factor=1.0):
+        super().__init__()
+        self.shape = list(shape)
+        self.factor = factor
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return torch.ones(self.shape, device=coordinates.device) * coordinates.sum() * self.factor
+
+
+class ReturningForces(nn.Module):
+    """Returns an energy and forces of a chosen shape, full of one value."""
+
+    shape: list[int]
+
+    def __init__(self, shape, value=1.0):
+        super().__init__()
+        self.shape = list(shape)
+        self.value = value
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+        return coordinates.sum(), torch.full(self.shape, self.value, device=coordinates.device)
+
+
+class ReturningThree(nn.Module):
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return coordinates.sum(), coordinates, coordinates
+
+
+class ReturningAFloat(nn.Module):
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> float:
+        return float(coordinates.sum())
+
+
+class Detached(Pair):
+    """Its energy does not know that it came from the coordinates."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return self.site_energies(a, coordinates.detach(), b, c)
+
+
+class TotalSometimes(nn.Module):
+    """One energy per particle, but the total where there are more than five: another shape than when it was probed."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        energies = coordinates.sum(1)
+        return energies.sum() if energies.numel() > 5 else energies
+
+
+class FourInputs(nn.Module):
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        return coordinates.sum()
+
+
+class InverseDistance(Pair):
+    """Infinite where two particles are in one place; NaN derivatives."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        first = torch.repeat_interleave(torch.arange(b.numel(), device=b.device), b.to(torch.int64))
+        return (1.0 / (coordinates[c.to(torch.int64)] - coordinates[first]).square().sum(1)).sum()
+
+
+class RelativeSpecies(nn.Module):
+    """Divides species by the largest, as a published model does: 0/0 for species code 0."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return ((a / a.max()).to(coordinates.dtype).unsqueeze(1) * coordinates).sum(1)
+
+
+class EchoSpecies(nn.Module):
+    """The energy of a particle is what the model is told about its species."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return a.to(coordinates.dtype) + 0.0 * coordinates.sum(1)
+
+
+class MixedPrecision(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("low", torch.ones(1, dtype=torch.float32))
+        self.register_buffer("high", torch.ones(1, dtype=torch.float64))
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return coordinates.sum() * self.low * self.high
+
+
+class WholeNumbers(nn.Module):
+    """No floating type among its parameters and buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("whole", torch.ones(2, dtype=torch.int64))
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return coordinates.sum() * self.whole[0]
+
+
+class Training(nn.Module):
+    """Its energy differs in training mode."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return coordinates.sum() * (1000.0 if self.training else 1.0)

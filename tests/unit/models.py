@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Small TorchScript models that do as they should: a pair potential (None) and message passing (Graph).
+
+formulas.py has their formulas in numpy.
+"""
+
+import functools
+import io
+
+import torch
+from torch import Tensor, nn
+
+CUTOFF = 2.5
+
+
+@functools.cache
+def script_bytes(kind, dtype=torch.float64, **arguments):
+    """The TorchScript file of a model class, as bytes; dtype None leaves its tensors as they are."""
+    buffer = io.BytesIO()
+    model = kind(**arguments)
+    torch.jit.save(torch.jit.script(model if dtype is None else model.to(dtype)), buffer)
+    return buffer.getvalue()
+
+
+class Pair(nn.Module):
+    """Morse pair potential with a smooth cutoff; the strength of a pair is the product of its species' strengths."""
+
+    def __init__(self):
+        super().__init__()
+        self.decay = nn.Parameter(torch.tensor(1.7, dtype=torch.float64))
+        self.register_buffer("bond", torch.tensor([1.3], dtype=torch.float64))
+
+    def site_energies(self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor) -> Tensor:
+        n = n_neighbours.numel()
+        first = torch.repeat_interleave(torch.arange(n, device=coordinates.device), n_neighbours.to(torch.int64))
+        second = neighbours.to(torch.int64)
+        r = (coordinates[second] - coordinates[first]).square().sum(1).sqrt()
+        decay = torch.exp(-self.decay * (r - self.bond))
+        strength = 1.0 + 0.1 * species.to(coordinates.dtype)
+        pairs = strength[first] * strength[second] * (decay.square() - 2.0 * decay) * (1.0 - (r / 2.5).square()).pow(3)
+        return torch.zeros(n, dtype=coordinates.dtype, device=coordinates.device).index_add(0, first, 0.5 * pairs)
+
+
+class PairTotal(Pair):
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, coordinates, n_neighbours, neighbours).sum()
+
+
+class PairTotalInBrackets(Pair):
+    """The total in the shape [1, 1]."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, coordinates, n_neighbours, neighbours).sum().reshape(1, 1)
+
+
+class PairOfContributing(Pair):
+    """One energy per contributing particle, the shape [contributing]."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, coordinates, n_neighbours, neighbours)
+
+
+class PairOfAll(Pair):
+    """One energy per particle, the shape [n, 1]; what non-contributing ones get is rubbish, and has a gradient."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        own = self.site_energies(species, coordinates, n_neighbours, neighbours)
+        rubbish = 100.0 + coordinates[contributing == 0].sum(1)
+        return torch.cat([own, rubbish]).unsqueeze(1)
+
+
+class PairWithForces(Pair):
+    """(energy per contributing particle, forces [n, 3]): it differentiates by itself."""
+
+    def energy_and_forces(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        energies = self.site_energies(species, coordinates, n_neighbours, neighbours)
+        gradient = torch.autograd.grad([energies.sum()], [coordinates])[0]
+        assert gradient is not None
+        return energies, -gradient
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return self.energy_and_forces(species, coordinates, n_neighbours, neighbours)
+
+
+class PairWithFlatForces(PairWithForces):
+    """(total, forces [3n])."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        energies, forces = self.energy_and_forces(species, coordinates, n_neighbours, neighbours)
+        return energies.sum(), forces.reshape(-1)
+
+
+class MessagePassing(nn.Module):
+    """Features start as the species' strengths; each layer adds the neighbours' features, less those far away."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.3], dtype=torch.float64))
+
+    def layer(self, features: Tensor, coordinates: Tensor, edge_index: Tensor) -> Tensor:
+        first, second = edge_index[0], edge_index[1]
+        r = (coordinates[second] - coordinates[first]).square().sum(1).sqrt()
+        messages = self.weight * torch.exp(-r) * (1.0 - (r / 2.5).square()).pow(3) * features[second]
+        return features.index_add(0, first, messages)
+
+    def energies(self, species: Tensor, coordinates: Tensor, edges: list[Tensor]) -> Tensor:
+        features = 1.0 + 0.1 * species.to(coordinates.dtype)
+        for layer in range(len(edges)):
+            features = self.layer(features, coordinates, edges[len(edges) - 1 - layer])
+        return features + 0.1 * features.square()
+
+
+class Graph1(MessagePassing):
+    """Per particle, whatever that is for those that do not contribute."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
+        return self.energies(species, coordinates, [edges_1])
+
+
+class Graph2(MessagePassing):
+    """Per contributing particle."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor) -> Tensor:
+        return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0]
+
+
+class Graph3(MessagePassing):
+    """Per particle, the shape [n, 1]."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, edges_3: Tensor, mask: Tensor
+    ) -> Tensor:
+        return self.energies(species, coordinates, [edges_1, edges_2, edges_3]).unsqueeze(1)
+
+
+class Graph4(MessagePassing):
+    """The total, in the shape [1, 1], gathered by the mask as published models do."""
+
+    def forward(
+        self,
+        species: Tensor,
+        coordinates: Tensor,
+        edges_1: Tensor,
+        edges_2: Tensor,
+        edges_3: Tensor,
+        edges_4: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        energies = self.energies(species, coordinates, [edges_1, edges_2, edges_3, edges_4]).unsqueeze(1)
+        sums = torch.zeros([int(mask.max()) + 1, 1], dtype=energies.dtype, device=energies.device)
+        return sums.index_add(0, mask, energies)[::2]
+
+
+class GraphWithForces(MessagePassing):
+    """(total, forces [n, 3]), two layers."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        energy = self.energies(species, coordinates, [edges_1, edges_2])[mask == 0].sum()
+        gradient = torch.autograd.grad([energy], [coordinates], allow_unused=True)[0]
+        return energy, torch.zeros_like(coordinates) if gradient is None else -gradient
+
+
+PAIRS = [PairTotal, PairTotalInBrackets, PairOfContributing, PairOfAll, PairWithForces, PairWithFlatForces]
+GRAPHS = {1: Graph1, 2: Graph2, 3: Graph3, 4: Graph4}
+# Those that give no particle energies.
+TOTALS = {PairTotal, PairTotalInBrackets, PairWithFlatForces, Graph4, GraphWithForces}
+# What the parameter files of all of them say.
+PARAMETERS = {kind: {"returns_forces": kind.__name__.endswith("Forces")} for kind in PAIRS}
+PARAMETERS |= {kind: {"kind": "Graph", "n_layers": n_layers} for n_layers, kind in GRAPHS.items()}
+PARAMETERS[GraphWithForces] = {"kind": "Graph", "n_layers": 2, "returns_forces": True}

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Neighbour lists and staged edges by plain loops and sets, from their definition (DESIGN.md, section 7).
+
+It stands in for the compiled part wherever a model is computed with in these tests, and is what the compiled part is
+compared with.
+"""
+
+import math
+
+import numpy as np
+
+
+class SlowNeighbours:
+    """Presents the protocol `kim_torchml.inputs.Neighbours`.
+
+    Every particle is in every other's list, however far: what a list beyond the cutoff looks like at its worst.
+    """
+
+    def __init__(self, coordinates, contributing):
+        self._points = [tuple(map(float, point)) for point in coordinates]
+        self._contributing = [i for i, flag in enumerate(contributing) if flag]
+
+    def neighbours(self, i, cutoff):
+        """All particles within the cutoff of particle i, ascending."""
+        here = self._points[i]
+        return [j for j, there in enumerate(self._points) if j != i and math.dist(here, there) <= cutoff]
+
+    def of_contributing(self, cutoff):
+        lists = [self.neighbours(i, cutoff) for i in self._contributing]
+        counts = np.array([len(neighbours) for neighbours in lists], dtype=np.int32)
+        return counts, np.array([j for neighbours in lists for j in neighbours], dtype=np.int32)
+
+    def edge_sets(self, cutoff, n_layers):
+        """[E_1, ..., E_L] as sets of pairs."""
+        known = {}
+
+        def neighbours(i):
+            if i not in known:
+                known[i] = self.neighbours(i, cutoff)
+            return known[i]
+
+        stages = []
+        members = set(self._contributing)
+        for _ in range(n_layers):
+            stages.append({pair for i in members for j in neighbours(i) for pair in ((i, j), (j, i))})
+            members = {j for i in members for j in neighbours(i)}
+        return stages
+
+    def staged_edges(self, cutoff, n_layers):
+        stages = [sorted(edges) for edges in self.edge_sets(cutoff, n_layers)]
+        return [np.array(edges, dtype=np.int64).reshape(-1, 2).T.copy() for edges in stages]

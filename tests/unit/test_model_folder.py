@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which of a model's files is which; nothing outside its folder is read."""
+
+import pytest
+from opening import parameter_text
+
+from kim_torchml.errors import DriverError
+from kim_torchml.model_folder import read_model_folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model folder with a parameter file and a model file."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "kim_model.param").write_text(parameter_text())
+    (path / "model.pt").write_bytes(b"the model")
+    return path
+
+
+def test_both_files_are_read(folder):
+    found = read_model_folder(folder, ["model.pt", "notes.dat", "kim_model.param"])
+    assert found.script == b"the model"
+    assert found.parameters.elements == ("Si",)
+
+
+def test_what_was_read_stays_when_the_folder_goes(folder):
+    found = read_model_folder(folder, ["kim_model.param", "model.pt"])
+    (folder / "model.pt").unlink()
+    assert found.script == b"the model"
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([], r"got none among its files \(no files at all\)"),
+        (["model.pt"], r"got none among its files \(model\.pt\)"),
+        (["model.pt", "param"], r"got none among its files \(model\.pt, param\)"),
+        (["a.param", "b.param", "m.pt"], r"got a\.param, b\.param among its files \(a\.param, b\.param, m\.pt\)"),
+    ],
+)
+def test_there_must_be_one_parameter_file(folder, names, found):
+    with pytest.raises(DriverError, match=rf"must have one \.param file, {found}; list it in PARAMETER_FILES of the"):
+        read_model_folder(folder, names)
+
+
+def test_the_model_file_must_be_listed(folder):
+    message = (
+        r"`model file name` must be one of the model's files \(kim_model\.param, other\.pt\), got 'model\.pt' "
+        r"\(file kim_model\.param\); correct the name, or list the file in PARAMETER_FILES"
+    )
+    with pytest.raises(DriverError, match=message):
+        read_model_folder(folder, ["kim_model.param", "other.pt"])
+
+
+def test_a_listed_model_file_must_be_there(folder):
+    (folder / "model.pt").unlink()
+    with pytest.raises(DriverError, match=r"cannot read the model file model\.pt: .*No such file"):
+        read_model_folder(folder, ["kim_model.param", "model.pt"])
+
+
+@pytest.mark.parametrize("name", ["model.pt", "kim_model.param"])
+def test_a_link_out_of_the_folder_is_not_followed(folder, name):
+    outside = folder.parent / "outside"
+    (folder / name).rename(outside)
+    (folder / name).symlink_to(outside)
+    message = rf"the file {name} must lie in the model's own folder, got a link that leaves it"
+    with pytest.raises(DriverError, match=message):
+        read_model_folder(folder, ["kim_model.param", "model.pt"])
+
+
+def test_the_folder_itself_may_be_a_link(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    assert read_model_folder(tmp_path / "link", ["kim_model.param", "model.pt"]).script == b"the model"

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Few particles, none, or none that contribute; a host with settings of its own; several threads."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from formulas import particle_energies
+from misbehaving import RelativeSpecies
+from models import PARAMETERS, Graph2, Graph3, Graph4, GraphWithForces, PairOfAll, script_bytes
+from opening import ALL, assert_close, compute, outputs_of
+from particles import Configuration, cluster, interleaved
+
+from kim_torchml import torch_runtime
+
+KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind in PARAMETERS])
+
+
+class NotAsked:
+    """Neighbours that must not be asked for."""
+
+    def of_contributing(self, cutoff):
+        raise AssertionError("asked for neighbours")
+
+    def staged_edges(self, cutoff, n_layers):
+        raise AssertionError("asked for edges")
+
+
+@KINDS
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_nothing_contributes(kind, n, opened, monkeypatch):
+    model = opened(script_bytes(kind), **PARAMETERS[kind])
+    configuration = Configuration(cluster(5).coordinates[:n], [0] * n, [0] * n)
+    monkeypatch.setattr(configuration, "neighbours", NotAsked)
+    for array in compute(model, configuration, outputs_of(kind)).values():
+        np.testing.assert_array_equal(array, np.zeros_like(array))
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_model_is_not_called_for_particles_that_do_not_contribute(n, opened):
+    """It would return NaN."""
+    configuration = Configuration(cluster(5).coordinates[:n], [0] * n, [0] * n)
+    for array in compute(opened(script_bytes(RelativeSpecies)), configuration).values():
+        np.testing.assert_array_equal(array, np.zeros_like(array))
+
+
+@KINDS
+@pytest.mark.parametrize("code", [0, 2])
+def test_one_particle(kind, code, opened):
+    model = opened(script_bytes(kind), elements=("Si", "C", "O"), **PARAMETERS[kind])
+    found = compute(model, Configuration([[1, -2, 3]], [code], [1]), outputs_of(kind))
+    own = (1 + 0.1 * code) + 0.1 * (1 + 0.1 * code) ** 2 if "Graph" in kind.__name__ else 0.0
+    assert found["partialEnergy"][0] == pytest.approx(own, abs=1e-14)
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((1, 3)))
+    if "partialParticleEnergy" in found:
+        assert found["partialParticleEnergy"].tolist() == pytest.approx([own], abs=1e-14)
+
+
+@KINDS
+@pytest.mark.parametrize("flags", [[1, 1, 1], [1, 0, 1]])
+def test_particles_without_neighbours(kind, flags, opened):
+    model = opened(script_bytes(kind), **PARAMETERS[kind])
+    configuration = Configuration([[0, 0, 0], [8, 0, 0], [0, 8, 0]], [0] * 3, flags)
+    found = compute(model, configuration, outputs_of(kind))
+    own = 1.1 if "Graph" in kind.__name__ else 0.0
+    assert found["partialEnergy"][0] == pytest.approx(own * sum(flags), abs=1e-14)
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((3, 3)))
+    if "partialParticleEnergy" in found:
+        np.testing.assert_allclose(found["partialParticleEnergy"], own * np.array(flags), atol=1e-14)
+
+
+@KINDS
+def test_two_particles(kind, opened):
+    """n = 2 contributing particles: as many as one and its padding."""
+    model = opened(script_bytes(kind), **PARAMETERS[kind])
+    coordinates = np.array([[0, 0, 0], [1.0, 0.5, 0.2]])
+    for flags in ([1, 1], [1, 0], [0, 1]):
+        found = compute(model, Configuration(coordinates, [0, 0], flags), outputs_of(kind))
+        expected = particle_energies(kind, coordinates, np.zeros(2), np.array(flags))
+        assert found["partialEnergy"][0] == pytest.approx(expected.sum(), abs=1e-13)
+        if "partialParticleEnergy" in found:
+            np.testing.assert_allclose(found["partialParticleEnergy"], expected, atol=1e-13)
+
+
+def test_arrays_that_are_views(opened):
+    """A simulator's arrays may have any strides and flags."""
+    model = opened(script_bytes(PairOfAll))
+    configuration = interleaved(cluster(8, n_contributing=5))
+    expected = compute(model, configuration)
+    wide = np.zeros((8, 6))
+    wide[:, ::2] = configuration.coordinates
+    configuration.coordinates = wide[:, ::2]
+    found = compute(model, configuration)
+    assert_close(found, expected)
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autograd off": lambda: torch.autograd.set_grad_enabled(False),
+}
+
+
+@pytest.mark.parametrize("kind", [PairOfAll, Graph3, GraphWithForces])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_host_that_has_turned_gradients_off(mode, kind, opened, monkeypatch):
+    configuration = interleaved(cluster(8, n_contributing=5))
+    expected = compute(opened(script_bytes(kind), **PARAMETERS[kind]), configuration, outputs_of(kind))
+    monkeypatch.setattr(torch_runtime, "_cache", type(torch_runtime._cache)())
+    with MODES[mode]():
+        model = opened(script_bytes(kind), **PARAMETERS[kind])
+        found = compute(model, configuration, outputs_of(kind))
+        assert torch.is_grad_enabled() is False
+    assert_close(compute(model, configuration, outputs_of(kind)), expected)
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", [PairOfAll, Graph2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_host_with_a_default_dtype_of_its_own(dtype, kind, opened):
+    configuration = cluster(8, n_contributing=5)
+    expected = compute(opened(script_bytes(kind), **PARAMETERS[kind]), configuration)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = compute(opened(script_bytes(kind), **PARAMETERS[kind]), configuration)
+        assert torch.get_default_dtype() is dtype
+    finally:
+        torch.set_default_dtype(before)
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", [PairOfAll, Graph2])
+def test_a_host_with_a_default_device_of_its_own(kind, opened):
+    for configuration in (cluster(8, n_contributing=5), Configuration([[0, 0, 0]], [0], [1])):
+        expected = compute(opened(script_bytes(kind), **PARAMETERS[kind]), configuration)
+        with torch.device("meta"):
+            found = compute(opened(script_bytes(kind), **PARAMETERS[kind]), configuration)
+        assert_close(found, expected)
+
+
+def test_threads_compute_with_one_model(opened):
+    model = opened(script_bytes(Graph3), **PARAMETERS[Graph3])
+    configurations = [interleaved(cluster(8 + k, n_contributing=5, seed=k)) for k in range(4)]
+    expected = [compute(model, configuration) for configuration in configurations]
+    found = [[] for _ in configurations]
+
+    def work(k):
+        found[k].extend(compute(model, configurations[k]) for _ in range(5))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results, wanted in zip(found, expected, strict=True):
+        assert len(results) == 5
+        for result in results:
+            assert_close(result, wanted)
+
+
+def test_two_models_side_by_side(tmp_path, opened):
+    configuration = interleaved(cluster(8, n_contributing=5))
+    pair = opened(script_bytes(PairOfAll))
+    alone = compute(pair, configuration)
+    graph = opened(script_bytes(Graph4), **PARAMETERS[Graph4])
+    assert compute(graph, configuration, ALL[:2])["partialEnergy"][0] != alone["partialEnergy"][0]
+    again = compute(pair, configuration)
+    assert_close(again, alone)

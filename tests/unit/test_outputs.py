@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What models return: every shape that has a meaning, and an error that gives the shape for every other."""
+
+import re
+
+import numpy as np
+import pytest
+from misbehaving import (
+    Detached,
+    EchoSpecies,
+    Failing,
+    FailingBackward,
+    FourInputs,
+    InverseDistance,
+    Raising,
+    RelativeSpecies,
+    Returning,
+    ReturningAFloat,
+    ReturningForces,
+    ReturningThree,
+    TotalSometimes,
+)
+from models import GRAPHS, PAIRS, GraphWithForces, PairTotal, PairTotalInBrackets, PairWithFlatForces, script_bytes
+from opening import compute, energy
+from particles import Configuration, cluster
+
+from kim_torchml.errors import DriverError
+
+ALWAYS = {"partialEnergy", "partialForces"}
+WITH_PARTICLE_ENERGIES = ALWAYS | {"partialParticleEnergy"}
+PROBE = r" \(found by a probe with 5 particles, 3 of them contributing\)$"
+APART = Configuration([[0, 0, 0], [9, 9, 9]], [0, 0], [1, 1])
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_what_a_pair_potential_supports(kind, opened):
+    forces = kind.__name__.endswith("Forces")
+    only_total = kind in (PairTotal, PairTotalInBrackets, PairWithFlatForces)
+    model = opened(script_bytes(kind), returns_forces=forces, prepare=False)
+    assert model.prepare() == (ALWAYS if only_total else WITH_PARTICLE_ENERGIES)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 4])
+def test_what_a_graph_model_supports(n_layers, opened):
+    model = opened(script_bytes(GRAPHS[n_layers]), kind="Graph", n_layers=n_layers, prepare=False)
+    assert model.prepare() == (ALWAYS if n_layers == 4 else WITH_PARTICLE_ENERGIES)
+
+
+def test_a_graph_model_with_forces_and_a_total(opened):
+    model = opened(script_bytes(GraphWithForces), kind="Graph", n_layers=2, returns_forces=True, prepare=False)
+    assert model.prepare() == ALWAYS
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (1, 1), (1, 1, 1)])
+def test_a_total_in_any_shape(shape, opened):
+    model = opened(script_bytes(Returning, shape=shape), prepare=False)
+    assert model.prepare() == ALWAYS
+    # The probe's answer holds; here the sum of six coordinates.
+    assert energy(model, APART) == pytest.approx(27.0)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (1, 5), (3,), (3, 1), (1, 1, 3)])
+def test_particle_energies_in_any_shape(shape, opened):
+    model = opened(script_bytes(Returning, shape=shape), prepare=False)
+    assert model.prepare() == WITH_PARTICLE_ENERGIES
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (6,), (5, 3), (3, 3), (0,), (2, 2)])
+def test_other_numbers_of_energies(shape, opened):
+    message = (
+        r"^the energy of the model in model\.pt must have 1, 5 \(particles\) or 3 \(contributing particles\) entries, "
+        rf"got the shape {re.escape(str(list(shape)))}; return the total or one energy per particle" + PROBE
+    )
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(Returning, shape=shape))
+
+
+@pytest.mark.parametrize(("shape", "meaning"), [((5,), "one per particle"), ((3,), "one per contributing particle")])
+def test_the_number_of_energies_must_follow_the_particles(shape, meaning, opened):
+    model = opened(script_bytes(Returning, shape=shape))
+    message = (
+        rf"^the energy of the model in model\.pt must have 2 entries \({meaning}\), got the shape \[{shape[0]}\] for 2 "
+        "particles, 2 of them contributing$"
+    )
+    with pytest.raises(DriverError, match=message):
+        compute(model, APART)
+
+
+def test_an_energy_that_changes_its_meaning(opened):
+    model = opened(script_bytes(TotalSometimes))
+    with pytest.raises(
+        DriverError, match=r"must have 7 entries \(one per particle\), got the shape \[\] for 7 particles"
+    ):
+        compute(model, cluster(7))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 2), (9,), (6, 1), (1, 6), (3, 2), ()])
+def test_forces_of_a_wrong_shape(shape, opened):
+    model = opened(script_bytes(ReturningForces, shape=shape), returns_forces=True)
+    message = (
+        r"^the forces of the model in model\.pt must have the shape \[2, 3\] or \[6\], got "
+        rf"{re.escape(str(list(shape)))}; return the forces on all particles that the model was given$"
+    )
+    with pytest.raises(DriverError, match=message):
+        compute(model, APART, ["partialForces"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "returns_forces", "found"),
+    [
+        (PairTotal, {}, True, r"a tensor of shape \[\]"),
+        (ReturningForces, {"shape": (5, 3)}, False, r"2 values \(Tensor, Tensor\)"),
+        (ReturningThree, {}, True, r"3 values \(Tensor, Tensor, Tensor\)"),
+        (ReturningThree, {}, False, r"3 values \(Tensor, Tensor, Tensor\)"),
+        (ReturningAFloat, {}, False, "a float"),
+    ],
+)
+def test_other_things_returned(kind, arguments, returns_forces, found, opened):
+    expected = r"a pair of tensors \(energy, forces\)" if returns_forces else "one tensor, the energy"
+    message = (
+        rf"^the model in model\.pt must return {expected}, as the parameter file says \(returns forces: "
+        rf"{str(returns_forces).lower()}\), got {found}; correct that line or the model" + PROBE
+    )
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(kind, **arguments), returns_forces=returns_forces)
+
+
+def test_a_model_with_another_number_of_inputs(opened):
+    message = (
+        r"^the model in model\.pt must take 5 inputs, as the parameter file says \(preprocessing None, number of "
+        r"inputs 5\), but its forward takes 4; correct the number of layers and inputs, or the model$"
+    )
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(FourInputs))
+
+
+def test_a_graph_with_fewer_layers_than_the_model(opened):
+    message = r"must take 5 inputs, as .* \(preprocessing Graph, number of inputs 5\), but its forward takes 6; correct"
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(GRAPHS[3]), kind="Graph", n_layers=2)
+
+
+@pytest.mark.parametrize(("kind", "text"), [(Raising, "this model is never content"), (Failing, "5x3 and 5x3")])
+def test_a_model_that_fails(kind, text, opened):
+    message = rf'^the model in model\.pt raised an error: .*{text}.*File "code/.*' + PROBE
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(kind))
+
+
+def test_a_model_whose_derivative_fails(opened):
+    model = opened(script_bytes(FailingBackward))
+    assert energy(model, APART) == pytest.approx(3 + 3 * np.sqrt(1 + 81))
+    with pytest.raises(
+        DriverError, match=r"^the model in model\.pt raised an error: .*modified by an inplace operation"
+    ):
+        compute(model, APART, ["partialForces"])
+
+
+def test_an_energy_without_a_derivative(opened):
+    model = opened(script_bytes(Detached))
+    assert energy(model, cluster()) != 0
+    message = (
+        r"^the energy of the model in model\.pt does not depend on the coordinates through autograd, so there are no "
+        "forces; do not detach or convert coordinates in the model, or let it return the forces itself$"
+    )
+    with pytest.raises(DriverError, match=message):
+        compute(model, cluster(), ["partialForces"])
+
+
+def test_an_energy_without_a_derivative_has_no_forces_where_there_are_no_pairs(opened):
+    found = compute(opened(script_bytes(Detached)), APART, ["partialForces"])
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((2, 3)))
+
+
+HINT = "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "
+ADVICE = "look for particles that are too close to each other, or for a division by zero in the model$"
+
+
+@pytest.mark.parametrize(("factor", "found"), [(float("nan"), "NaN"), (float("inf"), "infinity")])
+def test_an_energy_that_is_not_finite(factor, found, opened):
+    model = opened(script_bytes(Returning, shape=(1,), factor=factor))
+    message = rf"^the energy of the model in model\.pt must be finite, got {found}; {HINT}{ADVICE}"
+    with pytest.raises(DriverError, match=message):
+        compute(model, APART, ["partialEnergy"])
+
+
+@pytest.mark.parametrize(("value", "found"), [(float("nan"), "NaN"), (float("inf"), "infinity")])
+@pytest.mark.parametrize("shape", [(2, 3), (6,)])
+def test_forces_that_are_not_finite(shape, value, found, opened):
+    model = opened(script_bytes(ReturningForces, shape=shape, value=value), returns_forces=True)
+    message = rf"^the forces of the model in model\.pt must be finite, got {found} for particle 0; {HINT}{ADVICE}"
+    with pytest.raises(DriverError, match=message):
+        compute(model, APART, ["partialForces"])
+
+
+def test_the_particle_with_a_force_that_is_not_finite(opened):
+    """Particles 1 and 3 are so close that 1/r^2 is finite, but not its derivative."""
+    points = [[-1.0, 0, 0], [0, 0, 0], [0, 1.5, 0], [1e-110, 0, 0]]
+    model = opened(script_bytes(InverseDistance))
+    close = Configuration(points, [0] * 4, [0, 1, 0, 1])
+    assert np.isfinite(energy(model, close))
+    with pytest.raises(DriverError, match=r"^the forces of .* must be finite, got infinity for particle 1; "):
+        compute(model, close)
+
+
+def test_the_hint_at_atomic_numbers_is_given_only_where_it_may_help(opened, monkeypatch):
+    model = opened(script_bytes(RelativeSpecies))
+    with pytest.raises(DriverError, match=rf"got NaN; {HINT}{ADVICE}"):
+        compute(model, APART)
+    monkeypatch.setenv("KIM_MODEL_ELEMENTS_MAP", "0")
+    model = opened(script_bytes(RelativeSpecies))
+    assert energy(model, APART) == pytest.approx(27.0)
+    with pytest.raises(DriverError, match=rf"must be finite, got NaN; {ADVICE}"):
+        compute(opened(script_bytes(Returning, shape=(1,), factor=float("nan"))), APART)
+
+
+@pytest.mark.parametrize(
+    ("script", "parameters"),
+    [
+        (lambda: script_bytes(Returning, shape=(1,), factor=float("nan")), {}),
+        (lambda: script_bytes(ReturningForces, shape=(2, 2)), {"returns_forces": True}),
+        (lambda: script_bytes(TotalSometimes), {}),
+        (lambda: script_bytes(Detached), {}),
+    ],
+)
+def test_nothing_is_written_where_a_model_fails(script, parameters, opened):
+    model = opened(script(), **parameters)
+    configuration = cluster(7)
+    arrays = {"partialEnergy": np.full(1, 5.0), "partialForces": np.full((7, 3), 5.0)}
+    arguments = (configuration.coordinates, configuration.species_codes, configuration.contributing)
+    with pytest.raises(DriverError):
+        model.compute(*arguments, configuration.neighbours(), arrays)
+    assert (arrays["partialEnergy"] == 5.0).all()
+    assert (arrays["partialForces"] == 5.0).all()
+
+
+def test_species_are_codes_unless_atomic_numbers_are_asked_for(opened, monkeypatch):
+    configuration = Configuration(np.arange(9).reshape(3, 3) * 5, [2, 0, 1], [1, 1, 1])
+    model = opened(script_bytes(EchoSpecies), elements=("Si", "C", "O"))
+    assert compute(model, configuration)["partialParticleEnergy"].tolist() == [2, 0, 1]
+    for value in ("", "0", "1", "no"):
+        monkeypatch.setenv("KIM_MODEL_ELEMENTS_MAP", value)
+        model = opened(script_bytes(EchoSpecies), elements=("Si", "C", "O"))
+        assert compute(model, configuration)["partialParticleEnergy"].tolist() == [8, 14, 6]
