@@ -115,7 +115,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
     const bool host_holds_gil = PyGILState_Check() != 0;
-    const ComputeInputs inputs = read_inputs(arguments, n_elements_);
+    const ComputeInputs inputs = read_inputs(arguments, static_cast<int>(species_.size()));
     void* buffer = nullptr;
     arguments.GetModelBufferPointer(&buffer);
     auto* scratch = static_cast<ComputeScratch*>(buffer);
