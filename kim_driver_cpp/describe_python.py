@@ -70,13 +70,14 @@ def main() -> None:
     """Print the list."""
     if sys.version_info < OLDEST_PYTHON:
         sys.exit(f"Python {sys.version.split()[0]} is too old: 3.10 or newer is needed.")
+    torch = torch_version()
     facts = [
         os.path.abspath(sys.executable),
         f"{sys.version_info.major}.{sys.version_info.minor}",
         python_library(),
         str(python_include()),
         str(pybind11_include()),
-        torch_version(),
+        torch,
     ]
     print(";".join(facts))
 

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <exception>
 #include <stdexcept>
 
 #include "compute_arguments.hpp"
@@ -14,6 +15,15 @@ namespace py = pybind11;
 namespace kim_torchml {
 namespace {
 
+// What a simulator does wrong is one sentence too, without a traceback.
+void raise_as_driver_error(std::exception_ptr failure) {
+    try {
+        std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+        PyErr_SetString(py::module_::import("kim_torchml.errors").attr("DriverError").ptr(), error.what());
+    }
+}
+
 // The private module that holds the class Python sees; created once per process.
 void register_neighbour_access() {
     static PyModuleDef definition = {
@@ -22,6 +32,7 @@ void register_neighbour_access() {
     if (module == nullptr) {
         module = new py::module_(py::module_::create_extension_module("kim_torchml_shim", nullptr, &definition));
         bind_neighbour_access(*module);
+        py::register_local_exception_translator(raise_as_driver_error);
     }
 }
 

@@ -73,7 +73,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--output", type=Path, default=HERE, help="folder of the model and its parameter file")
-    add("--plot", type=Path, default=HERE / "build" / "parity.png", help="file of the parity plot")
+    add("--plot", type=Path, default=HERE.parent / "build" / "graph_parity.png", help="parity plot (PNG)")
     add("--seed", type=int, default=0, help="seed of structures and weights")
     add("--epochs", type=int, default=60, help="how often to go through the training set")
     add("--threads", type=int, default=1, help="threads of torch; one makes results repeatable")

@@ -185,7 +185,8 @@ def _sum_energy(
     own = inputs.by_particle(energy, len(particles))[contributing] if layout is EnergyLayout.ALL else energy
     by_particle = energy.new_zeros(len(particles))
     by_particle[contributing] = own.detach()
-    return own.sum(), by_particle
+    # In double precision, so that many float32 energies do not lose digits.
+    return own.to(torch.float64).sum(), by_particle
 
 
 def _minus_gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> torch.Tensor:

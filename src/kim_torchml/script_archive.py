@@ -11,6 +11,7 @@ import io
 import tokenize
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -37,8 +38,11 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
 
 
+@lru_cache(maxsize=8)
 def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
     """Check that a file is TorchScript and that its code names only operators that models may use.
+
+    Simulators create a model several times: the latest answers are kept.
 
     Args:
         content: The file's bytes.

@@ -2,6 +2,7 @@
 """The only place that loads and calls TorchScript."""
 
 import contextlib
+import copy
 import hashlib
 import io
 import sys
@@ -51,6 +52,14 @@ class ScriptModel:
         self._prints = any(node.kind() == "prim::Print" for node in _nodes(graphs))
         self.dtype = _floating_type(self._module, graphs, file_name)
 
+    def named(self, file_name: str) -> "ScriptModel":
+        """Return this model under the name of a file with the same content, for messages; nothing is loaded."""
+        if file_name == self.file_name:
+            return self
+        same = copy.copy(self)
+        same.file_name = file_name
+        return same
+
     @property
     def n_inputs(self) -> int:
         """Number of tensors that forward takes."""
@@ -85,24 +94,24 @@ def _without_optimisation() -> contextlib.AbstractContextManager[None]:
     return context
 
 
-_cache: OrderedDict[tuple[str, str, torch.device], ScriptModel] = OrderedDict()
+_cache: OrderedDict[tuple[str, torch.device], ScriptModel] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
 def load_script(content: bytes, file_name: str, device: torch.device) -> ScriptModel:
-    """Return the model for a file's content, loaded once per process, content, name and device.
+    """Return the model for a file's content, loaded once per process, content and device.
 
     Raises:
         DriverError: As ScriptModel does.
     """
-    key = (hashlib.sha256(content).hexdigest(), file_name, device)
+    key = (hashlib.sha256(content).hexdigest(), device)
     with _cache_lock:
         if key not in _cache:
             _cache[key] = ScriptModel(content, file_name, device)
             while len(_cache) > _KEPT_MODELS:
                 _cache.popitem(last=False)
         _cache.move_to_end(key)
-        return _cache[key]
+        return _cache[key].named(file_name)
 
 
 def _load(content: bytes, file_name: str, device: torch.device) -> Any:

@@ -209,6 +209,15 @@ def test_graphs_are_checked_too(target, monkeypatch):
             ScriptModel(content, "x.pt", CPU)
 
 
+def test_blocks_of_graphs_are_checked_too(target, monkeypatch):
+    """A branch that is not taken, within a loop."""
+    monkeypatch.setattr("kim_torchml.torch_runtime.inspect_archive", lambda content, name: frozenset())
+    line = f'for i in range(2):\n      if torch.gt(torch.dim(x), 7):\n        torch.save(x, "{target}")'
+    content = with_line(line, instead="return torch.sum(x)", kind=Outer)
+    with pytest.raises(DriverError, match=r"file x\.pt uses the operator aten::save, which touches files"):
+        ScriptModel(content, "x.pt", CPU)
+
+
 class Innocent(nn.Module):
     """Names that only look dangerous."""
 
