@@ -113,7 +113,7 @@ class Model:
             particles,
             self._layout,
             self._parameters.returns_forces,
-            wants_forces="partialForces" in outputs,
+            requested=outputs,
         )
         for name, out in outputs.items():
             WRITERS[name](evaluation, out)

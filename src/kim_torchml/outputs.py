@@ -2,7 +2,7 @@
 """What a model returns, made into KIM's outputs: the one place that knows their shapes and signs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -56,8 +56,7 @@ class Evaluation:
 
     Attributes:
         energy: Partial energy, eV.
-        particle_energies: Shape [n], float64, eV, 0 for non-contributing particles; None for a model that gives
-            only a total.
+        particle_energies: Shape [n], float64, eV, 0 for non-contributing particles; None if they were not asked for.
         forces: Partial forces on all particles, shape [n, 3], float64, eV/Å; None if they were not asked for.
     """
 
@@ -124,9 +123,9 @@ def evaluate(
     particles: Particles,
     layout: EnergyLayout,
     returns_forces: bool,
-    wants_forces: bool,
+    requested: Container[str],
 ) -> Evaluation:
-    """Call a model and, if forces are wanted, differentiate its energy once.
+    """Call a model and, if forces are requested, differentiate its energy once.
 
     Args:
         script: The model.
@@ -134,7 +133,7 @@ def evaluate(
         particles: What the inputs were made from.
         layout: What the entries of its energy stand for.
         returns_forces: Whether it returns (energy, forces).
-        wants_forces: Whether forces were asked for.
+        requested: KIM's names of the outputs that were asked for.
     Returns:
         Energy, particle energies and forces, all finite.
     Raises:
@@ -142,12 +141,18 @@ def evaluate(
     """
     energy, model_forces = split_result(script(*inputs.arguments), returns_forces, script.file_name)
     _check_entries(energy, inputs, particles, layout, script.file_name)
-    total, by_particle = _sum_energy(energy.reshape(-1), inputs, particles, layout)
+    contributing = _of_contributing(energy.reshape(-1), inputs, particles, layout)
+    # In double precision, so that many float32 energies do not lose digits.
+    total = contributing[0] if layout is EnergyLayout.TOTAL else contributing.to(torch.float64).sum()
     value = total.item()
     if not math.isfinite(value):
         raise _not_finite(np.asarray(value), "energy", script)
+    energies = None
+    if "partialParticleEnergy" in requested:
+        energies = np.zeros(len(particles))
+        energies[particles.contributing] = _to_numpy(contributing)
     forces = None
-    if wants_forces:
+    if "partialForces" in requested:
         if model_forces is not None:
             rows = _check_forces(model_forces, inputs, script.file_name)
         else:
@@ -155,7 +160,7 @@ def evaluate(
         forces = _to_numpy(inputs.by_particle(rows, len(particles)))
         if not np.isfinite(forces).all():
             raise _not_finite(forces, "forces", script)
-    return Evaluation(value, None if by_particle is None else _to_numpy(by_particle), forces)
+    return Evaluation(value, energies, forces)
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -174,19 +179,19 @@ def _check_entries(
         )
 
 
-def _sum_energy(
+def _of_contributing(
     energy: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the total and the energies by particle [n], None for a model that gives only a total."""
-    if layout is EnergyLayout.TOTAL:
-        return energy[0], None
-    contributing = torch.from_numpy(particles.contributing).to(energy.device)
-    # One per contributing particle: theirs come in ascending order, whatever the order of the rows.
-    own = inputs.by_particle(energy, len(particles))[contributing] if layout is EnergyLayout.ALL else energy
-    by_particle = energy.new_zeros(len(particles))
-    by_particle[contributing] = own.detach()
-    # In double precision, so that many float32 energies do not lose digits.
-    return own.to(torch.float64).sum(), by_particle
+) -> torch.Tensor:
+    """Return the energies of contributing particles in ascending order, or the total as one entry."""
+    if layout is not EnergyLayout.ALL:
+        return energy
+    by_particle = inputs.by_particle(energy, len(particles))
+    contributing = particles.contributing
+    count = int(np.count_nonzero(contributing))
+    # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
+    if contributing[:count].all():
+        return by_particle[:count]
+    return by_particle[torch.from_numpy(contributing).to(energy.device)]
 
 
 def _minus_gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> torch.Tensor:
