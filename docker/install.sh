@@ -23,6 +23,9 @@ system_packages=(
     python3 python3-dev python3-venv
 )
 
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
 say() { printf '\033[1m[kim-torchml]\033[0m %s\n' "$*"; }
 
 fail() {
@@ -90,13 +93,16 @@ digest() {
 # The project's own files and extras stand for what is installed: when they change, pip is asked again.
 environment_state() {
     echo "extras: $*"
-    (cd "$repository" && digest pyproject.toml README.md docker/install.sh CMakeLists.txt src kim_driver_cpp)
+    (cd "$repository" && digest pyproject.toml docker/install.sh CMakeLists.txt src kim_driver_cpp)
 }
 
 install_environment() {
-    local extras state="$environment/kim-torchml-state" python="$environment/bin/python"
+    local extras state python="$environment/bin/python"
     extras=$(IFS=,; echo "$*")
-    [ -x "$python" ] || create_environment
+    # One for each set of extras, so that the two commands of the README do not undo each other's.
+    state="$environment/kim-torchml-state-${extras//,/-}"
+    # An interrupted creation leaves a Python without pip.
+    "$python" -m pip --version >/dev/null 2>&1 || create_environment
     if [ "$(environment_state "$extras")" = "$(cat "$state" 2>/dev/null)" ]; then
         say "Python environment: up to date (.venv)"
         return
@@ -107,8 +113,7 @@ install_environment() {
     fi
     say "Python environment: installing kim-torchml with its extras: ${extras:-none} (kimpy is compiled: some minutes)"
     # torch is pinned to what is there, so that no other package can bring a second one.
-    local constraints
-    constraints=$(mktemp)
+    local constraints="$scratch/constraints.txt"
     "$python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
     "$python" -m pip install --quiet --constraint "$constraints" "$repository${extras:+[$extras]}"
     rm -f "$constraints"
@@ -125,7 +130,7 @@ export_sources() {
 
 # KIM's tools leave a kim.log where they run.
 kim_collections() {
-    (cd "$(mktemp -d)" && kim-api-collections-management "$@")
+    (cd "$scratch" && kim-api-collections-management "$@")
 }
 
 is_installed() {
@@ -135,8 +140,7 @@ is_installed() {
 }
 
 kim_install() {
-    local folder=$1 name=$2 log
-    log=$(mktemp)
+    local folder=$1 name=$2 log="$scratch/kim.txt"
     if is_installed "$name"; then
         kim_collections remove --force "$name" >"$log" 2>&1 || fail "KIM could not remove $name: $(cat "$log")"
     fi
@@ -151,7 +155,7 @@ kim_install() {
 kim_install_if_changed() {
     local folder=$1 name=$2 stamp state
     stamp="$environment/installed-$(kim_collection | sha256sum | cut -c1-16)-$name"
-    state=$(cd "$folder" && digest .)
+    state="$environment ${KIM_TORCHML_PYTHON:-} $("$environment/bin/python" -VV) $(cd "$folder" && digest .)"
     if [ "$state" = "$(cat "$stamp" 2>/dev/null)" ] && is_installed "$name"; then
         say "KIM user collection: $name is up to date"
         return
@@ -166,8 +170,7 @@ kim_collection() {
 }
 
 install_driver() {
-    local work
-    work=$(mktemp -d)
+    local work="$scratch/driver"
     export_sources "$work/TorchMLModelDriver"
     VIRTUAL_ENV="$environment" kim_install_if_changed "$work/TorchMLModelDriver" "${KIM_TORCHML_DRIVER_NAME:-TorchMLModelDriver}"
     rm -rf "$work"
@@ -178,7 +181,9 @@ install_models() {
     for folder in "$@"; do
         [ -f "$folder/CMakeLists.txt" ] || fail "there is no model in $folder (no CMakeLists.txt)"
         name=$(sed -n 's/^ *project(\([A-Za-z0-9_]*\).*/\1/p' "$folder/CMakeLists.txt")
-        work=$(mktemp -d)
+        [ -n "$name" ] || fail "$folder/CMakeLists.txt does not name the model: project(NAME)"
+        work="$scratch/$name"
+        mkdir "$work"
         # KIM's manager makes a folder `build` of its own in its copy.
         tar -C "$folder" --exclude=./build --exclude=__pycache__ -cf - . | tar -C "$work" -xf -
         kim_install_if_changed "$work" "$name"

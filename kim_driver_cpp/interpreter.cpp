@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,7 +12,6 @@
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
 
 #include "build_configuration.hpp"
 
@@ -24,8 +24,7 @@ namespace {
 struct ProcessState {
     std::mutex mutex;
     bool started_here = false;
-    bool host_may_finalise = false;
-    std::thread::id starter;
+    bool main_thread_waits_in_python = false;  // where it started Python and the host may finalise it
     PyThreadState* given_up = nullptr;
     int live_models = 0;
 };
@@ -35,6 +34,10 @@ ProcessState& process_state() {
     return state;
 }
 
+bool is_main_thread() {
+    return static_cast<pid_t>(syscall(SYS_gettid)) == getpid();
+}
+
 std::string configured_python() {
     const char* chosen = std::getenv("KIM_TORCHML_PYTHON");
     return chosen != nullptr && *chosen != '\0' ? chosen : KIM_TORCHML_PYTHON_EXECUTABLE;
@@ -42,9 +45,12 @@ std::string configured_python() {
 
 void check(PyStatus status, const std::string& executable) {
     if (PyStatus_Exception(status)) {
+        const char* home = std::getenv("PYTHONHOME");
+        const std::string cause =
+            home != nullptr ? std::string("; PYTHONHOME is set to '") + home + "': unset it" : std::string();
         throw std::runtime_error("Python does not start with '" + executable +
-                                 "': " + (status.err_msg != nullptr ? status.err_msg : "no reason given") +
-                                 "; install the driver again or name a working environment's python in "
+                                 "': " + (status.err_msg != nullptr ? status.err_msg : "no reason given") + cause +
+                                 "; or install the driver again or name a working environment's python in "
                                  "KIM_TORCHML_PYTHON");
     }
 }
@@ -138,8 +144,7 @@ void ensure_interpreter(bool host_has_python) {
     }
     start_python(executable);
     state.started_here = true;
-    state.host_may_finalise = host_has_python;
-    state.starter = std::this_thread::get_id();
+    state.main_thread_waits_in_python = host_has_python && is_main_thread();
     keep_interrupt_handler();
     keep_freed_memory();
     state.given_up = PyEval_SaveThread();
@@ -168,18 +173,22 @@ py::module_ import_driver_module(const std::string& driver_folder) {
 LiveModel::LiveModel() {
     ProcessState& state = process_state();
     const std::lock_guard<std::mutex> lock(state.mutex);
-    ++state.live_models;
-    if (state.started_here && state.given_up == nullptr && state.starter == std::this_thread::get_id()) {
+    if (state.started_here && state.given_up == nullptr) {
+        if (!is_main_thread()) {
+            throw std::runtime_error(
+                "the simulator has destroyed its last model in its main thread, which therefore holds Python, so no "
+                "other thread can create one: keep one model until the end, or create this one in the main thread");
+        }
         state.given_up = PyEval_SaveThread();
     }
+    ++state.live_models;
 }
 
 LiveModel::~LiveModel() {
     ProcessState& state = process_state();
     const std::lock_guard<std::mutex> lock(state.mutex);
     --state.live_models;
-    if (state.live_models == 0 && state.host_may_finalise && state.given_up != nullptr &&
-        state.starter == std::this_thread::get_id()) {
+    if (state.live_models == 0 && state.main_thread_waits_in_python && is_main_thread()) {
         PyEval_RestoreThread(state.given_up);
         state.given_up = nullptr;
     }

@@ -4,13 +4,13 @@
 
 set(PYTHON_EXECUTABLE "$ENV{KIM_TORCHML_PYTHON}")
 foreach(environment "$ENV{VIRTUAL_ENV}" "$ENV{CONDA_PREFIX}")
-  if(PYTHON_EXECUTABLE STREQUAL "" AND EXISTS "${environment}/bin/python3")
+  if(PYTHON_EXECUTABLE STREQUAL "" AND NOT environment STREQUAL "" AND EXISTS "${environment}/bin/python3")
     set(PYTHON_EXECUTABLE "${environment}/bin/python3")
   endif()
 endforeach()
 if(PYTHON_EXECUTABLE STREQUAL "")
-  find_program(SYSTEM_PYTHON python3 REQUIRED)
-  set(PYTHON_EXECUTABLE "${SYSTEM_PYTHON}")
+  # Found along PATH, as the user's shell does; find_program looks in KIM's prefix first.
+  set(PYTHON_EXECUTABLE "python3")
 endif()
 
 execute_process(COMMAND "${PYTHON_EXECUTABLE}" "${CMAKE_CURRENT_LIST_DIR}/describe_python.py"

@@ -61,7 +61,7 @@ void check_version() {
                                  found.substr(0, found.find(' ')) +
                                  "; install the driver again for that version: activate an environment of it that "
                                  "has torch, or name its python in KIM_TORCHML_PYTHON, then run "
-                                 "kim-api-collections-management reinstall");
+                                 "kim-api-collections-management install user once more");
     }
 }
 

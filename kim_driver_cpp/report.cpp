@@ -7,12 +7,18 @@
 namespace kim_torchml {
 
 std::string rank_from_environment() {
-    // Open MPI, MPICH and Intel MPI, MVAPICH, PALS (Cray), Slurm; the launcher closest to the process comes first.
-    for (const char* name :
-         {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID", "SLURM_PROCID"}) {
-        const char* value = std::getenv(name);
-        if (value != nullptr && *value != '\0') {
-            return value;
+    // As launcher.py: the node-local rank tells that a launcher started this very process.
+    static constexpr const char* launchers[][2] = {
+        {"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK"},  // Open MPI
+        {"MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_RANK"},    // MVAPICH
+        {"MPI_LOCALRANKID", "PMI_RANK"},                         // MPICH, Hydra, Intel MPI
+        {"PALS_LOCAL_RANKID", "PALS_RANKID"},                    // PALS (Cray)
+        {"SLURM_LOCALID", "SLURM_PROCID"},                       // Slurm
+    };
+    for (const auto& [local_rank, rank] : launchers) {
+        if (std::getenv(local_rank) != nullptr) {
+            const char* value = std::getenv(rank);
+            return value != nullptr ? value : "";
         }
     }
     return "";

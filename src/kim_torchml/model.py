@@ -53,7 +53,8 @@ class Model:
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
         inspect_archive(files.script, files.parameters.model_file)
-        self._inputs = make_inputs(files.parameters, settings.wants_atomic_numbers())
+        self._atomic_numbers = settings.wants_atomic_numbers()
+        self._inputs = make_inputs(files.parameters, self._atomic_numbers)
         self.species = list(files.parameters.elements)
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
@@ -73,7 +74,7 @@ class Model:
         set_threads(self._rank, process.is_ours)
         self._script = load_script(self._content, self._parameters.model_file, self._device)
         _check_n_inputs(self._script, self._parameters)
-        self._layout = _probe(self._script, self._parameters, settings.wants_atomic_numbers())
+        self._layout = _probe(self._script, self._parameters, self._atomic_numbers)
         process.announce_first_use(
             self._rank,
             f"torch {torch.__version__}, model {self._parameters.model_file} ({self._parameters.preprocessing}), "

@@ -98,14 +98,23 @@ def split_result(result: Any, returns_forces: bool, file_name: str) -> tuple[tor
         DriverError: If that is not what the parameter file says.
     """
     if isinstance(result, torch.Tensor) and not returns_forces:
-        return result, None
+        return _real(result, "energy", file_name), None
     is_pair = isinstance(result, tuple | list) and len(result) == 2
     if is_pair and returns_forces and all(isinstance(part, torch.Tensor) for part in result):
-        return result[0], result[1]
+        return _real(result[0], "energy", file_name), _real(result[1], "forces", file_name)
     expected = "a pair of tensors (energy, forces)" if returns_forces else "one tensor, the energy"
     raise DriverError(
         f"the model in {file_name} must return {expected}, as the parameter file says (returns forces: "
         f"{str(returns_forces).lower()}), got {_describe(result)}; correct that line or the model"
+    )
+
+
+def _real(tensor: torch.Tensor, what: str, file_name: str) -> torch.Tensor:
+    if tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta:
+        return tensor
+    raise DriverError(
+        f"the {what} of the model in {file_name} must be a dense tensor of real floating-point numbers, got one of "
+        f"{tensor.dtype}, {tensor.layout}, on {tensor.device}; convert it before returning it"
     )
 
 

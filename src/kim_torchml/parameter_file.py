@@ -16,6 +16,9 @@ INPUTS_WITHOUT_EDGES = {"None": 5, "Descriptor": 1, "Graph": 3}
 
 MODEL_SUFFIX = ".pt"
 
+# Å. Beyond these no potential reaches, and squares or multiples of a cutoff could leave the range of numbers.
+SMALLEST_CUTOFF, LARGEST_CUTOFF = 1e-3, 1e6
+
 
 @dataclass(frozen=True)
 class ParameterFile:
@@ -86,7 +89,7 @@ def read_parameter_file(path: Path) -> ParameterFile:
         DriverError: Naming file, line, what was expected, what was found and what to do.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DriverError(f"cannot read the parameter file {path.name}: {error}; it must be plain text") from error
     values = _Values(text, path.name)
@@ -144,7 +147,7 @@ def _read_cutoff(values: _Values) -> float:
     # float() alone would take "3_5" for 35.
     is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", found, re.ASCII)
     cutoff = float(found) if is_number else math.nan
-    if not (math.isfinite(cutoff) and cutoff > 0):
+    if not SMALLEST_CUTOFF <= cutoff <= LARGEST_CUTOFF:
         raise values.error("cutoff", "a positive number (Å)", found, "give the model's cutoff")
     return cutoff
 

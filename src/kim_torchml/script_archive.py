@@ -24,6 +24,7 @@ FORBIDDEN_OPERATORS = {
     "aten::from_file": "touches files",
     "aten::save": "touches files",
     "aten::_print": "writes to the simulator's output",
+    "aten::manual_seed": "changes the simulator's random numbers",
 }
 _FORBIDDEN_NAMES = {operator.split("::")[1] for operator in FORBIDDEN_OPERATORS}
 

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import hashlib
 import io
+import re
 import sys
 import threading
 import warnings
@@ -73,7 +74,7 @@ class ScriptModel:
         """
         # The profiling executor compiles anew for the first few steps and for every new number of edges, and its
         # backward is slower in the end (tests/benchmark/executor.py). The setting is this thread's alone.
-        stdout = contextlib.redirect_stdout(sys.stderr) if self._prints else contextlib.nullcontext()
+        stdout = _stdout_to_stderr() if self._prints else contextlib.nullcontext()
         with self.explained_errors(), _without_optimisation(), stdout:
             return self._module(*arguments)
 
@@ -87,6 +88,28 @@ class ScriptModel:
                 f"the model in {self.file_name} raised an error: {_summary(error)}; "
                 "call it with the same tensors in Python to see more"
             ) from error
+
+
+_redirections = 0
+_redirected_stdout: Any = None
+_redirection_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send what models print to stderr; several threads at once leave sys.stdout as they found it."""
+    global _redirections, _redirected_stdout
+    with _redirection_lock:
+        if _redirections == 0:
+            _redirected_stdout, sys.stdout = sys.stdout, sys.stderr
+        _redirections += 1
+    try:
+        yield
+    finally:
+        with _redirection_lock:
+            _redirections -= 1
+            if _redirections == 0:
+                sys.stdout, _redirected_stdout = _redirected_stdout, None
 
 
 def _without_optimisation() -> contextlib.AbstractContextManager[None]:
@@ -117,7 +140,7 @@ def load_script(content: bytes, file_name: str, device: torch.device) -> ScriptM
 def _load(content: bytes, file_name: str, device: torch.device) -> Any:
     try:
         # Loading may run code of the file (`__setstate__`), and that may print.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        with warnings.catch_warnings(), _stdout_to_stderr():
             # torch 2.13 deprecates TorchScript (FutureWarning from 2.15), which is what this driver is for.
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
@@ -135,13 +158,18 @@ def _load(content: bytes, file_name: str, device: torch.device) -> Any:
 
 
 def _summary(error: Exception) -> str:
-    """Return a TorchScript error's last line, and where in the model's code it happened."""
+    """Return a TorchScript error's reason on one line, and where in the model's code it happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     places = [line for line in lines if line.startswith('File "code/')]
-    last = lines[0] if lines[0].startswith(("Unknown builtin", "forward()")) else lines[-1]
-    return f"{last} ({places[-1]})" if places else last
+    # The interpreter ends with "RuntimeError: reason", which may go on over several lines; the compiler begins with it.
+    reasons = [number for number, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception)\b.*:", line)]
+    if lines[0].startswith(("Unknown builtin", "forward()")):
+        reason = lines[0]
+    else:
+        reason = " ".join(lines[reasons[-1] :]) if reasons else lines[-1]
+    return f"{reason} ({places[-1]})" if places else reason
 
 
 def _graphs(module: Any) -> Iterator[Any]:

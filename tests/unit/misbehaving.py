@@ -64,6 +64,30 @@ class ReturningForces(nn.Module):
         return coordinates.sum(), torch.full(self.shape, self.value, device=coordinates.device)
 
 
+class ReturningComplex(nn.Module):
+    def forward(
+        self,
+        species: torch.Tensor,
+        coordinates: torch.Tensor,
+        counts: torch.Tensor,
+        neighbours: torch.Tensor,
+        contributing: torch.Tensor,
+    ):
+        return torch.complex(coordinates.sum(), coordinates.sum())
+
+
+class RaisingManyLines(nn.Module):
+    def forward(
+        self,
+        species: torch.Tensor,
+        coordinates: torch.Tensor,
+        counts: torch.Tensor,
+        neighbours: torch.Tensor,
+        contributing: torch.Tensor,
+    ) -> torch.Tensor:
+        raise RuntimeError("first line\n\nlast line")
+
+
 class ReturningThree(nn.Module):
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return coordinates.sum(), coordinates, coordinates

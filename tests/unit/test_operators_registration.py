@@ -80,7 +80,7 @@ print(hasattr(torch.ops.torch_sparse, "ind2ptr"), len(sys.meta_path) > 0)
     assert printed.splitlines() == [
         "the model names torch_sparse::relabel, torch_sparse::walk, for which kim-torchml has no "
         "replacement, and the package torch_sparse is not installed; install it: "
-        "pip install kim-torchml[pyg]",
+        "python -m pip install --no-build-isolation torch-scatter torch-sparse",
         "False True",
     ]
 

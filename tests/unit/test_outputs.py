@@ -13,9 +13,11 @@ from misbehaving import (
     FourInputs,
     InverseDistance,
     Raising,
+    RaisingManyLines,
     RelativeSpecies,
     Returning,
     ReturningAFloat,
+    ReturningComplex,
     ReturningForces,
     ReturningThree,
     TotalSometimes,
@@ -63,6 +65,20 @@ def test_a_total_in_any_shape(shape, opened):
 def test_particle_energies_in_any_shape(shape, opened):
     model = opened(script_bytes(Returning, shape=shape), prepare=False)
     assert model.prepare() == WITH_PARTICLE_ENERGIES
+
+
+def test_a_complex_energy(opened):
+    message = (
+        r"^the energy of the model in model\.pt must be a dense tensor of real floating-point numbers, got one of "
+        r"torch\.complex128, torch\.strided, on cpu; convert it before returning it" + PROBE
+    )
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(ReturningComplex))
+
+
+def test_a_reason_of_many_lines_is_on_one(opened):
+    with pytest.raises(DriverError, match=r"first line last line \(File \"code/\S+\", line \d+, in forward\)"):
+        opened(script_bytes(RaisingManyLines))
 
 
 @pytest.mark.parametrize("shape", [(2,), (4,), (6,), (5, 3), (3, 3), (0,), (2, 2)])

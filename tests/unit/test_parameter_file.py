@@ -155,6 +155,10 @@ def test_preprocessing_in_any_case(read, word):
     assert read(RAW.replace("None", word)).preprocessing == "None"
 
 
+def test_a_byte_order_mark_is_no_value(read):
+    assert read("\ufeff" + RAW).elements == ("Si",)
+
+
 def test_a_hash_within_a_name_is_part_of_it(read):
     assert read(RAW.replace("model.pt", "model#2.pt")).model_file == "model#2.pt"
 

@@ -2,6 +2,7 @@
 """Loading and calling TorchScript."""
 
 import io
+import sys
 import threading
 import warnings
 
@@ -59,6 +60,20 @@ def test_what_could_not_be_loaded_is_not_kept(empty_cache):
     for _ in range(2):
         with pytest.raises(DriverError, match="one floating type"):
             load_script(content, "x.pt", CPU)
+
+
+def test_threads_that_print_leave_stdout_as_it_was(empty_cache, capfd):
+    before = sys.stdout
+    model = load(Printing)
+    threads = [threading.Thread(target=lambda: [model(*five_tensors()) for _ in range(50)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert output.err != ""
 
 
 def test_messages_name_the_file_that_was_asked_for(empty_cache):

@@ -73,7 +73,7 @@ def _provide(package: str, operators: set[str]) -> None:
         raise DriverError(
             f"the model names {_qualified(package, unknown)}, for which kim-torchml has no "
             f"replacement, and the package {package} is not installed; install it: "
-            f"pip install kim-torchml[pyg]"
+            f"python -m pip install --no-build-isolation torch-scatter torch-sparse"
         )
     _register(package, missing)
 
