@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One private KIM collection for all integration tests: the driver, and tiny models that many tests share."""
+
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bad_models import all_bad_models
+from kim_collection import KimCollection, PortableModel, export_sources
+from tiny_models import sound_models
+
+
+@pytest.fixture(scope="session")
+def bare_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KimCollection]:
+    """A collection that holds the driver, built with warnings as errors; this process uses it too."""
+    collection = KimCollection(tmp_path_factory.mktemp("collection"))
+    export = export_sources(tmp_path_factory.mktemp("export"))
+    in_environment = sys.prefix != sys.base_prefix
+    python = {"VIRTUAL_ENV": sys.prefix} if in_environment else {"KIM_TORCHML_PYTHON": sys.executable}
+    collection.install(export, KIM_TORCHML_WERROR="1", **python)
+    # What is installed must not need the sources any more.
+    shutil.rmtree(export)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("KIM_MODEL_ELEMENTS_MAP", "KIM_MODEL_EXECUTION_DEVICE", "KIM_TORCHML_PYTHON"):
+            patch.delenv(name, raising=False)
+        patch.setenv("KIM_API_CONFIGURATION_FILE", collection.environment["KIM_API_CONFIGURATION_FILE"])
+        patch.setenv("KIM_TORCHML_QUIET", "1")
+        yield collection
+
+
+@pytest.fixture(scope="session")
+def install_models(
+    bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[list[PortableModel]], None]:
+    """Install portable models into the tests' collection."""
+
+    def install(models: list[PortableModel]) -> None:
+        bare_collection.install_models(models, tmp_path_factory.mktemp("models"))
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def collection(bare_collection: KimCollection, install_models: Callable[[list[PortableModel]], None]) -> KimCollection:
+    """The collection with the driver and the sound models of tiny_models.py."""
+    install_models(sound_models())
+    return bare_collection
+
+
+@pytest.fixture(scope="session")
+def bad_models(collection: KimCollection, install_models: Callable[[list[PortableModel]], None]) -> None:
+    """Add the models of bad_models.py to the collection."""
+    del collection
+    install_models([bad.model for bad in all_bad_models()])
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C++ simulator of these tests."""
+    sources = sorted((Path(__file__).parent / "simulator").glob("*.cpp"))
+    program = tmp_path_factory.mktemp("simulator") / "simulator"
+    flags = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "libkim-api"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    strict = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    subprocess.run(["c++", *strict, *map(str, sources), *flags, "-o", str(program)], check=True)
+    return program
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of a virtual environment that has nothing installed, like sys.executable otherwise."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True, with_pip=False)
+    return folder / "bin" / "python3"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """KIM writes kim.log into the working directory, so each test has one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The published models on a structure, run by test_golden.py in a process of its own: python golden_session.py FILE.
+
+A process of its own, because torch_scatter cannot be imported any more where its operators were replaced.
+Prints one JSON object by model: energy, forces; and whether torch_scatter was refused afterwards.
+"""
+
+import importlib
+import json
+import os
+import sys
+
+import ase.io
+from ase.calculators.kim import KIM
+
+MODELS = ("TorchMLModel1_SW", "TorchMLModel3_Graph")
+
+
+def main() -> None:
+    found = {}
+    for name in MODELS:
+        atoms = ase.io.read(sys.argv[1])
+        atoms.calc = KIM(name)
+        found[name] = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces().tolist()}
+    try:
+        importlib.import_module("torch_scatter")
+        found["torch_scatter"] = "imported"
+    except ImportError as error:
+        found["torch_scatter"] = str(error)
+    print(json.dumps(found))
+    # With species codes the graph model computes 0/0. What the driver says of it is on stderr.
+    del os.environ["KIM_MODEL_ELEMENTS_MAP"]
+    atoms.calc = KIM("TorchMLModel3_Graph")
+    try:
+        atoms.get_potential_energy()
+    except Exception as error:
+        print(type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A KIM model run through kimpy, with nothing in between."""
+
+from collections.abc import Callable, Sequence
+
+import kimpy
+import kimpy.neighlist
+import numpy as np
+from configurations import Configuration
+
+ENERGY = "partialEnergy"
+FORCES = "partialForces"
+PARTICLE_ENERGIES = "partialParticleEnergy"
+SKIN = 0.5  # Å
+
+_SHAPES = {ENERGY: lambda n: (1,), FORCES: lambda n: (n, 3), PARTICLE_ENERGIES: lambda n: (n,)}
+
+
+def _named(name: str) -> kimpy.compute_argument_name.ComputeArgumentName:
+    return getattr(kimpy.compute_argument_name, name)
+
+
+class KimpyModel:
+    """A model and one set of compute arguments, in Å and eV."""
+
+    def __init__(self, name: str, with_arguments: bool = True) -> None:
+        accepted, self.model = kimpy.model.create(
+            kimpy.numbering.zeroBased,
+            kimpy.length_unit.A,
+            kimpy.energy_unit.eV,
+            kimpy.charge_unit.unused,
+            kimpy.temperature_unit.unused,
+            kimpy.time_unit.unused,
+            name,
+        )
+        assert accepted
+        if with_arguments:
+            self.create_arguments()
+
+    def create_arguments(self) -> None:
+        """Create the arguments anew: only then the driver loads the model."""
+        self.arguments = self.model.compute_arguments_create()
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff of its one neighbour list, Å."""
+        cutoffs, _ = self.model.get_neighbor_list_cutoffs_and_hints()
+        (cutoff,) = cutoffs
+        return float(cutoff)
+
+    def supports(self, name: str) -> bool:
+        """Return whether an output is optional; it is not supported otherwise."""
+        status = self.arguments.get_argument_support_status(_named(name))
+        assert status in (kimpy.support_status.optional, kimpy.support_status.notSupported)
+        return status == kimpy.support_status.optional
+
+    def compute(
+        self,
+        configuration: Configuration,
+        outputs: Sequence[str] = (ENERGY, FORCES),
+        release_gil: bool = False,
+        fill: float = np.nan,
+        neighbours: Callable | None = None,
+        claimed_n: int | None = None,
+    ) -> list[np.ndarray]:
+        """Return outputs in the order of `outputs`, from arrays that held `fill` before.
+
+        `neighbours`: a callback in place of kimpy's own lists, which reach one skin beyond the cutoff.
+        `claimed_n`: what to say in place of the number of particles.
+        """
+        n = len(configuration)
+        # Kept: KIM only borrows them. At least one entry, so that the pointers of no particles are not NULL.
+        self._inputs = {
+            "numberOfParticles": np.array([n if claimed_n is None else claimed_n], dtype=np.int32),
+            "particleSpeciesCodes": np.resize(configuration.codes, max(n, 1)).astype(np.int32),
+            "particleContributing": np.resize(configuration.contributing, max(n, 1)).astype(np.int32),
+            "coordinates": np.resize(configuration.coordinates, (max(n, 1), 3)).astype(np.float64),
+        }
+        results = {name: np.full(_SHAPES[name](max(n, 1)), fill) for name in outputs}
+        for name, values in (self._inputs | results).items():
+            self.arguments.set_argument_pointer(_named(name), values)
+        for name in _SHAPES:
+            if name not in outputs:
+                self.arguments.set_argument_null_pointer(_named(name))
+        self._set_neighbours(configuration, neighbours)
+        self.model.compute(self.arguments, release_gil)
+        return [values if name == ENERGY else values[:n] for name, values in results.items()]
+
+    def _set_neighbours(self, configuration: Configuration, callback: Callable | None) -> None:
+        get_neighbours = kimpy.compute_callback_name.GetNeighborList
+        if callback is not None:
+            self.arguments.set_callback(get_neighbours, callback, {})
+            return
+        self._lists = kimpy.neighlist.create()
+        if len(configuration) > 0:
+            reach = self.model.get_influence_distance() + SKIN
+            everyone = np.ones(len(configuration), dtype=np.int32)
+            self._lists.build(configuration.coordinates, reach, np.array([self.cutoff + SKIN]), everyone)
+        self.arguments.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)
+
+
+def energy(model: KimpyModel, configuration: Configuration) -> float:
+    """Return the partial energy, eV."""
+    (value,) = model.compute(configuration, (ENERGY,))
+    return float(value[0])
+
+
+def minus_gradient(model: KimpyModel, configuration: Configuration, particle: int, step: float = 1e-4) -> np.ndarray:
+    """Return a particle's force by central differences of the energy of fourth order, eV/Å."""
+    force = np.empty(3)
+    for axis in range(3):
+        e = {k: energy(model, configuration.moved(particle, axis, k * step)) for k in (-2, -1, 1, 2)}
+        force[axis] = -(e[-2] - 8.0 * e[-1] + 8.0 * e[1] - e[2]) / (12.0 * step)
+    return force

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""LAMMPS run as a user runs it: an input file, on one or more MPI ranks."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from configurations import SPECIES
+from kim_collection import KimCollection
+
+_SET_UP = """\
+clear
+units {units}
+atom_style atomic
+atom_modify map array sort 0 0
+boundary {boundary}
+processors {processors}
+neighbor 1.0 bin
+neigh_modify every 1 delay 0 check yes
+kim init {model} {units}
+read_data {name}.data
+kim interactions {species}
+"""
+
+_MEASURE = """\
+compute atom_energy all pe/atom
+compute total all reduce sum c_atom_energy
+thermo_style custom step pe ke etotal c_total press
+{run}
+write_dump all custom {name}.dump id fx fy fz c_atom_energy modify sort id format float %.17g
+print "$(pe:%.17g) $(c_total:%.17g) $(press:%.17g)" file {name}.energy
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One structure with one model in LAMMPS.
+
+    Attributes:
+        name: Of the files that it reads and writes.
+        model: KIM id.
+        atoms: The structure; its cell is LAMMPS' box, and must be lower triangular.
+        processors: LAMMPS' grid of processors.
+        run: Commands that compute.
+        units: LAMMPS' unit system.
+        species: In the order of LAMMPS' types.
+    """
+
+    name: str
+    model: str
+    atoms: Atoms
+    processors: str = "* * *"
+    run: str = "run 0"
+    units: str = "metal"
+    species: tuple[str, ...] = tuple(SPECIES)
+
+    def write(self, folder: Path) -> str:
+        """Write the data file; return the commands."""
+        write_data(self.atoms, self.species, folder / f"{self.name}.data")
+        boundary = " ".join("p" if periodic else "f" for periodic in self.atoms.pbc)
+        values = vars(self) | {"boundary": boundary, "species": " ".join(self.species)}
+        return (_SET_UP + _MEASURE).format(**values)
+
+    def read(self, folder: Path) -> "CaseResults":
+        """Read what it has written."""
+        rows = np.atleast_2d(np.loadtxt(folder / f"{self.name}.dump", skiprows=9))
+        energy, sum_of_atoms, pressure = map(float, (folder / f"{self.name}.energy").read_text().split())
+        return CaseResults(energy, sum_of_atoms, pressure, rows[:, 1:4], rows[:, 4])
+
+
+@dataclass(frozen=True)
+class CaseResults:
+    """Energy, the sum of the atoms' energies (eV), pressure (bar), forces [atoms, 3] (eV/Å), energies [atoms]."""
+
+    energy: float
+    sum_of_atoms: float
+    pressure: float
+    forces: np.ndarray
+    atom_energies: np.ndarray
+
+
+def write_data(atoms: Atoms, species: tuple[str, ...], path: Path) -> None:
+    """Write a LAMMPS data file in which every digit counts."""
+    (xx, _, _), (xy, yy, _), (xz, yz, zz) = atoms.cell.array.tolist()
+    lines = [
+        "atoms of a test",
+        "",
+        f"{len(atoms)} atoms",
+        f"{len(species)} atom types",
+        *(f"0.0 {high!r} {axis}lo {axis}hi" for axis, high in zip("xyz", (xx, yy, zz), strict=True)),
+        f"{xy!r} {xz!r} {yz!r} xy xz yz",
+        "\nMasses\n",
+        *(f"{number} 28.0" for number in range(1, len(species) + 1)),
+        "\nAtoms\n",
+    ]
+    for number, (symbol, position) in enumerate(zip(atoms.symbols, atoms.positions.tolist(), strict=True), start=1):
+        lines.append(f"{number} {species.index(symbol) + 1} {' '.join(map(repr, position))}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def run_lammps(
+    collection: KimCollection, folder: Path, commands: str, ranks: int = 1, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run commands; with no more than one rank, without mpirun."""
+    script = folder / "in.lammps"
+    script.write_text(commands)
+    launcher = [] if ranks == 1 else ["mpirun", "--oversubscribe", "-np", str(ranks)]
+    return subprocess.run(
+        [*launcher, "lmp", "-in", script.name, "-nocite"],
+        cwd=folder,
+        env=collection.environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

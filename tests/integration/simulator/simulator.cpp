@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A KIM simulator that is neither Python nor LAMMPS: results go to stdout, one JSON object a line.
+//
+//   simulator compute MODEL FILE            energy, forces, particle energies, requested neighbour lists
+//   simulator two MODEL MODEL FILE          two models at once, computed in turn: results of both
+//   simulator threads MODEL FILE COUNT      four threads, COUNT computes each: the results of each one's last
+//   simulator workers MODEL FILE COUNT      four threads, each COUNT times create, compute, destroy; then as compute
+//   simulator after MODEL FILE              as compute, and once more in another thread
+//   simulator run MODEL FILE COUNT LEAK     COUNT computes with random displacements: resident memory along the way
+//   simulator live MODEL FILE COUNT LEAK    COUNT times create, compute, destroy: resident memory along the way
+//   simulator state MODEL FILE              what belongs to the process, before and after a model's life
+// LEAK: bytes that this simulator itself forgets each time, to see whether the measurement notices.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "configuration.hpp"
+#include "hosted_model.hpp"
+#include "process_state.hpp"
+
+namespace {
+
+constexpr double skin = 0.5;       // Å
+constexpr double amplitude = 0.3;  // Å
+constexpr int n_threads = 4;
+
+using Arguments = std::vector<std::string>;
+
+std::string number(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.17g", value);
+    return text;
+}
+
+template <class Value>
+std::string list(const std::vector<Value>& values) {
+    std::string text = "[";
+    for (const Value& value : values) {
+        text += (text.size() > 1 ? ", " : "") + number(value);
+    }
+    return text + "]";
+}
+
+void print_results(const HostedModel& model, const HostedArguments& arguments, const Results& results) {
+    std::printf(
+        "{\"energy\": %s, \"forces\": %s, \"particle_energies\": %s, \"requests\": %s, \"cutoff\": %s, "
+        "\"influence_distance\": %s, \"asks_for_lists_of_noncontributing\": %s}\n",
+        number(results.energy).c_str(), list(results.forces).c_str(),
+        arguments.supports(KIM::COMPUTE_ARGUMENT_NAME::partialParticleEnergy) ? list(results.particle_energies).c_str()
+                                                                              : "null",
+        list(arguments.requests()).c_str(), number(model.cutoff()).c_str(), number(model.influence_distance()).c_str(),
+        model.asks_for_lists_of_noncontributing() ? "true" : "false");
+    std::fflush(stdout);
+}
+
+long resident_bytes() {
+    long size = 0;
+    long resident = 0;
+    std::ifstream("/proc/self/statm") >> size >> resident;
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+void print_memory(int count) {
+    std::printf("{\"count\": %d, \"resident_bytes\": %ld}\n", count, resident_bytes());
+    std::fflush(stdout);
+}
+
+// Touches the memory: untouched, it would not become resident. Volatile, or the compiler would drop it.
+void forget(std::size_t bytes) {
+    if (bytes > 0) {
+        volatile char* memory = static_cast<volatile char*>(std::malloc(bytes));
+        for (std::size_t i = 0; i < bytes; ++i) {
+            memory[i] = 1;
+        }
+    }
+}
+
+void compute(const Arguments& given) {
+    const HostedModel model(given.at(0));
+    HostedArguments arguments(model);
+    const Results results = arguments.compute(read_configuration(given.at(1)), skin);
+    print_results(model, arguments, results);
+}
+
+void two(const Arguments& given) {
+    const HostedModel first(given.at(0));
+    const HostedModel second(given.at(1));
+    const Configuration configuration = read_configuration(given.at(2));
+    HostedArguments first_arguments(first);
+    HostedArguments second_arguments(second);
+    for (int round = 0; round < 2; ++round) {
+        print_results(first, first_arguments, first_arguments.compute(configuration, skin));
+        print_results(second, second_arguments, second_arguments.compute(configuration, skin));
+    }
+}
+
+// Runs the same work in several threads at once; throws what any of them has thrown.
+void in_threads(std::size_t count, const std::function<void(std::size_t)>& work) {
+    std::vector<std::exception_ptr> failures(count);
+    std::vector<std::thread> workers;
+    for (std::size_t t = 0; t < count; ++t) {
+        workers.emplace_back([&, t] {
+            try {
+                work(t);
+            } catch (...) {
+                failures[t] = std::current_exception();
+            }
+        });
+    }
+    for (std::thread& worker : workers) {
+        worker.join();
+    }
+    for (const std::exception_ptr& failure : failures) {
+        if (failure) {
+            std::rethrow_exception(failure);
+        }
+    }
+}
+
+void threads(const Arguments& given) {
+    const HostedModel model(given.at(0));
+    const Configuration configuration = read_configuration(given.at(1));
+    const int count = std::stoi(given.at(2));
+    std::vector<Results> results(n_threads);
+    in_threads(n_threads, [&](std::size_t t) {
+        HostedArguments arguments(model);
+        for (int i = 0; i < count; ++i) {
+            results[t] = arguments.compute(configuration, skin);
+        }
+    });
+    const HostedArguments arguments(model);
+    for (const Results& result : results) {
+        print_results(model, arguments, result);
+    }
+}
+
+void workers(const Arguments& given) {
+    const Configuration configuration = read_configuration(given.at(1));
+    const int count = std::stoi(given.at(2));
+    in_threads(n_threads, [&](std::size_t /*thread*/) {
+        for (int i = 0; i < count; ++i) {
+            const HostedModel model(given.at(0));
+            HostedArguments(model).compute(configuration, skin);
+        }
+    });
+    compute(given);
+}
+
+void after(const Arguments& given) {
+    compute(given);
+    in_threads(1, [&](std::size_t /*thread*/) { compute(given); });
+}
+
+void run(const Arguments& given) {
+    const HostedModel model(given.at(0));
+    const Configuration start = read_configuration(given.at(1));
+    const int count = std::stoi(given.at(2));
+    const std::size_t leak = std::stoul(given.at(3));
+    HostedArguments arguments(model);
+    std::mt19937 random(1);
+    for (int i = 1; i <= count; ++i) {
+        Configuration configuration = start;
+        displace(&configuration, amplitude, &random);
+        arguments.compute(configuration, skin);
+        forget(leak);
+        if (i % 20 == 0) {
+            print_memory(i);
+        }
+    }
+}
+
+void live(const Arguments& given) {
+    const Configuration configuration = read_configuration(given.at(1));
+    const int count = std::stoi(given.at(2));
+    const std::size_t leak = std::stoul(given.at(3));
+    for (int i = 1; i <= count; ++i) {
+        const HostedModel model(given.at(0));
+        HostedArguments(model).compute(configuration, skin);
+        forget(leak);
+        print_memory(i);
+    }
+}
+
+void state(const Arguments& given) {
+    set_unusual_state();
+    std::printf("%s\n", process_state_as_json().c_str());
+    std::fflush(stdout);
+    {
+        const HostedModel model(given.at(0));
+        HostedArguments(model).compute(read_configuration(given.at(1)), skin);
+        std::printf("%s\n", process_state_as_json().c_str());
+        std::fflush(stdout);
+    }
+    std::printf("%s\n", process_state_as_json().c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::map<std::string, std::function<void(const Arguments&)>> commands = {
+        {"compute", compute}, {"two", two}, {"threads", threads}, {"workers", workers},
+        {"after", after},     {"run", run}, {"live", live},       {"state", state}};
+    try {
+        const Arguments given(argv + 1, argv + argc);
+        commands.at(given.at(0))(Arguments(given.begin() + 1, given.end()));
+        return 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "simulator: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The repository's own models: numbers of KIM's Stillinger-Weber model, and of one simulator beside another."""
+
+import kimpy
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.kim import KIM
+from configurations import of_atoms
+from kim_collection import REPOSITORY, KimCollection
+from kimpy_host import FORCES, KimpyModel, minus_gradient
+from lammps_host import Case, CaseResults, run_lammps
+
+REFERENCE = "SW_StillingerWeber_1985_Si__MO_"
+STILLINGER_WEBER = "TorchML_StillingerWeber_Si"
+GRAPH = "TorchML_Graph_Si"
+EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", GRAPH: "graph"}
+
+
+@pytest.fixture(scope="module")
+def reference() -> str:
+    """Id of KIM's own model."""
+    portable = kimpy.collection_item_type.portableModel
+    collections = kimpy.collections.create()
+    count = collections.cache_list_of_item_names_by_type(portable)
+    names = [collections.get_item_name_by_type(index) for index in range(count)]
+    found = sorted(name for name in names if name.startswith(REFERENCE))
+    if not found:
+        pytest.skip(f"no portable model {REFERENCE}... is installed (Debian: apt-get install openkim-models)")
+    return found[-1]
+
+
+@pytest.fixture(scope="module")
+def examples(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The repository's own models, installed as the README says."""
+    del tmp_path_factory
+    for folder in EXAMPLES.values():
+        bare_collection.install(REPOSITORY / "examples" / folder)
+
+
+def silicon() -> Atoms:
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 2)
+    atoms.rattle(0.2, seed=7)
+    atoms.set_cell(atoms.cell.array @ np.array([[1, 0, 0], [0.04, 1.02, 0], [0.01, -0.03, 0.99]]), scale_atoms=True)
+    return atoms
+
+
+def droplet() -> Atoms:
+    """64 atoms in the lower half of a long box, so that the upper of two ranks gets none."""
+    atoms = silicon()
+    atoms.positions += 1.0 - atoms.positions.min(axis=0)
+    atoms.pbc = False
+    atoms.cell = [*(atoms.positions.max(axis=0) + 1.0)[:2], 60.0]
+    return atoms
+
+
+STRUCTURES = {"crystal": silicon, "droplet": droplet}
+
+
+@pytest.fixture(scope="module")
+def lammps(
+    collection: KimCollection, examples: None, reference: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str, int], CaseResults]:
+    """Results by model, structure and number of ranks."""
+    del examples
+    cases = [
+        Case(f"{model}_{name}", model, make(), "1 1 *", species=("Si",))
+        for model in (reference, *EXAMPLES)
+        for name, make in STRUCTURES.items()
+    ]
+    results = {}
+    for ranks in (1, 2):
+        folder = tmp_path_factory.mktemp("lammps")
+        done = run_lammps(collection, folder, "".join(case.write(folder) for case in cases), ranks)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for case in cases:
+            results[case.model, case.name.rpartition("_")[2], ranks] = case.read(folder)
+    return results
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_stillinger_weber_in_lammps(lammps: dict, reference: str, structure: str, ranks: int) -> None:
+    found, expected = lammps[STILLINGER_WEBER, structure, ranks], lammps[reference, structure, 1]
+    assert found.energy == pytest.approx(expected.energy, rel=1e-9)
+    assert found.pressure == pytest.approx(expected.pressure, rel=1e-9)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.atom_energies.sum(), expected.energy, rtol=1e-9)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_graph_example_on_two_ranks(lammps: dict, structure: str) -> None:
+    one, two = lammps[GRAPH, structure, 1], lammps[GRAPH, structure, 2]
+    assert two.energy == pytest.approx(one.energy, rel=1e-12)
+    np.testing.assert_allclose(two.forces, one.forces, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(two.atom_energies, one.atom_energies, rtol=0, atol=1e-10)
+
+
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_stillinger_weber_in_ase(reference: str, structure: str) -> None:
+    atoms, expected = STRUCTURES[structure](), STRUCTURES[structure]()
+    atoms.calc, expected.calc = KIM(STILLINGER_WEBER), KIM(reference)
+    assert atoms.get_potential_energy() == pytest.approx(expected.get_potential_energy(), rel=1e-9)
+    np.testing.assert_allclose(atoms.get_forces(), expected.get_forces(), rtol=0, atol=1e-9)
+    if atoms.pbc.all():
+        np.testing.assert_allclose(atoms.get_stress(), expected.get_stress(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_lammps_and_ase_agree(lammps: dict, model: str) -> None:
+    atoms = silicon()
+    atoms.calc = KIM(model)
+    found = lammps[model, "crystal", 1]
+    assert found.energy == pytest.approx(atoms.get_potential_energy(), rel=1e-12)
+    np.testing.assert_allclose(found.forces, atoms.get_forces(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("model", EXAMPLES)
+def test_forces_of_examples_are_minus_the_gradient(model: str) -> None:
+    host = KimpyModel(model)
+    particles = of_atoms(silicon(), host.model.get_influence_distance())
+    (forces,) = host.compute(particles, (FORCES,))
+    for particle in (0, 40, 64):
+        expected = minus_gradient(host, particles, particle, step=1e-3)
+        np.testing.assert_allclose(forces[particle], expected, rtol=0, atol=1e-7)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tiny TorchScript models of the kinds None and Graph: quick, smooth, different for every species."""
+
+import io
+
+import torch
+from kim_collection import DRIVER, PortableModel
+from torch import Tensor, nn
+
+CUTOFF = 2.9  # Å: four neighbours in silicon
+ELEMENTS = ("Si", "Ge")
+
+
+def fade(squared_distances: Tensor, cutoff: Tensor) -> Tensor:
+    """Return 1 at no distance and 0, with two derivatives, at the cutoff and beyond."""
+    return torch.clamp(1.0 - squared_distances / cutoff.square(), min=0.0).pow(3)
+
+
+class RawModel(nn.Module):
+    """E_i = 1/2 sum_j s(i, j) fade(r_ij) - 0.1 (sum_j fade(r_ij))^2."""
+
+    def __init__(self, gives: str = "contributing", dtype: torch.dtype = torch.float64) -> None:
+        """`gives`: contributing (particles' energies), all (particles', with nonsense for the others) or total."""
+        super().__init__()
+        self.gives = gives
+        self.register_buffer("cutoff", torch.tensor(CUTOFF, dtype=dtype))
+
+    def energies(self, species: Tensor, coordinates: Tensor, counts: Tensor, neighbours: Tensor) -> Tensor:
+        n = counts.size(0)
+        centre = torch.repeat_interleave(torch.arange(n, device=coordinates.device), counts.to(torch.int64))
+        other = neighbours.to(torch.int64)
+        bonds = fade((coordinates[other] - coordinates[centre]).square().sum(1), self.cutoff)
+        strength = (2.0 + species[centre]) * (3.0 + species[other])
+        zero = torch.zeros(n, dtype=bonds.dtype, device=bonds.device)
+        density = zero.index_add(0, centre, bonds)
+        return zero.index_add(0, centre, 0.5 * strength * bonds) - 0.1 * density.square()
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        energies = self.energies(species, coordinates, n_neighbours, neighbours)
+        if self.gives == "all":
+            others = coordinates.size(0) - energies.size(0)
+            return torch.cat([energies, 7.0 * torch.ones(others, dtype=energies.dtype, device=energies.device)])
+        return energies.sum() if self.gives == "total" else energies
+
+
+class RawModelWithForces(RawModel):
+    """Differentiates inside, as TorchMLModel1_SW does."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        energies = self.energies(species, coordinates, n_neighbours, neighbours)
+        gradient = torch.autograd.grad([energies.sum()], [coordinates])[0]
+        assert gradient is not None
+        return energies, -gradient.reshape(-1)
+
+
+class RawModelThatPrints(RawModel):
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        print("the model says", coordinates.size(0))
+        return self.energies(species, coordinates, n_neighbours, neighbours)
+
+
+class GraphLayers(nn.Module):
+    """h_i = 1 + code_i / 2; each layer adds tanh(0.3 sum_j fade(r_ij) h_j); the energies are the h_i."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.register_buffer("cutoff", torch.tensor(CUTOFF, dtype=dtype))
+
+    def energies(self, species: Tensor, coordinates: Tensor, edges: list[Tensor]) -> Tensor:
+        features = 1.0 + 0.5 * species.to(coordinates.dtype)
+        for layer in range(len(edges)):
+            # The outermost edges come first, so that features of contributing particles are complete in the end.
+            pairs = edges[len(edges) - 1 - layer]
+            bonds = fade((coordinates[pairs[1]] - coordinates[pairs[0]]).square().sum(1), self.cutoff)
+            message = torch.zeros_like(features).index_add(0, pairs[0], bonds * features[pairs[1]])
+            features = features + torch.tanh(0.3 * message)
+        return features
+
+
+class GraphModel1(GraphLayers):
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
+        return self.energies(species, coordinates, [edges_1])
+
+
+class GraphModel2(GraphLayers):
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor) -> Tensor:
+        return self.energies(species, coordinates, [edges_1, edges_2])
+
+
+class GraphModel3(GraphLayers):
+    def forward(
+        self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, edges_3: Tensor, mask: Tensor
+    ) -> Tensor:
+        return self.energies(species, coordinates, [edges_1, edges_2, edges_3])
+
+
+class GraphTotal(GraphLayers):
+    """Two layers; gives the total, as TorchMLModel3_Graph does."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor) -> Tensor:
+        return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0].sum()
+
+
+def scripted(module: nn.Module) -> bytes:
+    """Return the TorchScript file of a module."""
+    content = io.BytesIO()
+    torch.jit.save(torch.jit.script(module.eval()), content)
+    return content.getvalue()
+
+
+def parameter_file(kind: str, n_layers: int = 0, returns_forces: bool = False) -> str:
+    """Return the text of a parameter file for a model of these tests; `kind` is None or Graph."""
+    layers = f"{n_layers}\n" if kind == "Graph" else ""
+    n_inputs = 3 + n_layers if kind == "Graph" else 5
+    return (
+        f"# Elements\n{len(ELEMENTS)}\n{' '.join(ELEMENTS)}\n\n{kind}\n# Cutoff\n{CUTOFF}\n{layers}"
+        f"model.pt\n{str(returns_forces).lower()}\n{n_inputs}\nNone\n"
+    )
+
+
+def raw(name: str, module: nn.Module, returns_forces: bool = False, driver: str = DRIVER) -> PortableModel:
+    """Return a portable model of the kind None."""
+    files = {"file.param": parameter_file("None", 0, returns_forces).encode(), "model.pt": scripted(module)}
+    return PortableModel(name, files, driver)
+
+
+def graph(name: str, module: nn.Module, n_layers: int) -> PortableModel:
+    """Return a portable model of the kind Graph."""
+    files = {"file.param": parameter_file("Graph", n_layers).encode(), "model.pt": scripted(module)}
+    return PortableModel(name, files)
+
+
+# Right in everything: the names by which the tests run them.
+RAW = "Tiny_Raw"
+RAW_ALL = "Tiny_RawAll"
+RAW_TOTAL = "Tiny_RawTotal"
+RAW_FORCES = "Tiny_RawForces"
+RAW_FLOAT32 = "Tiny_RawFloat32"
+RAW_PRINTS = "Tiny_RawPrints"
+GRAPH_1 = "Tiny_Graph1"
+GRAPH_2 = "Tiny_Graph2"
+GRAPH_3 = "Tiny_Graph3"
+GRAPH_TOTAL = "Tiny_GraphTotal"
+
+
+def sound_models() -> list[PortableModel]:
+    """Return one portable model for each of the names above."""
+    return [
+        raw(RAW, RawModel()),
+        raw(RAW_ALL, RawModel("all")),
+        raw(RAW_TOTAL, RawModel("total")),
+        raw(RAW_FORCES, RawModelWithForces(), returns_forces=True),
+        raw(RAW_FLOAT32, RawModel(dtype=torch.float32)),
+        raw(RAW_PRINTS, RawModelThatPrints()),
+        graph(GRAPH_1, GraphModel1(), 1),
+        graph(GRAPH_2, GraphModel2(), 2),
+        graph(GRAPH_3, GraphModel3(), 3),
+        graph(GRAPH_TOTAL, GraphTotal(), 2),
+    ]
