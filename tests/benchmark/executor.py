@@ -16,11 +16,11 @@ from time import perf_counter
 import numpy as np
 import torch
 from ase.build import bulk
+from kim_torchml._neighbour_lists import NeighbourLists
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
-from kim_torchml._neighbour_lists import NeighbourLists
 from kim_torchml.inputs import ModelInputs, Particles, make_inputs
 from kim_torchml.model_folder import read_model_folder
 from kim_torchml.parameter_file import ParameterFile
