@@ -2,6 +2,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ def device(request):
             pytest.skip(f"torch {torch.__version__} sees no GPU here")
         return torch.device("cuda", 0)
     return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupt_handler():
+    """A shell ignores Ctrl-C in what it runs in the background, and programs that are started inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from bad_models import all_bad_models
@@ -77,6 +78,24 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True, with_pip=False)
     return folder / "bin" / "python3"
+
+
+_PACKAGE_OF_DRIVER: dict[str, ModuleType] = {}
+
+
+@pytest.fixture(autouse=True)
+def package_of_driver() -> Iterator[None]:
+    """In this process too, the driver runs the package that was installed beside it, not one that others imported."""
+
+    def take() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == "kim_torchml"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    others = take()
+    sys.modules.update(_PACKAGE_OF_DRIVER)
+    yield
+    _PACKAGE_OF_DRIVER.update(take())
+    sys.modules.update(others)
 
 
 @pytest.fixture(autouse=True)

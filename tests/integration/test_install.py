@@ -13,6 +13,7 @@ import pytest
 import tiny_models as tiny
 from configurations import mixed
 from kim_collection import DRIVER, REPOSITORY, KimCollection, export_sources
+from kimpy_host import KimpyModel
 
 OTHER_DRIVER = "TorchML__MD_173118614730_000"
 OTHER_MODEL = "Tiny_RawOfOtherDriver"
@@ -32,6 +33,11 @@ def test_everything_is_beside_the_library(collection: KimCollection) -> None:
     assert [path.name for path in libraries] == ["kim_torchml_shim.so", "libkim-api-model-driver.so"]
     for library in libraries:
         assert str(REPOSITORY).encode() not in library.read_bytes().replace(sys.prefix.encode(), b"")
+
+
+def test_driver_runs_the_package_beside_it(collection: KimCollection) -> None:
+    KimpyModel(tiny.RAW)
+    assert Path(sys.modules["kim_torchml"].__file__).is_relative_to(collection.drivers / DRIVER)
 
 
 def test_installed_metadata_name_the_driver(collection: KimCollection) -> None:
