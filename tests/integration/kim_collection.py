@@ -91,7 +91,10 @@ class KimCollection:
 
     def install(self, folder: Path, **variables: str) -> None:
         """Install one item as a user does; an error shows what the manager printed."""
-        done = self.manage("install", "user", folder, **variables)
+        # A copy nearby: KIM's manager cannot take a blank in a path, and the one of a clone may have one.
+        copy = shutil.copytree(folder, self.folder / "items" / folder.name, dirs_exist_ok=True)
+        done = self.manage("install", "user", copy, **variables)
+        shutil.rmtree(copy)
         assert done.returncode == 0, done.stdout
 
     def install_models(self, models: list[PortableModel], build: Path) -> None:

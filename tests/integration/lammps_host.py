@@ -17,9 +17,9 @@ atom_style atomic
 atom_modify map array sort 0 0
 boundary {boundary}
 processors {processors}
-neighbor 1.0 bin
-neigh_modify every 1 delay 0 check yes
 kim init {model} {units}
+neighbor 0.5 bin
+neigh_modify every 1 delay 0 check yes
 read_data {name}.data
 kim interactions {species}
 """

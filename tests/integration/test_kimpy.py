@@ -8,7 +8,7 @@ import pytest
 import tiny_models as tiny
 from configurations import Configuration, cluster, crystal, mixed, of_atoms
 from kim_collection import KimCollection
-from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
+from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, SKIN, KimpyModel
 
 pytestmark = pytest.mark.usefixtures("collection")
 
@@ -106,6 +106,20 @@ def test_particle_energies_are_each_particles_own(name: str) -> None:
     strength = (2.0 + particles.codes[:, None]) * (3.0 + particles.codes[None, :])
     expected = (0.5 * strength * fade).sum(axis=1) - 0.1 * fade.sum(axis=1) ** 2
     np.testing.assert_allclose(energies, np.where(particles.contributing == 1, expected, 0.0), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", [tiny.RAW_COUNTS, tiny.GRAPH_COUNTS])
+def test_neighbours_end_at_the_cutoff(name: str) -> None:
+    """The simulator's lists reach farther; a gas has pairs at any distance."""
+    random = np.random.default_rng(1)
+    contributing = random.integers(0, 2, 150).astype(np.int32)
+    particles = Configuration(random.uniform(0.0, 12.0, (150, 3)), np.zeros(150, dtype=np.int32), contributing)
+    distances = np.linalg.norm(particles.coordinates[:, None] - particles.coordinates[None, :], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    assert ((distances > tiny.CUTOFF) & (distances < tiny.CUTOFF + SKIN)).any()
+    expected = np.where(particles.contributing == 1, (distances <= tiny.CUTOFF).sum(axis=1), 0)
+    (found,) = KimpyModel(name).compute(particles, (PARTICLE_ENERGIES,))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", [tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3])

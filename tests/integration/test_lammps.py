@@ -17,7 +17,7 @@ from lammps_host import Case, CaseResults, run_lammps
 ANNOUNCEMENT = re.compile(r"\[kim-torchml(?: rank \d)?\] driver \S+, torch \S+, model model\.pt .*, device cpu, .*\n")
 
 # Two ranks share the long box in the middle, at 30 Å; LAMMPS sends particles over from as far as the influence
-# distance and a skin of 1 Å.
+# distance and a skin of half an Å.
 HALF = 30.0
 
 DYNAMICS = """\
@@ -37,6 +37,14 @@ def in_long_box(atoms: Atoms, top: float) -> Atoms:
     return placed
 
 
+def chain() -> Atoms:
+    """Atoms in a row along the long box, so that each layer of a model reaches almost one cutoff farther."""
+    n = 24
+    atoms = Atoms(f"Si{n}", np.outer(np.arange(n), [0.0, 0.0, 2 * HALF / n]), cell=[12, 12, 2 * HALF], pbc=True)
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
 def cases() -> dict[str, Case]:
     small = cluster()
     atom = Atoms("Ge", positions=[[1.0, 2.0, 3.0]], cell=[20, 20, 20], pbc=False)
@@ -47,6 +55,7 @@ def cases() -> dict[str, Case]:
         Case("graph3_crystal", tiny.GRAPH_3, crystal()),
         Case("total_crystal", tiny.RAW_TOTAL, crystal()),
         Case("forces_crystal", tiny.RAW_FORCES, crystal()),
+        Case("graph3_chain", tiny.GRAPH_3, chain(), "1 1 *"),
         Case("graph3_upper_rank_empty", tiny.GRAPH_3, in_long_box(small, 20.0), "1 1 *"),
         Case("raw_upper_rank_empty", tiny.RAW, in_long_box(small, 20.0), "1 1 *"),
         Case("graph3_upper_rank_ghosts", tiny.GRAPH_3, in_long_box(small, HALF - 1.0), "1 1 *"),

@@ -57,6 +57,15 @@ class RawModelWithForces(RawModel):
         return energies, -gradient.reshape(-1)
 
 
+class RawCounts(RawModel):
+    """The energy of a particle is the number of its neighbours: nothing fades at the cutoff."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return n_neighbours.to(coordinates.dtype)
+
+
 class RawModelThatPrints(RawModel):
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -98,6 +107,14 @@ class GraphModel3(GraphLayers):
         self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, edges_3: Tensor, mask: Tensor
     ) -> Tensor:
         return self.energies(species, coordinates, [edges_1, edges_2, edges_3])
+
+
+class GraphCounts(GraphLayers):
+    """Likewise, from the edges."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
+        ones = torch.ones(edges_1.size(1), dtype=coordinates.dtype, device=coordinates.device)
+        return torch.zeros_like(coordinates[:, 0]).index_add(0, edges_1[0], ones)
 
 
 class GraphTotal(GraphLayers):
@@ -143,9 +160,11 @@ RAW_TOTAL = "Tiny_RawTotal"
 RAW_FORCES = "Tiny_RawForces"
 RAW_FLOAT32 = "Tiny_RawFloat32"
 RAW_PRINTS = "Tiny_RawPrints"
+RAW_COUNTS = "Tiny_RawCounts"
 GRAPH_1 = "Tiny_Graph1"
 GRAPH_2 = "Tiny_Graph2"
 GRAPH_3 = "Tiny_Graph3"
+GRAPH_COUNTS = "Tiny_GraphCounts"
 GRAPH_TOTAL = "Tiny_GraphTotal"
 
 
@@ -158,8 +177,10 @@ def sound_models() -> list[PortableModel]:
         raw(RAW_FORCES, RawModelWithForces(), returns_forces=True),
         raw(RAW_FLOAT32, RawModel(dtype=torch.float32)),
         raw(RAW_PRINTS, RawModelThatPrints()),
+        raw(RAW_COUNTS, RawCounts()),
         graph(GRAPH_1, GraphModel1(), 1),
         graph(GRAPH_2, GraphModel2(), 2),
         graph(GRAPH_3, GraphModel3(), 3),
+        graph(GRAPH_COUNTS, GraphCounts(), 1),
         graph(GRAPH_TOTAL, GraphTotal(), 2),
     ]
