@@ -11,9 +11,9 @@ import torch
 from kim_torchml import process, settings
 from kim_torchml.device import choose_device, describe_device, set_threads
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs import Neighbours, Particles, make_inputs
+from kim_torchml.inputs import FILE_FORMATS, Neighbours, Particles, make_inputs
 from kim_torchml.launcher import find_rank
-from kim_torchml.model_folder import read_model_folder
+from kim_torchml.model_folder import ModelFolder, read_model_folder
 from kim_torchml.outputs import (
     WRITERS,
     EnergyLayout,
@@ -47,14 +47,14 @@ class Model:
         Raises:
             DriverError: If a file is missing or wrong, or the requested device is not there.
         """
-        files = read_model_folder(folder, names)
+        files = read_model_folder(folder, names, FILE_FORMATS)
+        self._files = files
         self._parameters = files.parameters
-        self._content = files.script
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
         inspect_archive(files.script, files.parameters.model_file)
         self._atomic_numbers = settings.wants_atomic_numbers()
-        self._inputs = make_inputs(files.parameters, self._atomic_numbers)
+        self._inputs = make_inputs(files, self._atomic_numbers)
         self.species = list(files.parameters.elements)
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
@@ -72,9 +72,9 @@ class Model:
             DriverError: If it cannot be loaded or does not fit its parameter file.
         """
         set_threads(self._rank, process.is_ours)
-        self._script = load_script(self._content, self._parameters.model_file, self._device)
+        self._script = load_script(self._files.script, self._parameters.model_file, self._device)
         _check_n_inputs(self._script, self._parameters)
-        self._layout = _probe(self._script, self._parameters, self._atomic_numbers)
+        self._layout = _probe(self._script, self._files, self._atomic_numbers)
         process.announce_first_use(
             self._rank,
             f"torch {torch.__version__}, model {self._parameters.model_file} ({self._parameters.preprocessing}), "
@@ -130,10 +130,11 @@ def _check_n_inputs(script: ScriptModel, parameters: ParameterFile) -> None:
 
 
 @lru_cache(maxsize=8)
-def _probe(script: ScriptModel, parameters: ParameterFile, atomic_numbers: bool) -> EnergyLayout:
+def _probe(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> EnergyLayout:
     """Call a model on a small configuration to see what its energy looks like: once for the same arguments."""
+    parameters = files.parameters
     particles = probe_particles(parameters.cutoff)
-    model_inputs = make_inputs(parameters, atomic_numbers).build(particles, script.dtype, script.device)
+    model_inputs = make_inputs(files, atomic_numbers).build(particles, script.dtype, script.device)
     try:
         energy, _ = split_result(script(*model_inputs.arguments), parameters.returns_forces, script.file_name)
         return probe_layout(energy, len(particles), int(particles.contributing.sum()), script.file_name)

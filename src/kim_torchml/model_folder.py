@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which of a model's files is which. KIM keeps them only while the model is created: what is needed is read now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kim_torchml.errors import DriverError
-from kim_torchml.parameter_file import ParameterFile, read_parameter_file
+from kim_torchml.parameter_file import KindFormat, ParameterFile, read_parameter_file
 
 PARAMETER_SUFFIX = ".param"
+DESCRIPTOR_SUFFIX = ".dat"
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file's name, without a folder, and its text."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -18,42 +27,60 @@ class ModelFolder:
     Attributes:
         parameters: The checked parameter file.
         script: Content of the TorchScript file.
+        descriptor: The descriptor's file, where the parameter file names one.
     """
 
     parameters: ParameterFile
     script: bytes
+    descriptor: TextFile | None
 
 
-def read_model_folder(folder: Path, names: Sequence[str]) -> ModelFolder:
+def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, KindFormat]) -> ModelFolder:
     """Read the files that KIM lists for a model.
 
     Args:
         folder: Where KIM has put them.
         names: Their names, without a folder.
+        kinds: What the parameter files of each kind of input hold, by the kind's word.
     Returns:
-        The parameters and the TorchScript file's content.
+        The parameters, the TorchScript file's content and, for a Descriptor, its file.
     Raises:
-        DriverError: If there is not one parameter file, or the file it names is not among `names`.
+        DriverError: If there is not one parameter file or descriptor file, or the file it names is not among `names`.
     """
-    parameter_files = [name for name in names if name.endswith(PARAMETER_SUFFIX)]
-    if len(parameter_files) != 1:
-        found = ", ".join(parameter_files) if parameter_files else "none"
-        raise DriverError(
-            f"the model must have one {PARAMETER_SUFFIX} file, got {found} among its files "
-            f"({_listed(names)}); list it in PARAMETER_FILES of the model's CMakeLists.txt"
-        )
-    parameters = read_parameter_file(_inside(folder, parameter_files[0]))
+    parameter_file = _only_file(names, PARAMETER_SUFFIX, "the model")
+    parameters = read_parameter_file(_inside(folder, parameter_file), kinds)
     if parameters.model_file not in names:
         raise DriverError(
             f"`model file name` must be one of the model's files ({_listed(names)}), got "
-            f"'{parameters.model_file}' (file {parameter_files[0]}); correct the name, or list the file in "
+            f"'{parameters.model_file}' (file {parameter_file}); correct the name, or list the file in "
             "PARAMETER_FILES of the model's CMakeLists.txt"
         )
     try:
         script = _inside(folder, parameters.model_file).read_bytes()
     except OSError as error:
         raise DriverError(f"cannot read the model file {parameters.model_file}: {error}; install it again") from error
-    return ModelFolder(parameters, script)
+    return ModelFolder(parameters, script, _read_descriptor_file(folder, names, parameters))
+
+
+def _read_descriptor_file(folder: Path, names: Sequence[str], parameters: ParameterFile) -> TextFile | None:
+    if parameters.descriptor is None:
+        return None
+    name = _only_file(names, DESCRIPTOR_SUFFIX, f"a model with the descriptor {parameters.descriptor}")
+    try:
+        return TextFile(name, _inside(folder, name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DriverError(f"cannot read the descriptor file {name}: {error}; it must be plain text") from error
+
+
+def _only_file(names: Sequence[str], suffix: str, whose: str) -> str:
+    """Return the one name with a suffix; `whose` file it is, for the error."""
+    found = [name for name in names if name.endswith(suffix)]
+    if len(found) != 1:
+        raise DriverError(
+            f"{whose} must have one {suffix} file, got {', '.join(found) or 'none'} among its files "
+            f"({_listed(names)}); list it in PARAMETER_FILES of the model's CMakeLists.txt"
+        )
+    return found[0]
 
 
 def _inside(folder: Path, name: str) -> Path:

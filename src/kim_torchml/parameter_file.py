@@ -3,16 +3,12 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kim_torchml.elements import ATOMIC_NUMBERS, spelling_hint
 from kim_torchml.errors import DriverError
-
-PREPROCESSING_KINDS = ("None", "Descriptor", "Graph")
-
-# Inputs of a model beside the staged edges of a Graph.
-INPUTS_WITHOUT_EDGES = {"None": 5, "Descriptor": 1, "Graph": 3}
 
 MODEL_SUFFIX = ".pt"
 
@@ -21,14 +17,29 @@ SMALLEST_CUTOFF, LARGEST_CUTOFF = 1e-3, 1e6
 
 
 @dataclass(frozen=True)
+class KindFormat:
+    """What the parameter files of a kind of input hold.
+
+    Attributes:
+        n_inputs: Number of tensors the model is called with, beside one for each layer.
+        has_layers: Whether the number of layers follows the cutoff.
+        names_descriptor: Whether the last line names a descriptor.
+    """
+
+    n_inputs: int
+    has_layers: bool = False
+    names_descriptor: bool = False
+
+
+@dataclass(frozen=True)
 class ParameterFile:
     """What a parameter file says.
 
     Attributes:
         elements: Element symbols; the index is KIM's species code.
-        preprocessing: One of PREPROCESSING_KINDS.
+        preprocessing: Word of the kind of input, as it is registered.
         cutoff: Å.
-        n_layers: Number of message-passing layers; 1 unless preprocessing is Graph.
+        n_layers: Number of message-passing layers; 1 for a kind without layers.
         model_file: Name of the TorchScript file, without any folder.
         returns_forces: Whether the model returns (energy, forces) rather than energy.
         n_inputs: Number of tensors the model is called with.
@@ -78,11 +89,12 @@ class _Values:
         raise DriverError(f"`{what}` must be {expected}, got '{found}' (file {self.file_name}, line {line}); {advice}")
 
 
-def read_parameter_file(path: Path) -> ParameterFile:
+def read_parameter_file(path: Path, kinds: Mapping[str, KindFormat]) -> ParameterFile:
     """Read a parameter file.
 
     Args:
         path: The file.
+        kinds: What the files of each kind of input hold, by the kind's word.
     Returns:
         Its checked content.
     Raises:
@@ -94,13 +106,14 @@ def read_parameter_file(path: Path) -> ParameterFile:
         raise DriverError(f"cannot read the parameter file {path.name}: {error}; it must be plain text") from error
     values = _Values(text, path.name)
     elements = _read_elements(values)
-    preprocessing = _read_preprocessing(values)
+    preprocessing = _read_preprocessing(values, kinds)
+    kind = kinds[preprocessing]
     cutoff = _read_cutoff(values)
-    n_layers = _read_count(values, "number of layers") if preprocessing == "Graph" else 1
+    n_layers = _read_count(values, "number of layers") if kind.has_layers else 1
     model_file = _read_file_name(values)
     returns_forces = _read_boolean(values, "returns forces")
-    n_inputs = _read_n_inputs(values, preprocessing, n_layers)
-    descriptor = _read_descriptor(values, preprocessing)
+    n_inputs = _read_n_inputs(values, preprocessing, kind, n_layers)
+    descriptor = _read_descriptor(values, preprocessing, kind)
     if not values.at_end():
         extra = values.next("end of file")
         raise values.error("end of file", "reached after the descriptor's name", extra, "remove the extra lines")
@@ -132,13 +145,17 @@ def _read_elements(values: _Values) -> tuple[str, ...]:
     return tuple(elements)
 
 
-def _read_preprocessing(values: _Values) -> str:
+def _read_preprocessing(values: _Values, kinds: Mapping[str, KindFormat]) -> str:
     found = values.next("preprocessing")
-    for kind in PREPROCESSING_KINDS:
-        if found.lower() == kind.lower():
-            return kind
+    for word in kinds:
+        if found.lower() == word.lower():
+            return word
+    *others, last = kinds
     raise values.error(
-        "preprocessing", "None, Descriptor or Graph", found, "choose the kind that the model was made for"
+        "preprocessing",
+        f"{', '.join(others)} or {last}",
+        found,
+        "choose the kind that the model was made for",
     )
 
 
@@ -185,11 +202,11 @@ def _read_boolean(values: _Values, what: str) -> bool:
     return found.lower() == "true"
 
 
-def _read_n_inputs(values: _Values, preprocessing: str, n_layers: int) -> int:
-    expected = INPUTS_WITHOUT_EDGES[preprocessing] + (n_layers if preprocessing == "Graph" else 0)
+def _read_n_inputs(values: _Values, preprocessing: str, kind: KindFormat, n_layers: int) -> int:
+    expected = kind.n_inputs + (n_layers if kind.has_layers else 0)
     found = _read_count(values, "number of inputs")
     if found != expected:
-        layers = f" with {n_layers} layers" if preprocessing == "Graph" else ""
+        layers = f" with {n_layers} layers" if kind.has_layers else ""
         raise values.error(
             "number of inputs",
             f"{expected} for the preprocessing {preprocessing}{layers}",
@@ -199,15 +216,17 @@ def _read_n_inputs(values: _Values, preprocessing: str, n_layers: int) -> int:
     return found
 
 
-def _read_descriptor(values: _Values, preprocessing: str) -> str | None:
+def _read_descriptor(values: _Values, preprocessing: str, kind: KindFormat) -> str | None:
     found = "None" if values.at_end() else values.next("descriptor")
-    if found.lower() == "none":
-        if preprocessing == "Descriptor":
-            raise DriverError(
-                f"`descriptor` must name a descriptor for the preprocessing Descriptor, got '{found}' "
-                f"(file {values.file_name}); name it on the last line"
+    if kind.names_descriptor:
+        if found.lower() == "none":
+            raise values.error(
+                "descriptor",
+                f"the name of one for the preprocessing {preprocessing}",
+                found,
+                "name it on the last line",
             )
-        return None
-    if preprocessing != "Descriptor":
+        return found
+    if found.lower() != "none":
         raise values.error("descriptor", f"None for the preprocessing {preprocessing}", found, "write None")
-    return found
+    return None

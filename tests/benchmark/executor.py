@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
-from kim_torchml.inputs import ModelInputs, Particles, make_inputs
+from kim_torchml.inputs import FILE_FORMATS, ModelInputs, Particles, make_inputs
 from kim_torchml.model_folder import read_model_folder
 from kim_torchml.parameter_file import ParameterFile
 from kim_torchml.torch_runtime import ScriptModel
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=5, help="cubic cells along each edge (default: 5, 1000 atoms)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    files = read_model_folder(options.folder, [path.name for path in options.folder.iterdir()])
-    kind = make_inputs(files.parameters, atomic_numbers=True)
+    files = read_model_folder(options.folder, [path.name for path in options.folder.iterdir()], FILE_FORMATS)
+    kind = make_inputs(files, atomic_numbers=True)
     # The executor's plans belong to the module: one for each setting.
     scripts = {
         optimised: ScriptModel(files.script, files.parameters.model_file, torch.device("cpu"))

@@ -85,7 +85,7 @@ def total_energies_in_md(name: str) -> list[float]:
 
 
 def main() -> None:
-    names = (tiny.RAW, tiny.RAW_FORCES, tiny.GRAPH_2)
+    names = (tiny.RAW, tiny.RAW_FORCES, tiny.GRAPH_2, tiny.DESCRIPTOR)
     session = {
         "models": {name: results(name) for name in names},
         "again": energies_of_successive_calculators(tiny.GRAPH_2),

@@ -13,7 +13,7 @@ import sys
 import ase.io
 from ase.calculators.kim import KIM
 
-MODELS = ("TorchMLModel1_SW", "TorchMLModel3_Graph")
+MODELS = ("TorchMLModel1_SW", "TorchMLModel2_Desc", "TorchMLModel3_Graph")
 
 
 def main() -> None:

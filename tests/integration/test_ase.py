@@ -15,7 +15,7 @@ from kim_collection import KimCollection
 from kimpy_host import ENERGY, KimpyModel
 
 HERE = Path(__file__).parent
-MODELS = (tiny.RAW, tiny.RAW_FORCES, tiny.GRAPH_2)
+MODELS = (tiny.RAW, tiny.RAW_FORCES, tiny.GRAPH_2, tiny.DESCRIPTOR)
 
 INTERRUPTED = """\
 import signal, sys, threading, time

@@ -17,6 +17,7 @@ MODELS = (
     tiny.GRAPH_2,
     tiny.GRAPH_3,
     tiny.GRAPH_TOTAL,
+    tiny.DESCRIPTOR,
 )
 
 

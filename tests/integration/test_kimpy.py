@@ -13,7 +13,7 @@ from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, SKIN, KimpyModel
 pytestmark = pytest.mark.usefixtures("collection")
 
 EVERYTHING = (ENERGY, FORCES, PARTICLE_ENERGIES)
-LOCAL_MODELS = (tiny.RAW, tiny.RAW_ALL, tiny.RAW_FORCES, tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3)
+LOCAL_MODELS = (tiny.RAW, tiny.RAW_ALL, tiny.RAW_FORCES, tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3, tiny.DESCRIPTOR)
 TOTAL_MODELS = (tiny.RAW_TOTAL, tiny.GRAPH_TOTAL)
 
 
@@ -38,7 +38,9 @@ def test_model_that_gives_a_total_has_no_particle_energies(name: str) -> None:
     assert outputs_of(KimpyModel(name)) == (ENERGY, FORCES)
 
 
-@pytest.mark.parametrize(("name", "layers"), [(tiny.RAW, 1), (tiny.GRAPH_1, 1), (tiny.GRAPH_2, 2), (tiny.GRAPH_3, 3)])
+@pytest.mark.parametrize(
+    ("name", "layers"), [(tiny.RAW, 1), (tiny.DESCRIPTOR, 1), (tiny.GRAPH_1, 1), (tiny.GRAPH_2, 2), (tiny.GRAPH_3, 3)]
+)
 def test_cutoff_and_influence_distance(name: str, layers: int) -> None:
     model = KimpyModel(name)
     assert model.cutoff == tiny.CUTOFF

@@ -56,7 +56,7 @@ def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, mo
     return min(float(np.polyfit(window[:, 0], window[:, 1], 1)[0]) for window in windows)
 
 
-@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2])
+@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR])
 @pytest.mark.parametrize("plan", [COMPUTES, LIVES], ids=lambda plan: plan.command)
 def test_memory_does_not_grow(
     simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, name: str

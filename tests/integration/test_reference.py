@@ -14,8 +14,9 @@ from lammps_host import Case, CaseResults, run_lammps
 
 REFERENCE = "SW_StillingerWeber_1985_Si__MO_"
 STILLINGER_WEBER = "TorchML_StillingerWeber_Si"
+DESCRIPTOR = "TorchML_Descriptor_Si"
 GRAPH = "TorchML_Graph_Si"
-EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", GRAPH: "graph"}
+EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", DESCRIPTOR: "descriptor", GRAPH: "graph"}
 
 
 @pytest.fixture(scope="module")

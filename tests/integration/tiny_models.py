@@ -124,6 +124,17 @@ class GraphTotal(GraphLayers):
         return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0].sum()
 
 
+class DescriptorModel(nn.Module):
+    """A network that is linear but for one function: energies of the contributing particles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor([0.4, -0.3, 0.2], dtype=torch.float64))
+
+    def forward(self, descriptors: Tensor) -> Tensor:
+        return 10.0 * torch.tanh(descriptors @ self.weights)
+
+
 def scripted(module: nn.Module) -> bytes:
     """Return the TorchScript file of a module."""
     content = io.BytesIO()
@@ -139,6 +150,20 @@ def parameter_file(kind: str, n_layers: int = 0, returns_forces: bool = False) -
         f"# Elements\n{len(ELEMENTS)}\n{' '.join(ELEMENTS)}\n\n{kind}\n# Cutoff\n{CUTOFF}\n{layers}"
         f"model.pt\n{str(returns_forces).lower()}\n{n_inputs}\nNone\n"
     )
+
+
+def descriptor(name: str, module: nn.Module) -> PortableModel:
+    """Return a portable model of the kind Descriptor, with three symmetry functions."""
+    pairs = "".join(f"{first} {second} {CUTOFF}\n" for first in ELEMENTS for second in ELEMENTS)
+    functions = "2\ng2 2 2\n0.1 0.0\n0.4 1.0\ng4 1 3\n2 -1 0.02\n"
+    files = {
+        "file.param": (
+            f"{len(ELEMENTS)}\n{' '.join(ELEMENTS)}\nDescriptor\n{CUTOFF}\nmodel.pt\nfalse\n1\nSymmetryFunctions\n"
+        ).encode(),
+        "file.dat": f"cos\n{len(ELEMENTS)}\n{pairs}{functions}".encode(),
+        "model.pt": scripted(module),
+    }
+    return PortableModel(name, files)
 
 
 def raw(name: str, module: nn.Module, returns_forces: bool = False, driver: str = DRIVER) -> PortableModel:
@@ -166,6 +191,7 @@ GRAPH_2 = "Tiny_Graph2"
 GRAPH_3 = "Tiny_Graph3"
 GRAPH_COUNTS = "Tiny_GraphCounts"
 GRAPH_TOTAL = "Tiny_GraphTotal"
+DESCRIPTOR = "Tiny_Descriptor"
 
 
 def sound_models() -> list[PortableModel]:
@@ -183,4 +209,5 @@ def sound_models() -> list[PortableModel]:
         graph(GRAPH_3, GraphModel3(), 3),
         graph(GRAPH_COUNTS, GraphCounts(), 1),
         graph(GRAPH_TOTAL, GraphTotal(), 2),
+        descriptor(DESCRIPTOR, DescriptorModel()),
     ]

@@ -47,8 +47,8 @@ def test_a_model_outlives_its_folder(tmp_path):
     assert compute(model, cluster())["partialEnergy"][0] != 0
 
 
-def test_a_kind_that_is_not_there_yet(tmp_path):
-    message = r"`preprocessing` must be one that this version runs \(None, Graph\), got 'Descriptor'; update the driver"
+def test_a_descriptor_without_its_file(tmp_path):
+    message = r"a model with the descriptor SymmetryFunctions must have one \.dat file, got none among its files"
     with pytest.raises(DriverError, match=message):
         open_model(tmp_path, script_bytes(PairOfAll), kind="Descriptor", descriptor="SymmetryFunctions")
 

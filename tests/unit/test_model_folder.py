@@ -5,6 +5,7 @@ import pytest
 from opening import parameter_text
 
 from kim_torchml.errors import DriverError
+from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.model_folder import read_model_folder
 
 
@@ -19,13 +20,13 @@ def folder(tmp_path):
 
 
 def test_both_files_are_read(folder):
-    found = read_model_folder(folder, ["model.pt", "notes.dat", "kim_model.param"])
+    found = read_model_folder(folder, ["model.pt", "notes.dat", "kim_model.param"], FILE_FORMATS)
     assert found.script == b"the model"
     assert found.parameters.elements == ("Si",)
 
 
 def test_what_was_read_stays_when_the_folder_goes(folder):
-    found = read_model_folder(folder, ["kim_model.param", "model.pt"])
+    found = read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
     (folder / "model.pt").unlink()
     assert found.script == b"the model"
 
@@ -41,7 +42,7 @@ def test_what_was_read_stays_when_the_folder_goes(folder):
 )
 def test_there_must_be_one_parameter_file(folder, names, found):
     with pytest.raises(DriverError, match=rf"must have one \.param file, {found}; list it in PARAMETER_FILES of the"):
-        read_model_folder(folder, names)
+        read_model_folder(folder, names, FILE_FORMATS)
 
 
 def test_the_model_file_must_be_listed(folder):
@@ -50,13 +51,13 @@ def test_the_model_file_must_be_listed(folder):
         r"\(file kim_model\.param\); correct the name, or list the file in PARAMETER_FILES"
     )
     with pytest.raises(DriverError, match=message):
-        read_model_folder(folder, ["kim_model.param", "other.pt"])
+        read_model_folder(folder, ["kim_model.param", "other.pt"], FILE_FORMATS)
 
 
 def test_a_listed_model_file_must_be_there(folder):
     (folder / "model.pt").unlink()
     with pytest.raises(DriverError, match=r"cannot read the model file model\.pt: .*No such file"):
-        read_model_folder(folder, ["kim_model.param", "model.pt"])
+        read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
 
 
 @pytest.mark.parametrize("name", ["model.pt", "kim_model.param"])
@@ -66,9 +67,9 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, name):
     (folder / name).symlink_to(outside)
     message = rf"the file {name} must lie in the model's own folder, got a link that leaves it"
     with pytest.raises(DriverError, match=message):
-        read_model_folder(folder, ["kim_model.param", "model.pt"])
+        read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
 
 
 def test_the_folder_itself_may_be_a_link(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    assert read_model_folder(tmp_path / "link", ["kim_model.param", "model.pt"]).script == b"the model"
+    assert read_model_folder(tmp_path / "link", ["kim_model.param", "model.pt"], FILE_FORMATS).script == b"the model"

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from kim_torchml.errors import DriverError
+from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.parameter_file import read_parameter_file
 
 # The files of three published models, as they are.
@@ -87,7 +88,7 @@ def read(tmp_path):
     def function(text):
         path = tmp_path / "kim_model.param"
         path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return read_parameter_file(path)
+        return read_parameter_file(path, FILE_FORMATS)
 
     return function
 
@@ -257,7 +258,9 @@ def test_a_file_that_ends_early(read, values, missing):
 @pytest.mark.parametrize("end", ["None\n", ""])
 def test_a_descriptor_model_names_its_descriptor(read, end):
     text = "1\nSi\nDescriptor\n3.5\nmodel.pt\nfalse\n1\n" + end
-    with pytest.raises(DriverError, match=r"`descriptor` must name a descriptor .* got 'None' \(file kim_model\.param"):
+    with pytest.raises(
+        DriverError, match=r"`descriptor` must be the name of one .* got 'None' \(file kim_model\.param, line \d"
+    ):
         read(text)
 
 
@@ -268,4 +271,4 @@ def test_a_file_that_is_not_text(read):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DriverError, match=r"cannot read the parameter file gone\.param: .*No such file"):
-        read_parameter_file(tmp_path / "gone.param")
+        read_parameter_file(tmp_path / "gone.param", FILE_FORMATS)

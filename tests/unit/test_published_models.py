@@ -9,7 +9,7 @@ from particles import interleaved, owner_of_image, with_images
 from kim_torchml.driver import open_model
 from kim_torchml.errors import DriverError
 
-REACH = {"TorchMLModel1_SW": 3.77118, "TorchMLModel3_Graph": 9.0}
+REACH = {"TorchMLModel1_SW": 3.77118, "TorchMLModel2_Desc": 3.0, "TorchMLModel3_Graph": 9.0}
 
 
 @pytest.fixture
@@ -50,8 +50,3 @@ def test_a_model_for_atomic_numbers_without_them(shared, monkeypatch, published)
     configuration = with_images(np.array([[0.0, 0, 0], [1.4, 1.3, 1.4]]), np.full(3, 8.0), model.influence_distance)
     with pytest.raises(DriverError, match=r"model_exp\.pt must be finite, got NaN.* set KIM_MODEL_ELEMENTS_MAP=1"):
         compute(model, configuration, ["partialEnergy"])
-
-
-def test_the_descriptor_model_is_not_run_yet(published):
-    with pytest.raises(DriverError, match=r"`preprocessing` must be one that this version runs .* got 'Descriptor'"):
-        published("TorchMLModel2_Desc")

@@ -1,33 +1,32 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The kinds of input that models take: one file each, registered here under the parameter file's word."""
 
-from kim_torchml.errors import DriverError
 from kim_torchml.inputs.base import InputKind, ModelInputs, Neighbours, Particles
+from kim_torchml.inputs.descriptor import DescriptorInputs
 from kim_torchml.inputs.graph import GraphInputs
 from kim_torchml.inputs.raw import RawInputs
-from kim_torchml.parameter_file import ParameterFile
+from kim_torchml.model_folder import ModelFolder
 
 KINDS: dict[str, type[InputKind]] = {
     "None": RawInputs,
+    "Descriptor": DescriptorInputs,
     "Graph": GraphInputs,
 }
 
 
-def make_inputs(parameters: ParameterFile, atomic_numbers: bool) -> InputKind:
+FILE_FORMATS = {word: kind.file_format for word, kind in KINDS.items()}
+
+
+def make_inputs(files: ModelFolder, atomic_numbers: bool) -> InputKind:
     """Return the builder for a model's kind of input.
 
     Args:
-        parameters: The model's parameter file.
+        files: The model's files.
         atomic_numbers: Whether the model gets atomic numbers instead of species codes, where its kind allows.
     Raises:
-        DriverError: If this version does not have that kind.
+        DriverError: If the descriptor's file is wrong.
     """
-    if parameters.preprocessing not in KINDS:
-        raise DriverError(
-            f"`preprocessing` must be one that this version runs ({', '.join(KINDS)}), got "
-            f"'{parameters.preprocessing}'; update the driver when a version with it is out"
-        )
-    return KINDS[parameters.preprocessing](parameters, atomic_numbers)
+    return KINDS[files.parameters.preprocessing](files, atomic_numbers)
 
 
-__all__ = ["KINDS", "InputKind", "ModelInputs", "Neighbours", "Particles", "make_inputs"]
+__all__ = ["FILE_FORMATS", "KINDS", "InputKind", "ModelInputs", "Neighbours", "Particles", "make_inputs"]

@@ -3,13 +3,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 
 from kim_torchml.elements import ATOMIC_NUMBERS
-from kim_torchml.parameter_file import ParameterFile
+from kim_torchml.model_folder import ModelFolder
+from kim_torchml.parameter_file import KindFormat
 
 
 class Neighbours(Protocol):
@@ -72,19 +73,22 @@ class InputKind(ABC):
     """Builds a model's inputs. A new kind is a subclass in a file of its own, and a line in `inputs/__init__.py`.
 
     Attributes:
+        file_format: What its parameter files hold.
         influence_distance: Å.
         needs_noncontributing_neighbours: Whether `build` asks for neighbours of non-contributing particles.
     """
 
+    file_format: ClassVar[KindFormat]
     needs_noncontributing_neighbours = False
 
-    def __init__(self, parameters: ParameterFile, atomic_numbers: bool) -> None:
-        """Keep what the parameter file says.
+    def __init__(self, files: ModelFolder, atomic_numbers: bool) -> None:
+        """Keep what the model's files say.
 
         Args:
-            parameters: The model's parameter file.
+            files: The model's files.
             atomic_numbers: Whether species are atomic numbers rather than codes.
         """
+        parameters = files.parameters
         self.cutoff = parameters.cutoff
         self.influence_distance = parameters.cutoff
         species = (

@@ -9,15 +9,19 @@ import numpy as np
 import torch
 
 from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
-from kim_torchml.parameter_file import ParameterFile
+from kim_torchml.model_folder import ModelFolder
+from kim_torchml.parameter_file import KindFormat
 
 
 class GraphInputs(InputKind):
     """Staged edges: E_1 touches contributing particles, each further stage reaches one cutoff farther."""
 
-    def __init__(self, parameters: ParameterFile, atomic_numbers: bool) -> None:
-        """Keep what the parameter file says; each layer reaches one cutoff farther."""
-        super().__init__(parameters, atomic_numbers)
+    file_format = KindFormat(n_inputs=3, has_layers=True)
+
+    def __init__(self, files: ModelFolder, atomic_numbers: bool) -> None:
+        """Keep what the model's files say; each layer reaches one cutoff farther."""
+        super().__init__(files, atomic_numbers)
+        parameters = files.parameters
         self.n_layers = parameters.n_layers
         self.influence_distance = parameters.cutoff * parameters.n_layers
         self.needs_noncontributing_neighbours = parameters.n_layers > 1

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 
 from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
+from kim_torchml.parameter_file import KindFormat
 
 
 class RawInputs(InputKind):
     """Such models index particles 0 to contributing - 1, so contributing particles are put first."""
+
+    file_format = KindFormat(n_inputs=5)
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""

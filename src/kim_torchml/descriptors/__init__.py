@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Descriptors of a particle's surroundings: one file each, registered here under the parameter file's word."""
+
+from collections.abc import Callable, Sequence
+
+from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
+from kim_torchml.descriptors.files import DescriptorFile, ModelFacts
+from kim_torchml.descriptors.files_bispectrum import read_bispectrum
+from kim_torchml.descriptors.files_normalisation import read_normalisation
+from kim_torchml.descriptors.files_soap import read_soap
+from kim_torchml.descriptors.files_symmetry_functions import read_symmetry_functions
+from kim_torchml.descriptors.normalisation import Normalisation
+from kim_torchml.errors import DriverError
+
+# Each reads its layout from the beginning of a file and returns the descriptor.
+READERS: dict[str, Callable[[DescriptorFile, ModelFacts], Descriptor]] = {
+    "SymmetryFunctions": read_symmetry_functions,
+    "Bispectrum": read_bispectrum,
+    "SOAP": read_soap,
+}
+
+
+def read_descriptor(
+    content: str, file_name: str, name: str, species: Sequence[str], cutoff: float
+) -> tuple[Descriptor, Normalisation | None]:
+    """Read a descriptor's file.
+
+    Args:
+        content: The file's text.
+        file_name: Its name, for errors.
+        name: The descriptor's name in the model's parameter file, in any case.
+        species: Element symbols in the parameter file; the index is the species code.
+        cutoff: That in the parameter file, Å.
+    Returns:
+        The descriptor, and how its values are normalised; None for not at all.
+    Raises:
+        DriverError: If there is no such descriptor, or the file contradicts itself or the parameter file.
+    """
+    readers = {known.lower(): read for known, read in READERS.items()}
+    if name.lower() not in readers:
+        raise DriverError(
+            f"`descriptor` must be one that this version computes ({', '.join(READERS)}), got '{name}'; correct the "
+            "name in the parameter file, or update the driver when a version with it is out"
+        )
+    file = DescriptorFile(content, file_name)
+    descriptor = readers[name.lower()](file, ModelFacts(tuple(species), cutoff))
+    normalisation = read_normalisation(file, descriptor.width)
+    file.expect_end()
+    return descriptor, normalisation
+
+
+__all__ = ["READERS", "Descriptor", "Neighbourhoods", "Normalisation", "read_descriptor"]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Files of symmetry functions, as KLIFF writes them: the head, then families of functions with their numbers."""
+
+from kim_torchml.descriptors.files import DescriptorFile, Field, ModelFacts
+from kim_torchml.descriptors.files_head import read_head
+from kim_torchml.descriptors.symmetry_functions import SymmetryFunctionParameters, SymmetryFunctions
+
+# The numbers in a row of each family.
+_NUMBERS = {
+    "g1": (),
+    "g2": ("eta", "Rs"),
+    "g3": ("kappa",),
+    "g4": ("zeta", "lambda", "eta"),
+    "g5": ("zeta", "lambda", "eta"),
+}
+
+Function = tuple[str, tuple[float, ...]]
+
+
+def read_symmetry_functions(file: DescriptorFile, model: ModelFacts) -> SymmetryFunctions:
+    """Read symmetry functions; columns are in the order of the file.
+
+    Raises:
+        DriverError: Naming file, line, what was expected and what was found.
+    """
+    head = read_head(file, model)
+    what = "number of symmetry function types"
+    functions: list[Function] = []
+    for _ in range(file.whole(what, file.value(what), 1)):
+        functions += _read_family(file)
+    return SymmetryFunctions(SymmetryFunctionParameters(model.species, head.cutoffs, tuple(functions)))
+
+
+def _read_family(file: DescriptorFile) -> list[Function]:
+    name, *sizes = file.line("symmetry function type")
+    family = name.text.lower()
+    if family not in _NUMBERS:
+        raise file.error(
+            "symmetry function type",
+            f"one of {', '.join(_NUMBERS)}",
+            name,
+            "correct the type, or a number of lines above it",
+        )
+    numbers = _NUMBERS[family]
+    if family == "g1" and not sizes:
+        return [(family, ())]
+    if len(sizes) != 2:
+        raise file.error(family, "followed by its rows and columns", name, "write them on the same line")
+    n_rows = file.whole(f"{family} rows", sizes[0], 1)
+    n_columns = file.whole(f"{family} columns", sizes[1], 0)
+    # Some writers give g1 a column, with a number that means nothing.
+    if n_columns != len(numbers) and (family != "g1" or n_columns != 1):
+        expected = f"{len(numbers)} ({', '.join(numbers) or 'no numbers'})"
+        raise file.error(f"{family} columns", expected, sizes[1], "correct the number of columns")
+    functions: list[Function] = []
+    for _ in range(n_rows):
+        row = _read_row(file, family, sizes[0], n_columns)
+        values = tuple(file.number(number, field) for number, field in zip(numbers, row, strict=False))
+        if numbers[:1] == ("zeta",):
+            file.positive("zeta", row[0])
+        functions.append((family, values))
+    return functions
+
+
+def _read_row(file: DescriptorFile, family: str, n_rows: Field, n_columns: int) -> list[Field]:
+    if n_columns == 0:
+        return []
+    ahead = file.peek()
+    if ahead is not None and not ahead.is_number():
+        expected = f"{n_rows.text} rows of numbers, as line {n_rows.line} says"
+        raise file.error(family, expected, ahead, "correct the number, or add rows")
+    return file.row(f"{family} row", n_columns)

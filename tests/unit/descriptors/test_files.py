@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Files of symmetry functions, and what all files share: every way to write them, and every contradiction."""
+
+import re
+
+import pytest
+from descriptor_texts import (
+    FAMILIES,
+    FILE,
+    FUNCTIONS,
+    NO_NORMALISATION,
+    ONE_SPECIES,
+    SYMMETRY_FUNCTIONS,
+    all_ordered_pairs,
+    head,
+    read,
+    read_one,
+    refused,
+)
+
+from kim_torchml.descriptors import READERS
+from kim_torchml.errors import DriverError
+
+
+def test_the_published_model(shared):
+    path = shared / "portable_models" / "TorchMLModel2_Desc" / "kim_descriptor.dat"
+    descriptor = read_one(path.read_text())
+    functions = descriptor.parameters.functions
+    assert [family for family, _ in functions] == ["g2"] * 8 + ["g4"] * 43
+    assert functions[1] == ("g2", (0.03571067672582813, 0.0))
+    assert functions[8] == ("g4", (1.0, -1.0, 0.00035710676725828126))
+    assert functions[50] == ("g4", (16.0, 1.0, 0.28568541380662504))
+    assert (descriptor.width, descriptor.cutoff, descriptor.species) == (51, 3.0, ("Si",))
+
+
+def test_symmetry_functions():
+    parameters = read_one(SYMMETRY_FUNCTIONS).parameters
+    assert parameters.functions == FUNCTIONS
+    assert parameters.cutoffs == ((3.0,),)
+    assert parameters.species == ("Si",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "  \n"),
+        lambda text: text.replace("    ", "\t"),
+        lambda text: "".join(f"{line}  # remark\n\n" for line in text.splitlines()),
+        lambda text: "\n".join(line for line in text.splitlines() if line and not line.startswith("#")),
+        lambda text: text.replace("cos", "Cos").replace("g2", "G2").replace("False", "false"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("center_and_normalize  False", ""),
+        lambda text: text.replace("g1\n", "g1  1  0\n"),
+        lambda text: text.replace("g1\n", "g1  1  1\n0.0\n"),
+    ],
+)
+def test_ways_to_write_the_same(change):
+    assert read_one(change(SYMMETRY_FUNCTIONS)).parameters.functions == FUNCTIONS
+
+
+def test_a_family_may_come_twice():
+    content = ONE_SPECIES + "2\ng2 1 2\n1 2\ng2 1 2\n3 4\n"
+    assert read_one(content).parameters.functions == (("g2", (1.0, 2.0)), ("g2", (3.0, 4.0)))
+
+
+@pytest.mark.parametrize("species", [("Si", "C"), ("C", "Si")])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("C", "C", 3.1), ("C", "Si", 3.2), ("Si", "C", 3.2), ("Si", "Si", 3.4)],
+        [("Si", "C", "3.2000000e+00"), ("Si", "Si", 3.4), ("C", "C", 3.1), ("C", "Si", 3.2)],
+        [("C", "C", 3.1), ("C", "Si", 3.2), ("Si", "Si", 3.4)],
+        [("Si", "C", 3.2), ("C", "C", 3.1), ("Si", "Si", 3.4)],
+    ],
+)
+def test_species_go_by_name(pairs, species):
+    content = head(*pairs, n_species=2) + FAMILIES
+    descriptor = read_one(content, species=species, cutoff=3.4)
+    expected = {"C": {"C": 3.1, "Si": 3.2}, "Si": {"C": 3.2, "Si": 3.4}}
+    assert descriptor.species == species
+    assert descriptor.parameters.cutoffs == tuple(tuple(expected[i][j] for j in species) for i in species)
+    assert descriptor.cutoff == 3.4
+
+
+def test_cutoffs_are_equal_but_for_the_digits_written():
+    assert read_one(all_ordered_pairs(["Si"], "2.9999999e+00") + FAMILIES).cutoff == 2.9999999
+
+
+@pytest.mark.parametrize("name", ["SymmetryFunctions", "symmetryfunctions", "SYMMETRYFUNCTIONS"])
+def test_names_in_any_case(name):
+    assert read_one(SYMMETRY_FUNCTIONS, name).width == 7
+
+
+def test_unknown_descriptor():
+    refused(
+        "`descriptor` must be one that this version computes (SymmetryFunctions, Bispectrum, SOAP), got 'Xi'; correct "
+        "the name in the parameter file, or update the driver when a version with it is out",
+        "",
+        "Xi",
+    )
+    assert list(READERS) == ["SymmetryFunctions", "Bispectrum", "SOAP"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "cos",
+            "tanh",
+            "`cutoff type` must be cos, the cosine cutoff, got 'tanh' (file descriptor.dat, line 5); refit the model "
+            "with it: there is no other",
+        ),
+        (
+            "1  # number",
+            "2  # number",
+            "`number of species` must be 1, as in the parameter file (Si), got '2' (file descriptor.dat, line 7); "
+            "correct that of the two files that is wrong",
+        ),
+        (
+            "1  # number",
+            "one  # number",
+            "`number of species` must be a whole number, 1 or more, got 'one' (file descriptor.dat, line 7); correct "
+            "the number of species",
+        ),
+        (
+            "Si  Si",
+            "Si  Ge",
+            "`species` must be one of the parameter file's, Si, got 'Ge' (file descriptor.dat, line 10); correct that "
+            "of the two files that is wrong",
+        ),
+        (
+            "Si  Si  3.0",
+            "Si  Si",
+            "`species pair` must be 3 values on a line, got 'Si Si' (file descriptor.dat, line 10); correct the line, "
+            "or a number of lines above it",
+        ),
+        (
+            "Si  Si  3.0",
+            "",
+            "`species pair` must be Si Si and their cutoff, which is missing, got '5' (file descriptor.dat, line 12); "
+            "add the line",
+        ),
+        (
+            "3.0",
+            "3.1",
+            "`cutoff` must be 3 Å, the parameter file's, where it is largest, got '3.1' (file descriptor.dat, line "
+            "10); correct that of the two files that is wrong",
+        ),
+        (
+            "3.0",
+            "-3.0",
+            "`cutoff` must be above zero, got '-3.0' (file descriptor.dat, line 10); correct the cutoff",
+        ),
+        (
+            "5  # number",
+            "4  # number",
+            "`center_and_normalize` must be here, with True or False, after 6 columns, got 'g4 1 3' (file "
+            "descriptor.dat, line 28); correct a number of lines above",
+        ),
+        (
+            "5  # number",
+            "6  # number",
+            "`symmetry function type` must be one of g1, g2, g3, g4, g5, got 'center_and_normalize' (file "
+            "descriptor.dat, line 34); correct the type, or a number of lines above it",
+        ),
+        (
+            "g3    1    1",
+            "g6    1    1",
+            "`symmetry function type` must be one of g1, g2, g3, g4, g5, got 'g6' (file descriptor.dat, line 21); "
+            "correct the type, or a number of lines above it",
+        ),
+        (
+            "g5    2    3",
+            "g5    3    3",
+            "`g5` must be 3 rows of numbers, as line 24 says, got 'g4' (file descriptor.dat, line 28); correct the "
+            "number, or add rows",
+        ),
+        (
+            "g5    2    3",
+            "g5    1    3",
+            "`symmetry function type` must be one of g1, g2, g3, g4, g5, got '2' (file descriptor.dat, line 26); "
+            "correct the type, or a number of lines above it",
+        ),
+        (
+            "g5    2    3",
+            "g5    2    2",
+            "`g5 columns` must be 3 (zeta, lambda, eta), got '2' (file descriptor.dat, line 24); correct the number "
+            "of columns",
+        ),
+        (
+            "g5    2    3",
+            "g5    2",
+            "`g5` must be followed by its rows and columns, got 'g5' (file descriptor.dat, line 24); write them on "
+            "the same line",
+        ),
+        (
+            "2    1    0.03",
+            "2    1",
+            "`g5 row` must be 3 values on a line, got '2 1' (file descriptor.dat, line 26); correct the line, or a "
+            "number of lines above it",
+        ),
+        (
+            "2    1    0.03",
+            "2    1    0_3",
+            "`eta` must be a number, got '0_3' (file descriptor.dat, line 26); correct the eta",
+        ),
+        (
+            "2    1    0.03",
+            "0    1    0.03",
+            "`zeta` must be above zero, got '0' (file descriptor.dat, line 26); correct the zeta",
+        ),
+        (
+            "0.5 ",
+            "nan ",
+            "`g3` must be 1 rows of numbers, as line 21 says, got 'nan' (file descriptor.dat, line 22); correct the "
+            "number, or add rows",
+        ),
+        (
+            "0.5 ",
+            "1e999 ",
+            "`kappa` must be a number, got '1e999' (file descriptor.dat, line 22); correct the kappa",
+        ),
+        (
+            "False",
+            "Maybe",
+            "`center_and_normalize` must be true or false, or 1 or 0, got 'Maybe' (file descriptor.dat, line 34); "
+            "correct the center_and_normalize",
+        ),
+        (
+            "False",
+            "False\n7",
+            "`end of file` must be here, got '7' (file descriptor.dat, line 35); remove the extra lines, or correct a "
+            "number of lines above",
+        ),
+    ],
+)
+def test_symmetry_functions_that_contradict(old, new, message):
+    content = SYMMETRY_FUNCTIONS.replace(old, new, 1)
+    assert content != SYMMETRY_FUNCTIONS
+    with pytest.raises(DriverError, match=f"^{re.escape(message)}"):
+        read(content)
+
+
+def test_files_that_end_early():
+    lines = SYMMETRY_FUNCTIONS.splitlines()
+    for n in range(lines.index(NO_NORMALISATION.splitlines()[0])):
+        content = "\n".join(lines[:n])
+        if "16    1" not in content:
+            message = rf"is missing \(file {FILE}, after line {n}\): the file ends early; add what is missing$"
+            with pytest.raises(DriverError, match=message):
+                read(content)
+
+
+def test_pairs_that_contradict():
+    pairs = [("C", "C", 3.1), ("C", "Si", 3.2), ("Si", "C", 3.3), ("Si", "Si", 3.4)]
+    refused(
+        f"`cutoff` must be 3.2 as on line 11, got '3.3' (file {FILE}, line 12); give both orders of a pair one cutoff",
+        head(*pairs, n_species=2) + FAMILIES,
+        species=("Si", "C"),
+        cutoff=3.4,
+    )
+    refused(
+        f"`species pair` must be Si C and their cutoff, which is missing, got '5' (file {FILE}, line 13); add the line",
+        head(pairs[0], pairs[3], n_species=2) + FAMILIES,
+        species=("Si", "C"),
+        cutoff=3.4,
+    )
