@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-MODELS = ("TorchML_StillingerWeber_Si", "TorchML_Graph_Si")
+MODELS = ("TorchML_StillingerWeber_Si", "TorchML_Descriptor_Si", "TorchML_Graph_Si")
 LATTICE_CONSTANT = 5.431  # Å
 TEMPERATURE = 600.0  # K; half of it goes into the potential energy
 

@@ -10,5 +10,5 @@ install="$repository/docker/install.sh"
 bash "$install" system
 bash "$install" environment examples
 bash "$install" driver
-bash "$install" model "$repository/examples/stillinger_weber" "$repository/examples/graph"
+bash "$install" model "$repository/examples/stillinger_weber" "$repository/examples/descriptor" "$repository/examples/graph"
 exec "$repository/.venv/bin/python" "$repository/examples/demo.py" "$@"

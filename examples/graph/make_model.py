@@ -6,7 +6,6 @@ Usage: python examples/graph/make_model.py [--output FOLDER] [--plot FILE] [--se
 The same seed gives the same weights and errors, and with PYTHONHASHSEED=0 the same file bit by bit.
 """
 
-import argparse
 import re
 import sys
 import zipfile
@@ -16,12 +15,15 @@ import torch
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from fitting import parse_options
 from reference import save_script
+from report import plot_parity, print_errors
 
 HERE = Path(__file__).resolve().parent
 MODEL_FILE = "graph.pt"
 PARAMETER_FILE = "graph.param"
 CUTOFF = 3.8  # Å, just beyond the 3.77118 Å of the potential that the network learns
+N_EPOCHS = 60
 
 PARAMETER_FILE_TEXT = """\
 # Number of elements, then their symbols
@@ -51,10 +53,9 @@ None
 
 def main() -> None:
     """Train, save, and print the errors on structures that the network never saw."""
-    options = parse_options()
+    options = parse_options(__doc__.splitlines()[0], HERE, N_EPOCHS)
     hide_optional_packages()
-    # These import torch_geometric, which looks for the packages that have just been hidden.
-    from report import plot_parity, print_errors
+    # This imports torch_geometric, which looks for the packages that have just been hidden.
     from training import make_network
 
     torch.set_num_threads(options.threads)
@@ -66,18 +67,6 @@ def main() -> None:
     print_errors(evaluations, console)
     plot_parity(evaluations, options.plot)
     console.print(f"wrote {options.plot}")
-
-
-def parse_options() -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--output", type=Path, default=HERE, help="folder of the model and its parameter file")
-    add("--plot", type=Path, default=HERE.parent / "build" / "graph_parity.png", help="parity plot (PNG)")
-    add("--seed", type=int, default=0, help="seed of structures and weights")
-    add("--epochs", type=int, default=60, help="how often to go through the training set")
-    add("--threads", type=int, default=1, help="threads of torch; one makes results repeatable")
-    return parser.parse_args()
 
 
 def hide_optional_packages() -> None:

@@ -4,13 +4,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from fitting import Evaluation
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from training import Evaluation
 
 
 def print_errors(evaluations: Mapping[str, Evaluation], console: Console) -> None:

@@ -151,6 +151,19 @@ def label(atoms: Atoms, cutoff: float, calculator: Calculator) -> Configuration:
     )
 
 
+def per_particle(energies: Tensor, configuration: Configuration) -> Tensor:
+    """Return energies per particle of structures, given those of their particles.
+
+    Args:
+        energies: Of the particles, shape [n], eV.
+        configuration: The structures.
+    Returns:
+        Shape [structures], eV.
+    """
+    sums = torch.zeros_like(configuration.energies).index_add(0, configuration.structure, energies)
+    return sums / torch.bincount(configuration.structure)
+
+
 def side_by_side(configurations: Sequence[Configuration]) -> Configuration:
     """Return several structures as one graph without edges between them.
 
