@@ -56,8 +56,17 @@ def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, mo
     return min(float(np.polyfit(window[:, 0], window[:, 1], 1)[0]) for window in windows)
 
 
-@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR])
-@pytest.mark.parametrize("plan", [COMPUTES, LIVES], ids=lambda plan: plan.command)
+@pytest.mark.parametrize(
+    ("plan", "name"),
+    [
+        (COMPUTES, tiny.RAW),
+        (COMPUTES, tiny.GRAPH_2),
+        (COMPUTES, tiny.DESCRIPTOR),
+        (LIVES, tiny.RAW),
+        (LIVES, tiny.GRAPH_2),
+    ],
+    ids=lambda value: getattr(value, "command", value),
+)
 def test_memory_does_not_grow(
     simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, name: str
 ) -> None:

@@ -2,6 +2,7 @@
 #include "hosted_model.hpp"
 
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 
 namespace {
@@ -25,6 +26,9 @@ int get_neighbours(void* data, int /*number_of_lists*/, const double* /*cutoffs*
 }  // namespace
 
 HostedModel::HostedModel(const std::string& name) {
+    // KIM reads its configuration with strtok: two threads must not create models at the same time.
+    static std::mutex one_at_a_time;
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
     int accepted = 0;
     check(KIM::Model::Create(KIM::NUMBERING::zeroBased, KIM::LENGTH_UNIT::A, KIM::ENERGY_UNIT::eV,
                              KIM::CHARGE_UNIT::unused, KIM::TEMPERATURE_UNIT::unused, KIM::TIME_UNIT::unused, name,
