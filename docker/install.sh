@@ -116,7 +116,6 @@ install_environment() {
     local constraints="$scratch/constraints.txt"
     "$python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
     "$python" -m pip install --quiet --constraint "$constraints" "$repository${extras:+[$extras]}"
-    rm -f "$constraints"
     environment_state "$extras" >"$state"
 }
 
@@ -148,7 +147,6 @@ kim_install() {
         cat "$log" >&2
         fail "KIM could not install $name (its output is above)"
     fi
-    rm -f "$log"
 }
 
 # Installs an item unless the same content was installed into the same collection before.
@@ -173,7 +171,6 @@ install_driver() {
     local work="$scratch/driver"
     export_sources "$work/TorchMLModelDriver"
     VIRTUAL_ENV="$environment" kim_install_if_changed "$work/TorchMLModelDriver" "${KIM_TORCHML_DRIVER_NAME:-TorchMLModelDriver}"
-    rm -rf "$work"
 }
 
 install_models() {

@@ -33,6 +33,8 @@ class Plan:
 
 COMPUTES = Plan("run", warm_up=500, window=1000, limit=16.0)
 LIVES = Plan("live", warm_up=100, window=300, limit=64.0)
+# A descriptor's many small tensors settle later (seen: 180, 50, 0, 0, 5 bytes per life in these windows).
+MORE_LIVES = Plan("live", warm_up=100, window=1200, limit=64.0)
 
 
 def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, model: str, leak: int = 0) -> float:
@@ -64,13 +66,14 @@ def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, mo
         (COMPUTES, tiny.DESCRIPTOR),
         (LIVES, tiny.RAW),
         (LIVES, tiny.GRAPH_2),
+        (MORE_LIVES, tiny.DESCRIPTOR),
     ],
     ids=lambda value: getattr(value, "command", value),
 )
 def test_memory_does_not_grow(
     simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, name: str
 ) -> None:
-    """5,000 computes with a changing neighbour list; 1,500 times create, compute and destroy."""
+    """5,000 computes with a changing neighbour list; 1,500 times create, compute and destroy, or 6,000."""
     assert slope(simulator, collection, own_folder, plan, name) < plan.limit
 
 
