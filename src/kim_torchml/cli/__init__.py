@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command `kim-torchml`: one file per subcommand, registered here."""
+
+import click
+
+from kim_torchml import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kim-torchml")
+def main() -> None:
+    """PyTorch interatomic potentials in any KIM simulator: check the installation, and the models."""
