@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -55,7 +56,8 @@ void check_species_codes(const int* codes, int n, int n_elements) {
 }
 
 void check_finite(const double* coordinates, int n) {
-    for (int k = 0; k < 3 * n; ++k) {
+    const std::size_t count = 3 * static_cast<std::size_t>(n);
+    for (std::size_t k = 0; k < count; ++k) {
         if (!std::isfinite(coordinates[k])) {
             throw std::invalid_argument("`coordinates` must be finite, got " + std::to_string(coordinates[k]) +
                                         " for particle " + std::to_string(k / 3) +
@@ -63,6 +65,13 @@ void check_finite(const double* coordinates, int n) {
                                         "initial configuration)");
         }
     }
+}
+
+const double* converted(const double* coordinates, int n, double factor, std::vector<double>* room) {
+    const std::size_t count = 3 * static_cast<std::size_t>(n);
+    room->resize(count);
+    std::transform(coordinates, coordinates + count, room->begin(), [factor](double x) { return x * factor; });
+    return room->data();
 }
 
 // An array on memory that is not Python's: a capsule of nothing as its base keeps numpy from copying.
@@ -81,7 +90,8 @@ py::object read_only(py::array array) {
 
 }  // namespace
 
-ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements) {
+ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements, double to_angstrom,
+                          std::vector<double>* room) {
     const int n = *required_argument<const int>(arguments, names::numberOfParticles);
     if (n < 0) {
         throw std::invalid_argument("`numberOfParticles` must not be negative, got " + std::to_string(n));
@@ -95,6 +105,9 @@ ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_ele
     inputs.configuration.contributing = required_argument<const int>(arguments, names::particleContributing);
     inputs.configuration.coordinates = required_argument<const double>(arguments, names::coordinates);
     check_species_codes(inputs.species_codes, n, n_elements);
+    if (to_angstrom != 1.0) {
+        inputs.configuration.coordinates = converted(inputs.configuration.coordinates, n, to_angstrom, room);
+    }
     check_finite(inputs.configuration.coordinates, n);
     return inputs;
 }

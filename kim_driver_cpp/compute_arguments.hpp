@@ -20,18 +20,21 @@ struct Output {
 
 // The model buffer of a ComputeArguments: threads compute with their own, so nothing here is shared.
 struct ComputeScratch {
-    std::vector<Output> supported;  // the others must not be asked for: KIM takes that for an error
+    std::vector<Output> supported;    // the others must not be asked for: KIM takes that for an error
+    std::vector<double> coordinates;  // in Å, where the simulator's are not
     NeighbourLists neighbour_lists;
 };
 
-// Inputs of one compute. Pointers are the simulator's.
+// Inputs of one compute. Pointers are the simulator's, that to coordinates in other units than Å the scratch memory's.
 struct ComputeInputs {
     Configuration configuration;
     const int* species_codes = nullptr;  // [n]
 };
 
 // Reads and checks KIM's inputs: counts, pointers, species codes, finite coordinates. Throws std::invalid_argument.
-ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements);
+// to_angstrom is one of the simulator's units of length in Å; unless that is 1, coordinates are converted in `room`.
+ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements, double to_angstrom,
+                          std::vector<double>* room);
 
 // The simulator's neighbour lists; throws std::runtime_error where its callback fails.
 NeighbourSource kim_neighbours(const KIM::ModelComputeArguments& arguments);

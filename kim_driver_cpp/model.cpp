@@ -52,7 +52,8 @@ std::vector<std::string> parameter_file_names(const KIM::ModelDriverCreate& driv
 
 }  // namespace
 
-Model::Model(KIM::ModelDriverCreate* driver_create, const std::string& driver_folder) {
+Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units, const std::string& driver_folder)
+    : units_(units) {
     const std::string* parameter_folder = nullptr;
     driver_create->GetParameterFileDirectoryName(&parameter_folder);
     const GilLock gil;
@@ -61,12 +62,14 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const std::string& driver_fo
         driver.attr("own_this_process")();
     }
     register_neighbour_access();
-    py::object model = driver.attr("open_model")(*parameter_folder, parameter_file_names(*driver_create));
+    py::object model = driver.attr("open_model")(
+        *parameter_folder, parameter_file_names(*driver_create), py::arg("length") = units_.length(),
+        py::arg("energy") = units_.energy(), py::arg("force") = units_.force());
     species_ = model.attr("species").cast<std::vector<std::string>>();
-    influence_distance_ = model.attr("influence_distance").cast<double>();
-    cutoff_ = model.attr("cutoff").cast<double>();
+    influence_distance_ = units_.length() * model.attr("influence_distance").cast<double>();
+    cutoff_ = units_.length() * model.attr("cutoff").cast<double>();
     will_not_request_of_noncontributing_ = model.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
-    n_elements_ = static_cast<int>(species_.size());
+    parameters_.read(model.attr("parameters"));
     // Last, so that a throw above cannot leave a Python object to be dropped without the GIL.
     model_ = std::move(model);
 }
@@ -76,44 +79,49 @@ Model::~Model() {
     model_ = py::object();
 }
 
-void Model::register_units(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units) {
-    if (units.length != KIM::LENGTH_UNIT::A || units.energy != KIM::ENERGY_UNIT::eV) {
-        throw std::invalid_argument("this version of the driver works in the units A and eV, got " +
-                                    units.length.ToString() + " and " + units.energy.ToString() +
-                                    "; ask for those (LAMMPS: units metal)");
-    }
-    if (driver_create->SetUnits(units.length, units.energy, KIM::CHARGE_UNIT::unused, KIM::TEMPERATURE_UNIT::unused,
-                                KIM::TIME_UNIT::unused) != 0) {
-        throw std::runtime_error("KIM refused the units A and eV");
-    }
+void Model::register_units(KIM::ModelDriverCreate* driver_create) {
+    units_.register_with(driver_create);
     if (driver_create->SetModelNumbering(KIM::NUMBERING::zeroBased) != 0) {
         throw std::runtime_error("KIM refused zero-based numbering");
     }
 }
 
 void Model::register_species(KIM::ModelDriverCreate* driver_create) {
-    for (int code = 0; code < n_elements_; ++code) {
-        const std::string& name = species_[static_cast<std::size_t>(code)];
+    int code = 0;
+    for (const std::string& name : species_) {
         if (driver_create->SetSpeciesCode(KIM::SpeciesName(name), code) != 0) {
             throw std::runtime_error("KIM does not know the species '" + name + "'");
         }
+        ++code;
     }
 }
 
 void Model::register_parameters(KIM::ModelDriverCreate* driver_create) {
-    if (driver_create->SetParameterPointer(1, &n_elements_, "n_elements",
-                                           "Number of chemical elements of the model. Read-only.") != 0) {
-        throw std::runtime_error("KIM refused the parameter n_elements");
-    }
+    parameters_.register_with(driver_create);
 }
 
-void Model::check_parameters() {
-    const auto expected = static_cast<int>(species_.size());
-    if (n_elements_ != expected) {
-        const int found = n_elements_;
-        n_elements_ = expected;
-        throw std::invalid_argument("the parameter `n_elements` is read-only: it must be " + std::to_string(expected) +
-                                    ", got " + std::to_string(found) + "; it has been set back");
+void Model::refresh_parameters() {
+    const std::vector<int> changed = parameters_.changed();
+    // ASE refreshes before every step.
+    if (changed.empty()) {
+        return;
+    }
+    const GilLock gil;
+    try {
+        model_.attr("take_parameters")(changed);
+    } catch (...) {
+        parameters_.set_back();
+        throw;
+    }
+    parameters_.accept();
+}
+
+void Model::write(const KIM::ModelWriteParameterizedModel& kim) {
+    const std::string* folder = nullptr;
+    kim.GetPath(&folder);
+    const GilLock gil;
+    for (const auto& name : model_.attr("write")(*folder).cast<std::vector<std::string>>()) {
+        kim.SetParameterFileName(name);
     }
 }
 
@@ -126,10 +134,11 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
     const bool host_holds_gil = PyGILState_Check() != 0;
-    const ComputeInputs inputs = read_inputs(arguments, static_cast<int>(species_.size()));
     void* buffer = nullptr;
     arguments.GetModelBufferPointer(&buffer);
     auto* scratch = static_cast<ComputeScratch*>(buffer);
+    const ComputeInputs inputs =
+        read_inputs(arguments, static_cast<int>(species_.size()), units_.to_angstrom(), &scratch->coordinates);
 
     const Configuration& particles = inputs.configuration;
     const GilLock gil;

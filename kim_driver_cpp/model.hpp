@@ -10,20 +10,22 @@
 #include <vector>
 
 #include "interpreter.hpp"
+#include "parameters.hpp"
 #include "shim.hpp"
+#include "units.hpp"
 
 namespace kim_torchml {
 
 class Model {
   public:
     // Reads the model's files through Python. Throws on anything that is wrong with them.
-    Model(KIM::ModelDriverCreate* driver_create, const std::string& driver_folder);
+    Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units, const std::string& driver_folder);
     ~Model();
     Model(const Model&) = delete;
     Model& operator=(const Model&) = delete;
 
-    // Registers species, cutoffs, routines and parameters with KIM, in a few named steps.
-    void register_units(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units);
+    // Registers units, species, cutoffs and parameters with KIM, in a few named steps.
+    void register_units(KIM::ModelDriverCreate* driver_create);
     void register_species(KIM::ModelDriverCreate* driver_create);
     void register_parameters(KIM::ModelDriverCreate* driver_create);
     // For ModelDriverCreate and ModelRefresh alike.
@@ -33,20 +35,23 @@ class Model {
         kim->SetNeighborListPointers(1, &cutoff_, &will_not_request_of_noncontributing_);
     }
 
-    // Throws std::invalid_argument if a read-only parameter was changed.
-    void check_parameters();
+    // Hands parameters that the simulator has changed to the model. Where it does not take them, all are set back.
+    void refresh_parameters();
+    void write(const KIM::ModelWriteParameterizedModel& kim);
 
     void create_arguments(KIM::ModelComputeArgumentsCreate* arguments);
     void compute(const KIM::ModelComputeArguments& arguments);
 
   private:
     LiveModel live_;
+    Units units_;
     pybind11::object model_;
+    Parameters parameters_;
     std::vector<std::string> species_;
-    double influence_distance_ = 0.0;  // Å
-    double cutoff_ = 0.0;              // Å
+    // In the simulator's unit of length; KIM holds pointers to them.
+    double influence_distance_ = 0.0;
+    double cutoff_ = 0.0;
     int will_not_request_of_noncontributing_ = 1;
-    int n_elements_ = 0;  // KIM may write here: check_parameters compares it with species_
 };
 
 }  // namespace kim_torchml

@@ -41,7 +41,9 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/compute_arguments.cpp"
   "${SHIM_DIR}/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbour_lists_binding.cpp"
-  "${SHIM_DIR}/report.cpp")
+  "${SHIM_DIR}/parameters.cpp"
+  "${SHIM_DIR}/report.cpp"
+  "${SHIM_DIR}/units.cpp")
 set_target_properties(kim_torchml_shim PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden)
 # Python's own symbols stay undefined: the loader has made them global, from whichever libpython the process has.
 target_include_directories(kim_torchml_shim SYSTEM PRIVATE ${PYTHON_INCLUDE} ${PYBIND11_INCLUDE})

@@ -29,8 +29,12 @@ int refresh(KIM::ModelRefresh* const kim) {
         Model* model = model_of(kim);
         // KIM has forgotten the pointers, and needs them even where this fails.
         model->point_to_cutoffs(kim);
-        model->check_parameters();
+        model->refresh_parameters();
     });
+}
+
+int write_parameterized_model(KIM::ModelWriteParameterizedModel const* const kim) {
+    return guarded(kim, "WriteParameterizedModel", [&] { model_of(kim)->write(*kim); });
 }
 
 int compute(KIM::ModelCompute const* const kim, KIM::ModelComputeArguments const* const arguments) {
@@ -51,9 +55,10 @@ int compute_arguments_destroy(KIM::ModelCompute const* const /*kim*/,
 }
 
 template <class Routine>
-void set_routine(KIM::ModelDriverCreate* driver_create, KIM::ModelRoutineName name, Routine* routine) {
+void set_routine(KIM::ModelDriverCreate* driver_create, KIM::ModelRoutineName name, Routine* routine,
+                 bool required = true) {
     // The type check that the cast takes away: KIM declares one function type per routine.
-    if (driver_create->SetRoutinePointer(name, KIM::LANGUAGE_NAME::cpp, true,
+    if (driver_create->SetRoutinePointer(name, KIM::LANGUAGE_NAME::cpp, required,
                                          reinterpret_cast<KIM::Function*>(routine)) != 0) {
         throw std::runtime_error("KIM refused the routine " + name.ToString());
     }
@@ -63,19 +68,22 @@ void register_routines(KIM::ModelDriverCreate* driver_create) {
     namespace names = KIM::MODEL_ROUTINE_NAME;
     KIM::ModelDestroyFunction* const destroy_routine = destroy;
     KIM::ModelRefreshFunction* const refresh_routine = refresh;
+    KIM::ModelWriteParameterizedModelFunction* const write_routine = write_parameterized_model;
     KIM::ModelComputeFunction* const compute_routine = compute;
     KIM::ModelComputeArgumentsCreateFunction* const arguments_create_routine = compute_arguments_create;
     KIM::ModelComputeArgumentsDestroyFunction* const arguments_destroy_routine = compute_arguments_destroy;
     set_routine(driver_create, names::Destroy, destroy_routine);
     set_routine(driver_create, names::Refresh, refresh_routine);
+    // LAMMPS does not know this one, and refuses models that require what it does not know.
+    set_routine(driver_create, names::WriteParameterizedModel, write_routine, false);
     set_routine(driver_create, names::Compute, compute_routine);
     set_routine(driver_create, names::ComputeArgumentsCreate, arguments_create_routine);
     set_routine(driver_create, names::ComputeArgumentsDestroy, arguments_destroy_routine);
 }
 
 void create(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units, const std::string& driver_folder) {
-    auto model = std::make_unique<Model>(driver_create, driver_folder);
-    model->register_units(driver_create, units);
+    auto model = std::make_unique<Model>(driver_create, units, driver_folder);
+    model->register_units(driver_create);
     model->register_species(driver_create);
     model->register_parameters(driver_create);
     model->point_to_cutoffs(driver_create);

@@ -6,6 +6,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+# What users may set through KIM. The cutoff is not among them: the driver's neighbour lists end at the one that the
+# parameter file states.
+KIM_PARAMETERS = {
+    "A": "Strength of the pair terms, eV",
+    "B": "Strength of the repulsion relative to the attraction",
+    "p": "Exponent of the repulsion",
+    "q": "Exponent of the attraction",
+    "sigma": "Length of the pair terms, Å",
+    "gamma": "Length over which a bond counts in the angular terms, Å",
+    "lambda_": "Strength of the angular terms, eV",
+    "costheta0": "Cosine of the angle that costs nothing",
+}
+
 
 class StillingerWeber(nn.Module):
     """Stillinger-Weber potential for one species, without a loop over particles or triplets.
@@ -23,13 +36,15 @@ class StillingerWeber(nn.Module):
                                   - (1 - costheta0)^2 sum h^2)
 
     so the cost is that of a pair potential. Every constant is a buffer named as the KIM model
-    names its parameter (`lambda` is a word of Python, hence `lambda_`).
+    names its parameter (`lambda` is a word of Python, hence `lambda_`). `kim_parameters` tells the
+    driver which of them to offer to simulators.
 
     Source:
         F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), in the units of the KIM
         driver SW__MD_335816936951: A and lambda times epsilon, gamma and cutoff times sigma.
     """
 
+    kim_parameters: dict[str, str]
     A: Tensor
     B: Tensor
     p: Tensor
@@ -51,6 +66,7 @@ class StillingerWeber(nn.Module):
         for name in ("A", "B", "p", "q", "sigma", "gamma", "cutoff", "lambda", "costheta0"):
             value = torch.tensor(parameters[name], dtype=torch.float64)
             self.register_buffer("lambda_" if name == "lambda" else name, value)
+        self.kim_parameters = KIM_PARAMETERS
 
     def forward(
         self,

@@ -97,3 +97,11 @@ def _positive(name: str, value: str) -> int:
     if not re.fullmatch(r"\d{1,5}", value.strip()) or int(value) < 1:
         raise DriverError(f"the environment variable {name} must be a whole number, 1 or more, got '{value}'")
     return int(value)
+
+
+def set_determinism(device: torch.device) -> None:
+    """Make a GPU give the same bits for the same input where KIM_TORCHML_DETERMINISTIC asks for it; a CPU does."""
+    if device.type == "cuda" and settings.wants_determinism():
+        # cuBLAS reads this when it is first used; without it torch refuses matrix products.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)

@@ -1,31 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A model as KIM creates it: its files read, then loaded and probed, then computed with."""
+"""A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from kim_torchml import process, settings
-from kim_torchml.device import choose_device, describe_device, set_threads
+from kim_torchml.capability import probe_capability
+from kim_torchml.device import choose_device, describe_device, set_determinism, set_threads
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs import FILE_FORMATS, Neighbours, Particles, make_inputs
+from kim_torchml.evaluation import Evaluation, Quantity, evaluate
+from kim_torchml.inputs import FILE_FORMATS, Neighbours, PairKind, Particles, make_inputs
 from kim_torchml.launcher import find_rank
-from kim_torchml.model_folder import ModelFolder, read_model_folder
-from kim_torchml.outputs import (
-    WRITERS,
-    EnergyLayout,
-    evaluate,
-    probe_layout,
-    split_result,
-    supported_outputs,
-)
+from kim_torchml.model_folder import read_model_folder
+from kim_torchml.outputs import needed_quantities, supported_outputs, write_outputs
 from kim_torchml.parameter_file import ParameterFile
-from kim_torchml.probe import probe_particles
+from kim_torchml.parameters import new_tensors, publish_parameters
 from kim_torchml.script_archive import inspect_archive
-from kim_torchml.torch_runtime import ScriptModel, load_script
+from kim_torchml.torch_runtime import ScriptModel, is_out_of_memory, load_script
+from kim_torchml.units import Units
 
 
 class Model:
@@ -36,51 +31,68 @@ class Model:
         cutoff: Of its neighbour lists, Å.
         influence_distance: Å.
         needs_noncontributing_neighbours: Whether it asks for neighbours of non-contributing particles.
+        parameters: Its KIM parameters; simulators overwrite their values and then call `take_parameters`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """Read and check a model's files; the TorchScript file is loaded by `prepare`.
+    # A host's own Python may call under torch.no_grad() or torch.inference_mode().
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def __init__(self, folder: Path, names: Sequence[str], units: Units) -> None:
+        """Read, check and load a model's files.
 
         Args:
             folder: Where they are.
             names: Their names.
+            units: The simulator's, for its outputs.
         Raises:
             DriverError: If a file is missing or wrong, or the requested device is not there.
         """
         files = read_model_folder(folder, names, FILE_FORMATS)
         self._files = files
-        self._parameters = files.parameters
+        self._file = files.parameters
+        self._units = units
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
-        inspect_archive(files.script, files.parameters.model_file)
+        # Before anything else is made of the model: what it may not hold must not be loaded.
+        inspect_archive(files.script, self._file.model_file)
         self._atomic_numbers = settings.wants_atomic_numbers()
         self._inputs = make_inputs(files, self._atomic_numbers)
-        self.species = list(files.parameters.elements)
+        self.species = list(self._file.elements)
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
+        self._original = load_script(files.script, self._file.model_file, self._device)
+        self._script = self._original
+        _check_n_inputs(self._script, self._file)
+        self.parameters = publish_parameters(self._script, len(self.species))
 
-    # A host's own Python may call under torch.no_grad() or torch.inference_mode().
     @torch.inference_mode(False)
     @torch.enable_grad()
     def prepare(self) -> set[str]:
-        """Load the model, once per process and content, and find out what it gives.
+        """Find out what the model gives, once per process and content.
 
         Returns:
             KIM's names of the outputs it supports.
         Raises:
-            DriverError: If it cannot be loaded or does not fit its parameter file.
+            DriverError: If the model does not fit its parameter file.
         """
         set_threads(self._rank, process.is_ours)
-        self._script = load_script(self._files.script, self._parameters.model_file, self._device)
-        _check_n_inputs(self._script, self._parameters)
-        self._layout = _probe(self._script, self._files, self._atomic_numbers)
+        set_determinism(self._device)
+        capability = probe_capability(self._original, self._files, self._atomic_numbers)
+        self._layout = capability.layout
         process.announce_first_use(
             self._rank,
-            f"torch {torch.__version__}, model {self._parameters.model_file} ({self._parameters.preprocessing}), "
+            f"torch {torch.__version__}, model {self._file.model_file} ({self._file.preprocessing}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
-        return supported_outputs(self._layout)
+        if Quantity.FORCES not in capability.quantities:
+            process.warn(
+                self._rank,
+                f"the energy of the model in {self._file.model_file} does not depend on the coordinates through "
+                "autograd, so it supports no forces; do not detach or convert coordinates in the model, or let it "
+                "return the forces itself",
+            )
+        return supported_outputs(set(capability.quantities))
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -99,7 +111,7 @@ class Model:
             species_codes: Shape [n], int32.
             contributing: Shape [n], int32, 1 = contributing.
             neighbours: Neighbour lists of this configuration.
-            outputs: KIM's name of each output that was asked for, and the array to overwrite.
+            outputs: KIM's name of each output that was asked for, and the array to overwrite, in the simulator's units.
         Raises:
             DriverError: If the model fails; then nothing has been written.
         """
@@ -108,16 +120,58 @@ class Model:
                 out[:] = 0.0
             return
         particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours)
-        evaluation = evaluate(
-            self._script,
-            self._inputs.build(particles, self._script.dtype, self._device),
-            particles,
-            self._layout,
-            self._parameters.returns_forces,
-            requested=outputs,
-        )
-        for name, out in outputs.items():
-            WRITERS[name](evaluation, out)
+        try:
+            evaluation = self._evaluate(particles, needed_quantities(outputs))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DriverError(
+                f"the memory of {describe_device(self._device)} must hold the model in {self._file.model_file} with "
+                f"{len(particles)} particles, got: {str(error).splitlines()[0]}; use fewer particles, or more ranks or "
+                "devices"
+            ) from error
+        write_outputs(evaluation, self._units, outputs)
+
+    def _evaluate(self, particles: Particles, wanted: set[Quantity]) -> Evaluation:
+        kind, script = self._inputs, self._script
+        if Quantity.PARTICLE_VIRIALS in wanted and isinstance(kind, PairKind):
+            build = kind.build_by_pair
+        else:
+            build = kind.build
+        inputs = build(particles, script.dtype, self._device)
+        return evaluate(script, inputs, particles, self._layout, self._file.returns_forces, wanted)
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def take_parameters(self, changed: Sequence[int]) -> None:
+        """Let the model have the values of parameters that a simulator has overwritten.
+
+        Models are shared by all that were created from the same files: this one gets a copy of its own.
+
+        Args:
+            changed: Their indices in `parameters`.
+        Raises:
+            DriverError: If one is read-only or not a finite number; then the model is as it was.
+        """
+        self._script = self._script.changed(new_tensors(self._script, [self.parameters[i] for i in changed]))
+
+    def write(self, folder: str) -> list[str]:
+        """Write the model's files, with the parameters as they are now.
+
+        Args:
+            folder: Where to; it exists.
+        Returns:
+            The files' names, in KIM's order.
+        Raises:
+            DriverError: If a file cannot be written.
+        """
+        for name, content in self._files.contents:
+            is_changed = name == self._file.model_file and self._script is not self._original
+            try:
+                (Path(folder) / name).write_bytes(self._script.content() if is_changed else content)
+            except OSError as error:
+                raise DriverError(f"cannot write the model's file {name}: {error}; choose another folder") from error
+        return [name for name, _ in self._files.contents]
 
 
 def _check_n_inputs(script: ScriptModel, parameters: ParameterFile) -> None:
@@ -127,16 +181,3 @@ def _check_n_inputs(script: ScriptModel, parameters: ParameterFile) -> None:
             f"(preprocessing {parameters.preprocessing}, number of inputs {parameters.n_inputs}), but its forward "
             f"takes {script.n_inputs}; correct the number of layers and inputs, or the model"
         )
-
-
-@lru_cache(maxsize=8)
-def _probe(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> EnergyLayout:
-    """Call a model on a small configuration to see what its energy looks like: once for the same arguments."""
-    parameters = files.parameters
-    particles = probe_particles(parameters.cutoff)
-    model_inputs = make_inputs(files, atomic_numbers).build(particles, script.dtype, script.device)
-    try:
-        energy, _ = split_result(script(*model_inputs.arguments), parameters.returns_forces, script.file_name)
-        return probe_layout(energy, len(particles), int(particles.contributing.sum()), script.file_name)
-    except DriverError as error:
-        raise DriverError(f"{error} (found by a probe with 5 particles, 3 of them contributing)") from error

@@ -28,11 +28,13 @@ class ModelFolder:
         parameters: The checked parameter file.
         script: Content of the TorchScript file.
         descriptor: The descriptor's file, where the parameter file names one.
+        contents: Name and content of every file, in KIM's order.
     """
 
     parameters: ParameterFile
     script: bytes
     descriptor: TextFile | None
+    contents: tuple[tuple[str, bytes], ...]
 
 
 def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, KindFormat]) -> ModelFolder:
@@ -55,11 +57,16 @@ def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, Ki
             f"'{parameters.model_file}' (file {parameter_file}); correct the name, or list the file in "
             "PARAMETER_FILES of the model's CMakeLists.txt"
         )
+    contents = tuple((name, _read(folder, name)) for name in names)
+    script = dict(contents)[parameters.model_file]
+    return ModelFolder(parameters, script, _read_descriptor_file(folder, names, parameters), contents)
+
+
+def _read(folder: Path, name: str) -> bytes:
     try:
-        script = _inside(folder, parameters.model_file).read_bytes()
+        return _inside(folder, name).read_bytes()
     except OSError as error:
-        raise DriverError(f"cannot read the model file {parameters.model_file}: {error}; install it again") from error
-    return ModelFolder(parameters, script, _read_descriptor_file(folder, names, parameters))
+        raise DriverError(f"cannot read the model's file {name}: {error}; install the model again") from error
 
 
 def _read_descriptor_file(folder: Path, names: Sequence[str], parameters: ParameterFile) -> TextFile | None:

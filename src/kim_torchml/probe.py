@@ -30,7 +30,7 @@ class _AllNeighbours:
         return [np.ascontiguousarray(stage.T) for stage in stages]
 
 
-def probe_particles(cutoff: float) -> Particles:
-    """Return the configuration for a cutoff in Å; all particles have species code 0."""
+def probe_particles(cutoff: float, scale: float = 1.0) -> Particles:
+    """Return the configuration for a cutoff in Å, or one `scale` times as large; all have species code 0."""
     codes = np.zeros(len(_CONTRIBUTING), dtype=np.int32)
-    return Particles(_POSITIONS * cutoff, codes, _CONTRIBUTING, _AllNeighbours())
+    return Particles(_POSITIONS * (scale * cutoff), codes, _CONTRIBUTING, _AllNeighbours())

@@ -18,5 +18,13 @@ def announce_first_use(rank: Rank, facts: str) -> None:
     if _announced or settings.is_quiet():
         return
     _announced = True
-    tag = "" if rank.rank is None else f" rank {rank.rank}"
-    print(f"[kim-torchml{tag}] driver {__version__}, {facts}", file=sys.stderr, flush=True)
+    print(f"[kim-torchml{_tag(rank)}] driver {__version__}, {facts}", file=sys.stderr, flush=True)
+
+
+def warn(rank: Rank, message: str) -> None:
+    """Say on stderr what a user should know although it is no error."""
+    print(f"[kim-torchml{_tag(rank)}] warning: {message}", file=sys.stderr, flush=True)
+
+
+def _tag(rank: Rank) -> str:
+    return "" if rank.rank is None else f" rank {rank.rank}"

@@ -7,6 +7,7 @@ DEVICE = "KIM_MODEL_EXECUTION_DEVICE"
 ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
 THREADS = "KIM_TORCHML_THREADS"
 QUIET = "KIM_TORCHML_QUIET"
+DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
 
 
 def execution_device() -> str:
@@ -22,3 +23,8 @@ def wants_atomic_numbers() -> bool:
 def is_quiet() -> bool:
     """Return whether the line about the first use is to be left out."""
     return os.environ.get(QUIET, "") == "1"
+
+
+def wants_determinism() -> bool:
+    """Return whether a GPU is to give the same bits for the same input, which torch's fastest algorithms do not."""
+    return os.environ.get(DETERMINISTIC, "") == "1"

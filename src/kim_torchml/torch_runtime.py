@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,6 +61,35 @@ class ScriptModel:
         same.file_name = file_name
         return same
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return parameters and buffers by their dotted names, on the model's device."""
+        return {**dict(self._module.named_parameters(remove_duplicate=False)), **dict(self._module.named_buffers())}
+
+    def attribute(self, name: str) -> Any:
+        """Return an attribute of the scripted module; None if there is none."""
+        return getattr(self._module, name, None)
+
+    def changed(self, tensors: Mapping[str, torch.Tensor]) -> "ScriptModel":
+        """Return a copy, shared with nobody, in which some tensors have other values.
+
+        Args:
+            tensors: New values by dotted name, in shape and dtype of the old ones.
+        """
+        copied = copy.copy(self)
+        copied._module = copy.deepcopy(self._module)
+        inside = copied.tensors()
+        with torch.no_grad():
+            for name, values in tensors.items():
+                inside[name].copy_(values)
+        return copied
+
+    def content(self) -> bytes:
+        """Return the model as a TorchScript file's bytes."""
+        buffer = io.BytesIO()
+        with _expected_deprecations():
+            torch.jit.save(self._module, buffer)
+        return buffer.getvalue()
+
     @property
     def n_inputs(self) -> int:
         """Number of tensors that forward takes."""
@@ -84,10 +113,20 @@ class ScriptModel:
         try:
             yield
         except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             raise DriverError(
                 f"the model in {self.file_name} raised an error: {_summary(error)}; "
                 "call it with the same tensors in Python to see more"
             ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch, or a TorchScript model in its own words, ran out of memory on any device."""
+    # TorchScript hands on the text of torch's exceptions, but not their types.
+    return isinstance(error, MemoryError) or any(
+        text in str(error) for text in ("out of memory", "DefaultCPUAllocator: can't allocate memory")
+    )
 
 
 _redirections = 0
@@ -137,13 +176,19 @@ def load_script(content: bytes, file_name: str, device: torch.device) -> ScriptM
         return _cache[key].named(file_name)
 
 
+@contextlib.contextmanager
+def _expected_deprecations() -> Iterator[None]:
+    """Silence what torch 2.13 says of TorchScript (FutureWarning from 2.15), which is what this driver is for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+        yield
+
+
 def _load(content: bytes, file_name: str, device: torch.device) -> Any:
     try:
         # Loading may run code of the file (`__setstate__`), and that may print.
-        with warnings.catch_warnings(), _stdout_to_stderr():
-            # torch 2.13 deprecates TorchScript (FutureWarning from 2.15), which is what this driver is for.
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+        with _expected_deprecations(), _stdout_to_stderr():
             module: Any = torch.jit.load(io.BytesIO(content), map_location=device)
     except (torch.jit.Error, RuntimeError, ValueError) as error:
         raise DriverError(

@@ -107,11 +107,6 @@ class InfiniteForces(_Raw):
         return (r - r[0]).abs().sum(1).sqrt()[: counts.size(0)]
 
 
-class Detached(_Raw):
-    def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
-        return (r.detach() * self.scale).sum()
-
-
 class TooFewInputs(_Raw):
     def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor) -> Tensor:
         return (r * self.scale).sum()
@@ -199,13 +194,12 @@ def _in_model() -> list[Bad]:
         _module("Bad_Raises", RaisesAlways(), "arguments", raised + r".*never happy.*"),
         _module("Bad_Shape", WrongShape(), "arguments", energy + r"must .+ got the shape \[10, 3\]; .+"),
         _module("Bad_Pair", ReturnsPair(), "arguments", r"the model in model\.pt must return one tensor, .+ got 2 .+"),
-        _module("Bad_TooFew", TooFewInputs(), "arguments", r"the model in .+ must take 5 inputs, .+ takes 4; .+"),
-        _module("Bad_Mixed", MixedTypes(), "arguments", r".+ must have one floating type, got .+; .+"),
+        _module("Bad_TooFew", TooFewInputs(), "create", r"the model in .+ must take 5 inputs, .+ takes 4; .+"),
+        _module("Bad_Mixed", MixedTypes(), "create", r".+ must have one floating type, got .+; .+"),
         _module(RAISES_LATER, RaisesLater(), "compute", raised + r".*too many particles.*"),
         _module("Bad_LaterShape", WrongShapeLater(), "compute", energy + r".+ got the shape \[80, 3\].*"),
         _module("Bad_NaN", NotANumber(), "compute", energy + r"must be finite, got NaN.+"),
         _module("Bad_Infinite", InfiniteForces(), "compute", forces + r"must be finite, got .+"),
-        _module("Bad_Detached", Detached(), "compute", energy + r"does not depend on the coord.+; do.+"),
     ]
 
 

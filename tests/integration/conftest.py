@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 from bad_models import all_bad_models
-from kim_collection import KimCollection, PortableModel, export_sources
+from example_models import EXAMPLES, REFERENCE, find_reference
+from kim_collection import REPOSITORY, KimCollection, PortableModel, export_sources
 from tiny_models import sound_models
 
 
@@ -50,6 +51,23 @@ def collection(bare_collection: KimCollection, install_models: Callable[[list[Po
     """The collection with the driver and the sound models of tiny_models.py."""
     install_models(sound_models())
     return bare_collection
+
+
+@pytest.fixture(scope="session")
+def examples(bare_collection: KimCollection) -> None:
+    """The repository's own models, installed as the README says."""
+    for folder in EXAMPLES.values():
+        bare_collection.install(REPOSITORY / "examples" / folder)
+
+
+@pytest.fixture(scope="session")
+def reference(bare_collection: KimCollection) -> str:
+    """Id of KIM's own Stillinger-Weber model."""
+    del bare_collection
+    found = find_reference()
+    if found is None:
+        pytest.skip(f"no portable model {REFERENCE}... is installed (Debian: apt-get install openkim-models)")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,18 @@ from configurations import Configuration
 ENERGY = "partialEnergy"
 FORCES = "partialForces"
 PARTICLE_ENERGIES = "partialParticleEnergy"
+VIRIAL = "partialVirial"
+PARTICLE_VIRIALS = "partialParticleVirial"
 SKIN = 0.5  # Å
 
-_SHAPES = {ENERGY: lambda n: (1,), FORCES: lambda n: (n, 3), PARTICLE_ENERGIES: lambda n: (n,)}
+_SHAPES = {
+    ENERGY: lambda n: (1,),
+    FORCES: lambda n: (n, 3),
+    PARTICLE_ENERGIES: lambda n: (n,),
+    VIRIAL: lambda n: (6,),
+    PARTICLE_VIRIALS: lambda n: (n, 6),
+}
+_OF_ALL = (ENERGY, VIRIAL)
 
 
 def _named(name: str) -> kimpy.compute_argument_name.ComputeArgumentName:
@@ -21,13 +30,17 @@ def _named(name: str) -> kimpy.compute_argument_name.ComputeArgumentName:
 
 
 class KimpyModel:
-    """A model and one set of compute arguments, in Å and eV."""
+    """A model and one set of compute arguments, in Å and eV unless other units are asked for."""
 
-    def __init__(self, name: str, with_arguments: bool = True) -> None:
+    def __init__(
+        self, name: str, with_arguments: bool = True, length: str = "A", energy: str = "eV", skin: float = SKIN
+    ) -> None:
+        """`skin`: in the unit of length."""
+        self._skin = skin
         accepted, self.model = kimpy.model.create(
             kimpy.numbering.zeroBased,
-            kimpy.length_unit.A,
-            kimpy.energy_unit.eV,
+            getattr(kimpy.length_unit, length),
+            getattr(kimpy.energy_unit, energy),
             kimpy.charge_unit.unused,
             kimpy.temperature_unit.unused,
             kimpy.time_unit.unused,
@@ -38,12 +51,12 @@ class KimpyModel:
             self.create_arguments()
 
     def create_arguments(self) -> None:
-        """Create the arguments anew: only then the driver loads the model."""
+        """Create the arguments anew: only then the driver probes the model."""
         self.arguments = self.model.compute_arguments_create()
 
     @property
     def cutoff(self) -> float:
-        """Cutoff of its one neighbour list, Å."""
+        """Cutoff of its one neighbour list, in the model's unit of length as created."""
         cutoffs, _ = self.model.get_neighbor_list_cutoffs_and_hints()
         (cutoff,) = cutoffs
         return float(cutoff)
@@ -84,7 +97,7 @@ class KimpyModel:
                 self.arguments.set_argument_null_pointer(_named(name))
         self._set_neighbours(configuration, neighbours)
         self.model.compute(self.arguments, release_gil)
-        return [values if name == ENERGY else values[:n] for name, values in results.items()]
+        return [values if name in _OF_ALL else values[:n] for name, values in results.items()]
 
     def _set_neighbours(self, configuration: Configuration, callback: Callable | None) -> None:
         get_neighbours = kimpy.compute_callback_name.GetNeighborList
@@ -93,9 +106,9 @@ class KimpyModel:
             return
         self._lists = kimpy.neighlist.create()
         if len(configuration) > 0:
-            reach = self.model.get_influence_distance() + SKIN
+            reach = self.model.get_influence_distance() + self._skin
             everyone = np.ones(len(configuration), dtype=np.int32)
-            self._lists.build(configuration.coordinates, reach, np.array([self.cutoff + SKIN]), everyone)
+            self._lists.build(configuration.coordinates, reach, np.array([self.cutoff + self._skin]), everyone)
         self.arguments.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)
 
 

@@ -13,9 +13,10 @@ import pytest
 import tiny_models as tiny
 from configurations import Configuration, mixed
 from kim_collection import KimCollection
-from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
+from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, PARTICLE_VIRIALS, VIRIAL, KimpyModel
 
 FILE = "particles.txt"
+OPTIONAL = {"particle_energies": PARTICLE_ENERGIES, "virial": VIRIAL, "particle_virials": PARTICLE_VIRIALS}
 
 
 class Simulator:
@@ -55,14 +56,15 @@ def assert_as_from_kimpy(found: dict, name: str, particles: Configuration) -> No
     energy, forces = model.compute(particles, (ENERGY, FORCES))
     assert found["energy"] == pytest.approx(energy[0], rel=1e-12)
     np.testing.assert_allclose(np.reshape(found["forces"], (-1, 3)), forces, rtol=0, atol=1e-12)
-    if model.supports(PARTICLE_ENERGIES):
-        (energies,) = model.compute(particles, (PARTICLE_ENERGIES,))
-        np.testing.assert_allclose(found["particle_energies"], energies, rtol=0, atol=1e-12)
-    else:
-        assert found["particle_energies"] is None
+    for key, name in OPTIONAL.items():
+        if model.supports(name):
+            (values,) = model.compute(particles, (name,))
+            np.testing.assert_allclose(np.reshape(found[key], values.shape), values, rtol=0, atol=1e-12, err_msg=key)
+        else:
+            assert found[key] is None
 
 
-@pytest.mark.parametrize("name", [tiny.RAW_FORCES, tiny.GRAPH_TOTAL])
+@pytest.mark.parametrize("name", [tiny.RAW_FORCES, tiny.GRAPH_TOTAL, tiny.DESCRIPTOR])
 def test_one_model(host: Simulator, name: str) -> None:
     (found,) = host.lines("compute", name, FILE)
     assert_as_from_kimpy(found, name, mixed())

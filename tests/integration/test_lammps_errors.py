@@ -44,13 +44,6 @@ def test_model_that_raises_on_every_rank(collection: KimCollection) -> None:
         assert "too many particles" in error
 
 
-@pytest.mark.parametrize("units", ["real", "si"])
-def test_units_of_a_later_version(collection: KimCollection, units: str) -> None:
-    errors = errors_of(collection, Case("case", tiny.RAW, crystal(1), units=units))
-    assert "works in the units A and eV" in errors[0]
-    assert "LAMMPS: units metal" in errors[0]
-
-
 def test_environment_that_is_gone(collection: KimCollection) -> None:
     case = Case("case", tiny.RAW, crystal(1))
     (error,) = errors_of(collection, case, KIM_TORCHML_PYTHON="/nonexistent/bin/python3")

@@ -1,50 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The repository's own models: numbers of KIM's Stillinger-Weber model, and of one simulator beside another."""
 
-import kimpy
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.kim import KIM
 from configurations import of_atoms
-from kim_collection import REPOSITORY, KimCollection
+from example_models import EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
+from kim_collection import KimCollection
 from kimpy_host import FORCES, KimpyModel, minus_gradient
 from lammps_host import Case, CaseResults, run_lammps
-
-REFERENCE = "SW_StillingerWeber_1985_Si__MO_"
-STILLINGER_WEBER = "TorchML_StillingerWeber_Si"
-DESCRIPTOR = "TorchML_Descriptor_Si"
-GRAPH = "TorchML_Graph_Si"
-EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", DESCRIPTOR: "descriptor", GRAPH: "graph"}
-
-
-@pytest.fixture(scope="module")
-def reference() -> str:
-    """Id of KIM's own model."""
-    portable = kimpy.collection_item_type.portableModel
-    collections = kimpy.collections.create()
-    count = collections.cache_list_of_item_names_by_type(portable)
-    names = [collections.get_item_name_by_type(index) for index in range(count)]
-    found = sorted(name for name in names if name.startswith(REFERENCE))
-    if not found:
-        pytest.skip(f"no portable model {REFERENCE}... is installed (Debian: apt-get install openkim-models)")
-    return found[-1]
-
-
-@pytest.fixture(scope="module")
-def examples(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The repository's own models, installed as the README says."""
-    del tmp_path_factory
-    for folder in EXAMPLES.values():
-        bare_collection.install(REPOSITORY / "examples" / folder)
-
-
-def silicon() -> Atoms:
-    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 2)
-    atoms.rattle(0.2, seed=7)
-    atoms.set_cell(atoms.cell.array @ np.array([[1, 0, 0], [0.04, 1.02, 0], [0.01, -0.03, 0.99]]), scale_atoms=True)
-    return atoms
 
 
 def droplet() -> Atoms:

@@ -64,6 +64,19 @@ class ReturningForces(nn.Module):
         return coordinates.sum(), torch.full(self.shape, self.value, device=coordinates.device)
 
 
+class ReturningForcesOfOneValue(nn.Module):
+    """Returns forces on all particles, all of one value, in the shape [n, 3] or [3n]."""
+
+    def __init__(self, flat=False, value=1.0):
+        super().__init__()
+        self.flat = flat
+        self.value = value
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+        forces = torch.full_like(coordinates, self.value)
+        return coordinates.sum(), forces.reshape(-1) if self.flat else forces
+
+
 class ReturningComplex(nn.Module):
     def forward(
         self,
@@ -103,6 +116,27 @@ class Detached(Pair):
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         return self.site_energies(a, coordinates.detach(), b, c)
+
+
+class DetachedSometimes(Pair):
+    """Detached where there are more than five particles: not so when it was probed."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        seen = coordinates.detach() if coordinates.size(0) > 5 else coordinates
+        return self.site_energies(a, seen, b, c)
+
+
+class ShortRanged(nn.Module):
+    """Sums over pairs that are closer than 1.1, one after the other: with none there is nothing to differentiate."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        energy = torch.zeros([1], dtype=coordinates.dtype, device=coordinates.device)
+        for i in range(coordinates.size(0)):
+            for j in range(i):
+                r = (coordinates[i] - coordinates[j]).square().sum().sqrt()
+                if bool(r < 1.1):
+                    energy = energy + (1.1 - r).pow(3)
+        return energy
 
 
 class TotalSometimes(nn.Module):

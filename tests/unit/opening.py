@@ -7,9 +7,16 @@ from models import CUTOFF, TOTALS
 from kim_torchml.driver import open_model as open_by_driver
 
 INPUTS = {"None": 5, "Graph": 3, "Descriptor": 1}
-SHAPES = {"partialEnergy": lambda n: (1,), "partialForces": lambda n: (n, 3), "partialParticleEnergy": lambda n: (n,)}
+SHAPES = {
+    "partialEnergy": lambda n: (1,),
+    "partialForces": lambda n: (n, 3),
+    "partialParticleEnergy": lambda n: (n,),
+    "partialVirial": lambda n: (6,),
+    "partialParticleVirial": lambda n: (n, 6),
+}
 
-ALL = list(SHAPES)
+# What every model supports that gives energies by particle; only descriptors give virials by particle.
+ALL = [name for name in SHAPES if name != "partialParticleVirial"]
 
 
 def outputs_of(kind):

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from opening import compute, energy, parameter_text, slope
+from opening import SHAPES, compute, energy, parameter_text, slope
 from particles import Configuration, cluster, interleaved
 from torch import nn
 
@@ -100,7 +100,7 @@ def test_the_order_of_particles_does_not_matter(opened):
 
 def test_a_model_that_gives_only_a_total(opened):
     model = opened(Total)
-    assert model.prepare() == {"partialEnergy", "partialForces"}
+    assert model.prepare() == set(SHAPES) - {"partialParticleEnergy"}
     particles = cluster(n=8, n_species=2)
     expected = compute(opened(), particles)["partialEnergy"]
     np.testing.assert_allclose(compute(model, particles, ["partialEnergy"])["partialEnergy"], expected)

@@ -19,10 +19,13 @@ def folder(tmp_path):
     return path
 
 
-def test_both_files_are_read(folder):
+def test_all_files_are_read(folder):
+    (folder / "notes.dat").write_bytes(b"\xff")
     found = read_model_folder(folder, ["model.pt", "notes.dat", "kim_model.param"], FILE_FORMATS)
     assert found.script == b"the model"
     assert found.parameters.elements == ("Si",)
+    expected = [("model.pt", b"the model"), ("notes.dat", b"\xff"), ("kim_model.param", parameter_text().encode())]
+    assert list(found.contents) == expected
 
 
 def test_what_was_read_stays_when_the_folder_goes(folder):
@@ -56,7 +59,7 @@ def test_the_model_file_must_be_listed(folder):
 
 def test_a_listed_model_file_must_be_there(folder):
     (folder / "model.pt").unlink()
-    with pytest.raises(DriverError, match=r"cannot read the model file model\.pt: .*No such file"):
+    with pytest.raises(DriverError, match=r"cannot read the model's file model\.pt: .*No such file"):
         read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
 
 

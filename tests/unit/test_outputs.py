@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from misbehaving import (
     Detached,
+    DetachedSometimes,
     EchoSpecies,
     Failing,
     FailingBackward,
@@ -19,7 +20,9 @@ from misbehaving import (
     ReturningAFloat,
     ReturningComplex,
     ReturningForces,
+    ReturningForcesOfOneValue,
     ReturningThree,
+    ShortRanged,
     TotalSometimes,
 )
 from models import GRAPHS, PAIRS, GraphWithForces, PairTotal, PairTotalInBrackets, PairWithFlatForces, script_bytes
@@ -28,7 +31,7 @@ from particles import Configuration, cluster
 
 from kim_torchml.errors import DriverError
 
-ALWAYS = {"partialEnergy", "partialForces"}
+ALWAYS = {"partialEnergy", "partialForces", "partialVirial"}
 WITH_PARTICLE_ENERGIES = ALWAYS | {"partialParticleEnergy"}
 PROBE = r" \(found by a probe with 5 particles, 3 of them contributing\)$"
 APART = Configuration([[0, 0, 0], [9, 9, 9]], [0, 0], [1, 1])
@@ -110,15 +113,14 @@ def test_an_energy_that_changes_its_meaning(opened):
         compute(model, cluster(7))
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (2, 2), (9,), (6, 1), (1, 6), (3, 2), ()])
+@pytest.mark.parametrize("shape", [(3, 3), (5, 2), (9,), (15, 1), (1, 15), (3, 5), ()])
 def test_forces_of_a_wrong_shape(shape, opened):
-    model = opened(script_bytes(ReturningForces, shape=shape), returns_forces=True)
     message = (
-        r"^the forces of the model in model\.pt must have the shape \[2, 3\] or \[6\], got "
-        rf"{re.escape(str(list(shape)))}; return the forces on all particles that the model was given$"
+        r"^the forces of the model in model\.pt must have the shape \[5, 3\] or \[15\], got "
+        rf"{re.escape(str(list(shape)))}; return the forces on all particles that the model was given" + PROBE
     )
     with pytest.raises(DriverError, match=message):
-        compute(model, APART, ["partialForces"])
+        opened(script_bytes(ReturningForces, shape=shape), returns_forces=True)
 
 
 @pytest.mark.parametrize(
@@ -164,28 +166,37 @@ def test_a_model_that_fails(kind, text, opened):
 
 
 def test_a_model_whose_derivative_fails(opened):
-    model = opened(script_bytes(FailingBackward))
-    assert energy(model, APART) == pytest.approx(3 + 3 * np.sqrt(1 + 81))
-    with pytest.raises(
-        DriverError, match=r"^the model in model\.pt raised an error: .*modified by an inplace operation"
-    ):
-        compute(model, APART, ["partialForces"])
+    message = r"^the model in model\.pt raised an error: .*modified by an inplace operation.*" + PROBE
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(FailingBackward))
 
 
-def test_an_energy_without_a_derivative(opened):
-    model = opened(script_bytes(Detached))
+def test_an_energy_without_a_derivative(opened, capfd):
+    model = opened(script_bytes(Detached), prepare=False)
+    assert model.prepare() == {"partialEnergy", "partialParticleEnergy"}
+    assert capfd.readouterr().err == (
+        "[kim-torchml] warning: the energy of the model in model.pt does not depend on the coordinates through "
+        "autograd, so it supports no forces; do not detach or convert coordinates in the model, or let it return the "
+        "forces itself\n"
+    )
     assert energy(model, cluster()) != 0
+
+
+def test_an_energy_that_loses_its_derivative_after_the_probe(opened):
+    model = opened(script_bytes(DetachedSometimes))
     message = (
         r"^the energy of the model in model\.pt does not depend on the coordinates through autograd, so there are no "
         "forces; do not detach or convert coordinates in the model, or let it return the forces itself$"
     )
     with pytest.raises(DriverError, match=message):
         compute(model, cluster(), ["partialForces"])
+    found = compute(model, Configuration(9.0 * np.arange(18).reshape(6, 3), [0] * 6, [1] * 6), ["partialForces"])
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((6, 3)))
 
 
-def test_an_energy_without_a_derivative_has_no_forces_where_there_are_no_pairs(opened):
-    found = compute(opened(script_bytes(Detached)), APART, ["partialForces"])
-    np.testing.assert_array_equal(found["partialForces"], np.zeros((2, 3)))
+def test_an_energy_whose_reach_is_shorter_than_the_cutoff_says(opened):
+    """The first probe's particles are out of its reach."""
+    assert opened(script_bytes(ShortRanged), prepare=False).prepare() == ALWAYS
 
 
 HINT = "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "
@@ -201,9 +212,9 @@ def test_an_energy_that_is_not_finite(factor, found, opened):
 
 
 @pytest.mark.parametrize(("value", "found"), [(float("nan"), "NaN"), (float("inf"), "infinity")])
-@pytest.mark.parametrize("shape", [(2, 3), (6,)])
-def test_forces_that_are_not_finite(shape, value, found, opened):
-    model = opened(script_bytes(ReturningForces, shape=shape, value=value), returns_forces=True)
+@pytest.mark.parametrize("flat", [False, True])
+def test_forces_that_are_not_finite(flat, value, found, opened):
+    model = opened(script_bytes(ReturningForcesOfOneValue, flat=flat, value=value), returns_forces=True)
     message = rf"^the forces of the model in model\.pt must be finite, got {found} for particle 0; {HINT}{ADVICE}"
     with pytest.raises(DriverError, match=message):
         compute(model, APART, ["partialForces"])
@@ -234,9 +245,9 @@ def test_the_hint_at_atomic_numbers_is_given_only_where_it_may_help(opened, monk
     ("script", "parameters"),
     [
         (lambda: script_bytes(Returning, shape=(1,), factor=float("nan")), {}),
-        (lambda: script_bytes(ReturningForces, shape=(2, 2)), {"returns_forces": True}),
+        (lambda: script_bytes(ReturningForcesOfOneValue, value=float("inf")), {"returns_forces": True}),
         (lambda: script_bytes(TotalSometimes), {}),
-        (lambda: script_bytes(Detached), {}),
+        (lambda: script_bytes(DetachedSometimes), {}),
     ],
 )
 def test_nothing_is_written_where_a_model_fails(script, parameters, opened):

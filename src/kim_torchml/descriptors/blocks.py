@@ -61,7 +61,7 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
     squares = vectors.square().sum(dim=1)
     if bool((squares == 0.0).any()):
         pair = int((squares == 0.0).nonzero()[0])
-        raise _same_place(coordinates, int(centres[pair]), int(neighbours[pair]))
+        raise _same_place(neighbourhoods, int(centres[pair]), int(neighbours[pair]))
     limits = cutoffs[0] if len(cutoffs) == 1 else cutoffs[codes[centres], codes[neighbours]]
     # Written so that a coordinate that is not a number stays, and shows in the result.
     near = ~(squares >= limits.square())
@@ -69,8 +69,10 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
     return Pairs(centres[near], neighbours[near], counts_near)
 
 
-def _same_place(coordinates: torch.Tensor, first: int, second: int) -> DriverError:
-    place = ", ".join(f"{x:.6g}" for x in coordinates[first].tolist())
+def _same_place(neighbourhoods: Neighbourhoods, first: int, second: int) -> DriverError:
+    place = ", ".join(f"{x:.6g}" for x in neighbourhoods.coordinates[first].tolist())
+    if neighbourhoods.particle_of_row is not None:
+        first, second = (int(neighbourhoods.particle_of_row[row]) for row in (first, second))
     return DriverError(
         f"particles {first} and {second} (counted from 0) are at the same place, ({place}) Å, where the descriptor is "
         "not defined; move or remove one of them"

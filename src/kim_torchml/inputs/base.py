@@ -44,6 +44,21 @@ class Particles:
 
 
 @dataclass(frozen=True)
+class PairEnds:
+    """Rows of which each stands for one end of pairs: first the centres, then the second end of one pair each.
+
+    Attributes:
+        n_centres: Number of centres.
+        first: Particle at the centre of each pair, shape [p].
+        second: Particle at its other end, shape [p].
+    """
+
+    n_centres: int
+    first: np.ndarray
+    second: np.ndarray
+
+
+@dataclass(frozen=True)
 class ModelInputs:
     """The tensors that a model is called with.
 
@@ -53,15 +68,23 @@ class ModelInputs:
         particle_of_row: Particle that each row stands for, shape [rows]; None where row i is particle i. Rows
             beyond its length stand for none.
         n_pairs: Number of pairs within the cutoff: with none, the energy does not depend on coordinates.
+        pairs: Where the rows are ends of pairs: then several rows may stand for one particle.
     """
 
     arguments: tuple[torch.Tensor, ...]
     coordinates: torch.Tensor
     particle_of_row: torch.Tensor | None
     n_pairs: int
+    pairs: PairEnds | None = None
+
+    def sums_by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
+        """Return values of rows [rows, ...], those of rows for one particle added up, shape [n, ...]."""
+        if self.pairs is None or self.particle_of_row is None:
+            return self.by_particle(rows, n)
+        return rows.new_zeros((n, *rows.shape[1:])).index_add_(0, self.particle_of_row, rows)
 
     def by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
-        """Return values of rows [rows, ...] in the order of the particles, shape [n, ...]."""
+        """Return values of rows [rows, ...], one for each particle, in the order of the particles, shape [n, ...]."""
         if self.particle_of_row is None:
             return rows
         values = rows.new_empty((n, *rows.shape[1:]))
@@ -105,6 +128,17 @@ class InputKind(ABC):
     def species(self, codes: np.ndarray, device: torch.device) -> torch.Tensor:
         """Return the model's species for KIM's codes [n]: the codes, or atomic numbers; int64, [n]."""
         return to_tensor(self._species_of_code[codes], device)
+
+
+class PairKind(InputKind):
+    """A kind whose energy is a function of the vectors from contributing particles to their neighbours.
+
+    Differentiating by each of those vectors alone gives virials by particle.
+    """
+
+    @abstractmethod
+    def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
+        """Return the model's inputs as `build` does, with a row of coordinates for each end of a pair."""
 
 
 def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:

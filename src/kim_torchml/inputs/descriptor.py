@@ -9,12 +9,12 @@ import torch
 
 from kim_torchml.descriptors import Neighbourhoods, read_descriptor
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
+from kim_torchml.inputs.base import ModelInputs, PairEnds, PairKind, Particles, leaf, to_tensor
 from kim_torchml.model_folder import ModelFolder
 from kim_torchml.parameter_file import KindFormat
 
 
-class DescriptorInputs(InputKind):
+class DescriptorInputs(PairKind):
     """Descriptors of the contributing particles; the driver differentiates through them. Species are always codes."""
 
     file_format = KindFormat(n_inputs=1, names_descriptor=True)
@@ -35,12 +35,35 @@ class DescriptorInputs(InputKind):
         rows = leaf(particles.coordinates, dtype, device)
         neighbourhoods = Neighbourhoods(
             coordinates=rows,
-            species_codes=to_tensor(particles.species_codes.astype(np.int64), device),
-            centres=to_tensor(np.flatnonzero(particles.contributing), device),
-            counts=to_tensor(counts.astype(np.int64), device),
-            neighbours=to_tensor(neighbours.astype(np.int64), device),
+            species_codes=_indices(particles.species_codes, device),
+            centres=_indices(np.flatnonzero(particles.contributing), device),
+            counts=_indices(counts, device),
+            neighbours=_indices(neighbours, device),
         )
+        return ModelInputs((self._describe(neighbourhoods),), rows, None, len(neighbours))
+
+    def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
+        """Return the model's inputs; every pair has a copy of its neighbour, so that a row's gradient is the pair's."""
+        counts, neighbours = particles.neighbours.of_contributing(self.cutoff)
+        centres = np.flatnonzero(particles.contributing)
+        particle_of_row = np.concatenate([centres, neighbours])
+        rows = leaf(particles.coordinates[particle_of_row], dtype, device)
+        neighbourhoods = Neighbourhoods(
+            coordinates=rows,
+            species_codes=_indices(particles.species_codes[particle_of_row], device),
+            centres=torch.arange(len(centres), device=device),
+            counts=_indices(counts, device),
+            neighbours=torch.arange(len(centres), len(particle_of_row), device=device),
+            particle_of_row=_indices(particle_of_row, device),
+        )
+        pairs = PairEnds(len(centres), np.repeat(centres, counts), neighbours)
+        values = self._describe(neighbourhoods)
+        return ModelInputs((values,), rows, neighbourhoods.particle_of_row, len(neighbours), pairs)
+
+    def _describe(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
         values = self._descriptor(neighbourhoods)
-        if self._normalisation is not None:
-            values = self._normalisation(values)
-        return ModelInputs((values,), rows, None, len(neighbours))
+        return values if self._normalisation is None else self._normalisation(values)
+
+
+def _indices(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    return to_tensor(array.astype(np.int64), device)

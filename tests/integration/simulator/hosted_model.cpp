@@ -91,10 +91,15 @@ Results HostedArguments::compute(const Configuration& configuration, double skin
     error |= arguments_->SetArgumentPointer(names::coordinates, configuration.coordinates.data());
     error |= arguments_->SetArgumentPointer(names::partialEnergy, &results.energy);
     error |= arguments_->SetArgumentPointer(names::partialForces, results.forces.data());
-    if (supports(names::partialParticleEnergy)) {
-        results.particle_energies.resize(size);
-        error |= arguments_->SetArgumentPointer(names::partialParticleEnergy, results.particle_energies.data());
-    }
+    const auto ask_if_supported = [&](KIM::ComputeArgumentName name, std::vector<double>* values, std::size_t count) {
+        if (supports(name)) {
+            values->resize(count);
+            error |= arguments_->SetArgumentPointer(name, values->data());
+        }
+    };
+    ask_if_supported(names::partialParticleEnergy, &results.particle_energies, size);
+    ask_if_supported(names::partialVirial, &results.virial, 6);
+    ask_if_supported(names::partialParticleVirial, &results.particle_virials, 6 * size);
     KIM::GetNeighborListFunction* const callback = get_neighbours;
     error |= arguments_->SetCallbackPointer(KIM::COMPUTE_CALLBACK_NAME::GetNeighborList, KIM::LANGUAGE_NAME::cpp,
                                             reinterpret_cast<KIM::Function*>(callback), &lists_);

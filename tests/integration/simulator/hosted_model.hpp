@@ -11,7 +11,10 @@
 struct Results {
     double energy = 0.0;
     std::vector<double> forces;             // [n, 3]
-    std::vector<double> particle_energies;  // [n]; empty where the model does not support them
+    // Empty where the model does not support them.
+    std::vector<double> particle_energies;  // [n]
+    std::vector<double> virial;             // [6]
+    std::vector<double> particle_virials;   // [n, 6]
 };
 
 class HostedModel {

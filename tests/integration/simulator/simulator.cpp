@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A KIM simulator that is neither Python nor LAMMPS: results go to stdout, one JSON object a line.
 //
-//   simulator compute MODEL FILE            energy, forces, particle energies, requested neighbour lists
+//   simulator compute MODEL FILE            all outputs that the model supports, requested neighbour lists
+//   simulator factors LENGTH ENERGY         KIM's factors from A and eV to these units
 //   simulator two MODEL MODEL FILE          two models at once, computed in turn: results of both
 //   simulator threads MODEL FILE COUNT      four threads, COUNT computes each: the results of each one's last
 //   simulator workers MODEL FILE COUNT      four threads, each COUNT times create, compute, destroy; then as compute
@@ -12,6 +13,7 @@
 // LEAK: bytes that this simulator itself forgets each time, to see whether the measurement notices.
 #include <unistd.h>
 
+#include <KIM_ModelCreate.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -36,6 +38,8 @@ constexpr int n_threads = 4;
 
 using Arguments = std::vector<std::string>;
 
+namespace names = KIM::COMPUTE_ARGUMENT_NAME;
+
 std::string number(double value) {
     char text[32];
     std::snprintf(text, sizeof text, "%.17g", value);
@@ -51,13 +55,20 @@ std::string list(const std::vector<Value>& values) {
     return text + "]";
 }
 
+template <class Value>
+std::string list_or_null(const std::vector<Value>& values, bool supported) {
+    return supported ? list(values) : "null";
+}
+
 void print_results(const HostedModel& model, const HostedArguments& arguments, const Results& results) {
     std::printf(
-        "{\"energy\": %s, \"forces\": %s, \"particle_energies\": %s, \"requests\": %s, \"cutoff\": %s, "
-        "\"influence_distance\": %s, \"asks_for_lists_of_noncontributing\": %s}\n",
+        "{\"energy\": %s, \"forces\": %s, \"particle_energies\": %s, \"virial\": %s, \"particle_virials\": %s, "
+        "\"requests\": %s, \"cutoff\": %s, \"influence_distance\": %s, "
+        "\"asks_for_lists_of_noncontributing\": %s}\n",
         number(results.energy).c_str(), list(results.forces).c_str(),
-        arguments.supports(KIM::COMPUTE_ARGUMENT_NAME::partialParticleEnergy) ? list(results.particle_energies).c_str()
-                                                                              : "null",
+        list_or_null(results.particle_energies, arguments.supports(names::partialParticleEnergy)).c_str(),
+        list_or_null(results.virial, arguments.supports(names::partialVirial)).c_str(),
+        list_or_null(results.particle_virials, arguments.supports(names::partialParticleVirial)).c_str(),
         list(arguments.requests()).c_str(), number(model.cutoff()).c_str(), number(model.influence_distance()).c_str(),
         model.asks_for_lists_of_noncontributing() ? "true" : "false");
     std::fflush(stdout);
@@ -90,6 +101,24 @@ void compute(const Arguments& given) {
     HostedArguments arguments(model);
     const Results results = arguments.compute(read_configuration(given.at(1)), skin);
     print_results(model, arguments, results);
+}
+
+double factor(const Arguments& given, double length_exponent, double energy_exponent) {
+    const auto& charge = KIM::CHARGE_UNIT::unused;
+    const auto& temperature = KIM::TEMPERATURE_UNIT::unused;
+    const auto& time = KIM::TIME_UNIT::unused;
+    double result = 0.0;
+    if (KIM::ModelCreate::ConvertUnit(KIM::LENGTH_UNIT::A, KIM::ENERGY_UNIT::eV, charge, temperature, time,
+                                      KIM::LengthUnit(given.at(0)), KIM::EnergyUnit(given.at(1)), charge, temperature,
+                                      time, length_exponent, energy_exponent, 0.0, 0.0, 0.0, &result) != 0) {
+        throw std::runtime_error("KIM does not know these units");
+    }
+    return result;
+}
+
+void factors(const Arguments& given) {
+    std::printf("{\"length\": %s, \"energy\": %s, \"force\": %s}\n", number(factor(given, 1.0, 0.0)).c_str(),
+                number(factor(given, 0.0, 1.0)).c_str(), number(factor(given, -1.0, 1.0)).c_str());
 }
 
 void two(const Arguments& given) {
@@ -208,8 +237,8 @@ void state(const Arguments& given) {
 
 int main(int argc, char** argv) {
     const std::map<std::string, std::function<void(const Arguments&)>> commands = {
-        {"compute", compute}, {"two", two}, {"threads", threads}, {"workers", workers},
-        {"after", after},     {"run", run}, {"live", live},       {"state", state}};
+        {"compute", compute}, {"factors", factors}, {"two", two},   {"threads", threads}, {"workers", workers},
+        {"after", after},     {"run", run},         {"live", live}, {"state", state}};
     try {
         const Arguments given(argv + 1, argv + argc);
         commands.at(given.at(0))(Arguments(given.begin() + 1, given.end()));

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a model can give, found out by calling it on a small configuration before the first step."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from kim_torchml.errors import DriverError
+from kim_torchml.evaluation import Quantity, depends_on_coordinates
+from kim_torchml.inputs import ModelInputs, PairKind, Particles, make_inputs
+from kim_torchml.model_folder import ModelFolder
+from kim_torchml.probe import probe_particles
+from kim_torchml.results import EnergyLayout, check_forces, probe_layout, split_result
+from kim_torchml.torch_runtime import ScriptModel
+
+# A model may cut its interactions off before the cutoff of its parameter file: then nearer particles tell more.
+_SCALES = (0.6, 0.35)
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a model can give.
+
+    Attributes:
+        layout: What the entries of its energy stand for.
+        quantities: What it gives beside the energy.
+    """
+
+    layout: EnergyLayout
+    quantities: frozenset[Quantity]
+
+
+@lru_cache(maxsize=8)
+def probe_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
+    """Return what a model can give: probed once for the same arguments.
+
+    Raises:
+        DriverError: If the model fails, or returns what its parameter file does not say.
+    """
+    try:
+        return _probe(script, files, atomic_numbers)
+    except DriverError as error:
+        raise DriverError(f"{error} (found by a probe with 5 particles, 3 of them contributing)") from error
+
+
+def _probe(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
+    returns_forces, cutoff = files.parameters.returns_forces, files.parameters.cutoff
+    kind = make_inputs(files, atomic_numbers)
+
+    def call(particles: Particles) -> tuple[torch.Tensor, torch.Tensor | None, ModelInputs]:
+        inputs = kind.build(particles, script.dtype, script.device)
+        return *split_result(script(*inputs.arguments), returns_forces, script.file_name), inputs
+
+    particles = probe_particles(cutoff)
+    energy, forces, inputs = call(particles)
+    layout = probe_layout(energy, len(particles), int(particles.contributing.sum()), script.file_name)
+    quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
+    if forces is not None:
+        check_forces(forces, len(inputs.coordinates), script.file_name)
+        return Capability(layout, frozenset(quantities | {Quantity.FORCES}))
+    differentiable = depends_on_coordinates(energy, inputs, script)
+    for scale in _SCALES:
+        if not differentiable:
+            energy, _, inputs = call(probe_particles(cutoff, scale))
+            differentiable = depends_on_coordinates(energy, inputs, script)
+    if differentiable:
+        quantities.add(Quantity.FORCES)
+        if isinstance(kind, PairKind):
+            quantities.add(Quantity.PARTICLE_VIRIALS)
+    return Capability(layout, frozenset(quantities))

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Virials in KIM's convention: the one place that knows their signs and the order of their entries."""
+
+import numpy as np
+
+# KIM's order of a symmetric tensor's entries: 11, 22, 33, 23, 31, 12.
+_ROWS = np.array([0, 1, 2, 1, 2, 0])
+_COLUMNS = np.array([0, 1, 2, 2, 0, 1])
+
+
+def virial_of_forces(coordinates: np.ndarray, forces: np.ndarray) -> np.ndarray:
+    """Return the partial virial of a configuration.
+
+    V = -sum_i f_i (x) r_i over all particles, Voigt order xx, yy, zz, yz, xz, xy; the mean of the tensor and its
+    transpose, which are equal where the energy does not change as all particles turn together.
+
+    Args:
+        coordinates: Cartesian coordinates of all particles, shape [n, 3], float64, Å.
+        forces: Partial forces on all particles, shape [n, 3], float64, eV/Å.
+    Returns:
+        Virial, shape [6], eV.
+    Source:
+        KIM-API documentation, "Theory", partial virial.
+    """
+    tensor = forces.T @ coordinates
+    virial: np.ndarray = -0.5 * (tensor + tensor.T)[_ROWS, _COLUMNS]
+    return virial
+
+
+def virials_of_pairs(
+    gradients: np.ndarray, vectors: np.ndarray, first: np.ndarray, second: np.ndarray, n: int
+) -> np.ndarray:
+    """Return the partial particle virials: each pair's share dE/dr (x) r, half to each of its two ends.
+
+    They add up to the partial virial. An end that is not contributing gets its half too: simulators add what such
+    a particle got to the particle that it is an image of.
+
+    Args:
+        gradients: Derivative of the energy by each pair's vector, shape [p, 3], float64, eV/Å.
+        vectors: From the first to the second particle of each pair, shape [p, 3], float64, Å.
+        first: First particle of each pair, shape [p].
+        second: Second particle of each pair, shape [p].
+        n: Number of particles.
+    Returns:
+        Particle virials, shape [n, 6], eV, Voigt order xx, yy, zz, yz, xz, xy.
+    Source:
+        KIM-API documentation, "Theory", partial particle virial.
+    """
+    both_ways = gradients[:, _ROWS] * vectors[:, _COLUMNS] + gradients[:, _COLUMNS] * vectors[:, _ROWS]
+    ends = np.concatenate([first, second])
+    # A quarter: half of the symmetric part to each end.
+    shares = [np.bincount(ends, np.tile(0.25 * column, 2), minlength=n) for column in both_ways.T]
+    return np.stack(shares, axis=1)

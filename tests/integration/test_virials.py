@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Virials through KIM, beside KIM's own model, derivatives by a strain, and what LAMMPS and ASE make of the forces."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+from ase import Atoms, units
+from ase.calculators.kim import KIM
+from configurations import Configuration, cluster, crystal, mixed, of_atoms
+from example_models import DESCRIPTOR, EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
+from kim_collection import KimCollection
+from kimpy_host import PARTICLE_VIRIALS, VIRIAL, KimpyModel, energy
+from lammps_host import Case, run_lammps
+
+pytestmark = pytest.mark.usefixtures("collection", "examples")
+
+# KIM's order of a symmetric tensor's entries; LAMMPS': xx yy zz xy xz yz.
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (2, 0), (0, 1))
+LAMMPS_TO_KIM = [0, 1, 2, 5, 4, 3]
+BAR = 1e5 * units.Pascal  # eV/Å³
+
+TINY = (tiny.RAW, tiny.RAW_FORCES, tiny.RAW_TOTAL, tiny.GRAPH_1, tiny.GRAPH_3, tiny.GRAPH_TOTAL, tiny.DESCRIPTOR)
+
+
+def virial_of(model: KimpyModel, configuration: Configuration) -> np.ndarray:
+    return model.compute(configuration, (VIRIAL,))[0]
+
+
+def strain_derivative(model: KimpyModel, configuration: Configuration, step: float = 1e-4) -> np.ndarray:
+    """dE/d strain in KIM's order, by central differences of fourth order, eV."""
+    result = np.empty(6)
+    for place, (a, b) in enumerate(VOIGT):
+        strain = np.zeros((3, 3))
+        strain[a, b] += 0.5
+        strain[b, a] += 0.5
+
+        def at(multiple: int, strain: np.ndarray = strain) -> float:
+            moved = configuration.coordinates @ (np.eye(3) + multiple * step * strain)
+            return energy(model, replace(configuration, coordinates=moved))
+
+        result[place] = (8.0 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12.0 * step)
+    return result
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_virial_is_the_derivative_by_a_strain(name: str) -> None:
+    model, particles = KimpyModel(name), mixed()
+    found = virial_of(model, particles)
+    expected = strain_derivative(model, particles)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_virial_of_the_examples_is_the_derivative_by_a_strain(name: str) -> None:
+    model = KimpyModel(name)
+    particles = of_atoms(silicon(), model.model.get_influence_distance())
+    found = virial_of(model, particles)
+    expected = strain_derivative(model, particles)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("make", [silicon, lambda: Atoms("Si2", positions=[[0, 0, 0], [0.5, 1.5, 2.1]])])
+def test_the_virial_is_that_of_kims_own_model(make, reference: str) -> None:
+    ours, theirs = KimpyModel(STILLINGER_WEBER), KimpyModel(reference)
+    particles = of_atoms(make(), theirs.model.get_influence_distance())
+    expected = virial_of(theirs, particles)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(virial_of(ours, particles), expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_virial_is_the_stress_of_ase(name: str) -> None:
+    atoms = silicon()
+    model = KimpyModel(name)
+    found = virial_of(model, of_atoms(atoms, model.model.get_influence_distance()))
+    atoms.calc = KIM(name)
+    expected = atoms.get_stress() * atoms.get_volume()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+STRESS = """\
+compute virial_of_atom all stress/atom NULL virial
+compute virial all reduce sum c_virial_of_atom[*]
+compute pressure all pressure NULL virial
+thermo_style custom step pe press c_total c_virial[*] c_pressure[*]
+run 0
+variable sums string "$(c_virial[1]:%.17g) $(c_virial[2]:%.17g) $(c_virial[3]:%.17g)"
+variable more string "$(c_virial[4]:%.17g) $(c_virial[5]:%.17g) $(c_virial[6]:%.17g)"
+variable press string "$(c_pressure[1]:%.17g) $(c_pressure[2]:%.17g) $(c_pressure[3]:%.17g)"
+variable shear string "$(c_pressure[4]:%.17g) $(c_pressure[5]:%.17g) $(c_pressure[6]:%.17g)"
+print "${sums} ${more} ${press} ${shear} $(vol:%.17g)" file stress.txt"""
+
+
+def run_stress(
+    collection: KimCollection, folder: Path, model: str, atoms: Atoms, species: tuple[str, ...], ranks: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sum of stress/atom (bar Å³), pressure tensor (bar), both in LAMMPS' order, and volume (Å³)."""
+    case = Case("stress", model, atoms, run=STRESS, species=species)
+    done = run_lammps(collection, folder, case.write(folder), ranks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    numbers = np.array((folder / "stress.txt").read_text().split(), dtype=float)
+    return numbers[:6], numbers[6:12], numbers[12]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("name", [tiny.DESCRIPTOR, DESCRIPTOR])
+def test_stress_of_atoms_in_lammps_sums_to_the_virial(
+    collection: KimCollection, own_folder: Path, name: str, ranks: int
+) -> None:
+    atoms, species = (silicon(), ("Si",)) if name == DESCRIPTOR else (crystal(), tuple(tiny.ELEMENTS))
+    sums, pressure, volume = run_stress(collection, own_folder, name, atoms, species, ranks)
+    # LAMMPS has the global virial from the forces; the sign is that of a stress, not of a pressure.
+    np.testing.assert_allclose(sums, -pressure * volume, rtol=0, atol=1e-10 * np.abs(sums).max())
+    model = KimpyModel(name)
+    virial = virial_of(model, of_atoms(atoms, model.model.get_influence_distance()))
+    np.testing.assert_allclose(sums[LAMMPS_TO_KIM] * BAR, virial, rtol=0, atol=2e-5 * np.abs(virial).max())
+    assert np.abs(virial).max() > 0.01
+
+
+@pytest.mark.parametrize("name", [STILLINGER_WEBER, GRAPH])
+def test_lammps_tells_its_user_where_there_is_no_stress_of_atoms(
+    collection: KimCollection, own_folder: Path, name: str
+) -> None:
+    case = Case("stress", name, silicon(), run=STRESS, species=("Si",))
+    done = run_lammps(collection, own_folder, case.write(own_folder))
+    assert "partialParticleVirial" in done.stdout + done.stderr
+    assert not KimpyModel(name).supports(PARTICLE_VIRIALS)
+
+
+@pytest.mark.parametrize("make", [mixed, lambda: of_atoms(cluster(), 3.0)])
+def test_virials_of_particles_sum_to_the_virial(make) -> None:
+    particles = make()
+    virial, shares = KimpyModel(tiny.DESCRIPTOR).compute(particles, (VIRIAL, PARTICLE_VIRIALS))
+    np.testing.assert_allclose(shares.sum(axis=0), virial, rtol=0, atol=1e-12 * np.abs(virial).max())

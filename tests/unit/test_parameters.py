@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tensors of a model as KIM parameters: chosen, read, set, refused, written."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import Pair, script_bytes
+from opening import compute, energy, open_model, parameter_text
+from particles import cluster
+from torch import Tensor, nn
+
+from kim_torchml.driver import open_model as open_by_driver
+from kim_torchml.errors import DriverError
+from kim_torchml.parameters import LARGEST_UNNAMED
+
+CLUSTER = cluster(7, 2.6)
+
+
+class Layers(nn.Module):
+    """Tensors in submodules, of several types and sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+        self.register_buffer("large", torch.zeros(LARGEST_UNNAMED + 1))
+        self.register_buffer("largest", torch.zeros(LARGEST_UNNAMED))
+        self.register_buffer("counts", torch.tensor([3, 4]))
+        self.register_buffer("nothing", torch.zeros(0))
+        self.register_buffer("flag", torch.tensor([True]))
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return self.layers(coordinates).squeeze(1) * float(self.counts[0]) + self.largest[0]
+
+
+class Chosen(Layers):
+    kim_parameters: dict[str, str]
+
+    def __init__(self, choice):
+        super().__init__()
+        self.kim_parameters = dict(choice)
+
+
+class ChosenBadly(Layers):
+    kim_parameters: list[str]
+
+    def __init__(self):
+        super().__init__()
+        self.kim_parameters = ["large"]
+
+
+class Colliding(Layers):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("layers_0_weight", torch.zeros(1))
+
+
+class Elements(Layers):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("n_elements", torch.zeros(1))
+
+
+class LargeIntegers(Chosen):
+    def __init__(self):
+        super().__init__({"ids": ""})
+        self.register_buffer("ids", torch.tensor([1, 2**40]))
+
+
+class PairWithMask(Pair):
+    """Its buffer holds an infinity, as masks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([0.0, -float("inf")], dtype=torch.float64))
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, coordinates, n_neighbours, neighbours) + self.mask[0]
+
+
+def chosen(choice):
+    """The TorchScript file of a model with this choice."""
+    return script_bytes(Chosen, choice=tuple(choice.items()))
+
+
+def by_name(model):
+    return {parameter.name: parameter for parameter in model.parameters}
+
+
+def index_of(model, name):
+    return [parameter.name for parameter in model.parameters].index(name)
+
+
+def set_values(model, name, values):
+    """What KIM and the shim do: overwrite, then say which."""
+    by_name(model)[name].values[:] = values
+    model.take_parameters([index_of(model, name)])
+
+
+def test_a_model_that_chooses_none_publishes_its_small_floating_tensors(opened):
+    found = by_name(opened(script_bytes(Layers)))
+    names = ["n_elements", "layers_0_weight", "layers_0_bias", "layers_1_weight", "layers_1_bias", "largest"]
+    assert list(found) == names
+    assert found["layers_0_weight"].values.shape == (6,)
+    assert found["layers_0_weight"].values.dtype == np.float64
+    assert (
+        found["layers_0_weight"].description
+        == "Tensor layers.0.weight, shape [2, 3], in the model's own units (Å, eV)."
+    )
+    assert found["n_elements"].values.tolist() == [1]
+    assert found["n_elements"].values.dtype == np.int32
+    assert found["n_elements"].description.endswith("Read-only.")
+
+
+def test_a_model_that_chooses(opened):
+    choice = {"layers.1.bias": "shift of all energies.", "counts": "", "large": "much"}
+    found = by_name(opened(chosen(choice)))
+    assert list(found) == ["n_elements", "layers_1_bias", "counts", "large"]
+    assert found["layers_1_bias"].description == (
+        "shift of all energies. Tensor layers.1.bias, shape [1], in the model's own units (Å, eV)."
+    )
+    assert found["counts"].values.dtype == np.int32
+    assert found["counts"].values.tolist() == [3, 4]
+    assert found["large"].values.size == LARGEST_UNNAMED + 1
+
+
+def test_a_model_that_chooses_nothing(opened):
+    assert list(by_name(opened(chosen({})))) == ["n_elements"]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            lambda: chosen({"layers.2.bias": ""}),
+            r"^`kim_parameters` of the model in model\.pt must name parameters or buffers of numbers, got "
+            r"'layers\.2\.bias': nothing of that name; there are: layers\.0\.weight, .*",
+        ),
+        (lambda: chosen({"flag": ""}), r"got 'flag': a tensor of torch\.bool, shape \[1\]; "),
+        (lambda: chosen({"nothing": ""}), r"'nothing': a tensor of torch\.float64, shape \[0\]"),
+        (
+            lambda: script_bytes(ChosenBadly),
+            r"^`kim_parameters` of the model in model\.pt must be of the type Dict\[str, str\], .*, got list; annotate",
+        ),
+        (
+            lambda: script_bytes(Colliding),
+            r"^the tensors of the model in model\.pt must have different names as KIM parameters, got "
+            r"'layers_0_weight' for layers\.0\.weight and for layers_0_weight; rename one of them",
+        ),
+        (lambda: script_bytes(Elements), r"got 'n_elements' for the number of elements and for n_elements; rename"),
+        (
+            lambda: script_bytes(LargeIntegers),
+            r"^the tensor ids of the model in model\.pt must hold 32-bit integers .* from 1 to 1099511627776; leave it",
+        ),
+    ],
+)
+def test_choices_that_cannot_be(script, message, opened):
+    with pytest.raises(DriverError, match=message):
+        opened(script(), prepare=False)
+
+
+def test_a_changed_parameter_changes_the_energy(opened):
+    model = opened(script_bytes(Pair1))
+    before = energy(model, CLUSTER)
+    set_values(model, "bond", 1.5)
+    assert energy(model, CLUSTER) == pytest.approx(energy(opened(script_bytes(Pair1, bond=1.5)), CLUSTER), abs=1e-14)
+    assert energy(model, CLUSTER) != pytest.approx(before, abs=1e-3)
+    set_values(model, "bond", 1.3)
+    assert energy(model, CLUSTER) == before
+
+
+class Pair1(Pair):
+    def __init__(self, bond=1.3):
+        super().__init__()
+        self.bond[0] = bond
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, coordinates, n_neighbours, neighbours)
+
+
+def test_another_model_of_the_same_files_keeps_its_own(opened):
+    first, second = (opened(script_bytes(Pair1)) for _ in range(2))
+    before = energy(second, CLUSTER)
+    set_values(first, "decay", 1.0)
+    assert energy(second, CLUSTER) == before
+    assert by_name(second)["decay"].values.tolist() == [1.7]
+    assert energy(first, CLUSTER) != before
+    assert energy(opened(script_bytes(Pair1)), CLUSTER) == before
+
+
+def test_only_what_changed_is_pushed(opened):
+    """A value that the simulator has overwritten but not announced stays out."""
+    model = opened(script_bytes(Pair1))
+    expected = energy(opened(script_bytes(Pair1, bond=1.5)), CLUSTER)
+    by_name(model)["decay"].values[:] = 9.9
+    set_values(model, "bond", 1.5)
+    assert energy(model, CLUSTER) == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_elements", 2, r"^the parameter `n_elements` is read-only: it must be 1, got 2; all .* set back$"),
+        (
+            "mask",
+            [np.nan, -np.inf],
+            r"^the parameter `mask` must be finite .* fit torch\.float64, got nan at index 0; all .*set back$",
+        ),
+        ("mask", [0.0, np.inf], r"got inf at index 1"),
+    ],
+)
+def test_values_that_are_refused(name, value, message, opened):
+    model = opened(script_bytes(PairWithMask))
+    before = energy(model, CLUSTER)
+    with pytest.raises(DriverError, match=message):
+        set_values(model, name, value)
+    assert energy(model, CLUSTER) == before
+
+
+def test_an_infinity_that_was_there_may_stay(opened):
+    model = opened(script_bytes(PairWithMask))
+    before = energy(model, CLUSTER)
+    set_values(model, "mask", [0.5, -np.inf])
+    assert energy(model, CLUSTER) == pytest.approx(before + 0.5 * 7, abs=1e-12)
+
+
+def test_float32_parameters(opened):
+    model = opened(script_bytes(Pair1, torch.float32))
+    assert by_name(model)["decay"].values.tolist() == [float(np.float32(1.7))]
+    set_values(model, "decay", 1.9)
+    with pytest.raises(DriverError, match=r"must be finite numbers that fit torch\.float32, got 1e\+40 at index 0"):
+        set_values(model, "decay", 1e40)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(torch.uint8, -1), (torch.int8, 128), (torch.int16, 40000)])
+def test_integers_that_do_not_fit(dtype, value, opened):
+    buffer = io.BytesIO()
+    module = Chosen({"counts": ""}).double()
+    module.counts = module.counts.to(dtype)
+    torch.jit.save(torch.jit.script(module), buffer)
+    model = opened(buffer.getvalue())
+    set_values(model, "counts", [5, 4])
+    with pytest.raises(DriverError, match=rf"numbers that fit {dtype}, got {value} at index 1"):
+        set_values(model, "counts", [5, value])
+
+
+def test_the_changed_model_is_written_bit_for_bit(opened, tmp_path):
+    model = opened(script_bytes(Pair1))
+    set_values(model, "decay", 1.23456789012345)
+    folder = tmp_path / "written"
+    folder.mkdir()
+    assert model.write(str(folder)) == ["kim.param", "model.pt"]
+    assert (folder / "kim.param").read_text() == parameter_text()
+    again = open_by_driver(str(folder), ["kim.param", "model.pt"])
+    again.prepare()
+    assert by_name(again)["decay"].values.tolist() == [1.23456789012345]
+    expected = compute(model, CLUSTER)
+    for name, array in compute(again, CLUSTER).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_a_choice_survives_writing(opened, tmp_path):
+    model = opened(chosen({"layers.1.bias": "shift"}))
+    set_values(model, "layers_1_bias", 0.25)
+    again = open_model(tmp_path / "again", written_script(model, tmp_path))
+    assert list(by_name(again)) == ["n_elements", "layers_1_bias"]
+    assert by_name(again)["layers_1_bias"].values.tolist() == [0.25]
+
+
+def test_an_unchanged_model_is_written_byte_for_byte(opened, tmp_path):
+    model = opened(script_bytes(Pair1))
+    assert written_script(model, tmp_path) == script_bytes(Pair1)
+
+
+def written_script(model, folder: Path) -> bytes:
+    model.write(str(folder))
+    return (folder / "model.pt").read_bytes()
+
+
+def test_a_folder_that_cannot_be_written(opened, tmp_path):
+    model = opened(script_bytes(Pair1))
+    with pytest.raises(DriverError, match=r"^cannot write the model's file kim\.param: .*; choose another folder$"):
+        model.write(str(tmp_path / "missing"))
