@@ -19,7 +19,7 @@ from kim_torchml.outputs import needed_quantities, supported_outputs, write_outp
 from kim_torchml.parameter_file import ParameterFile
 from kim_torchml.parameters import new_tensors, publish_parameters
 from kim_torchml.script_archive import inspect_archive
-from kim_torchml.torch_runtime import ScriptModel, is_out_of_memory, load_script
+from kim_torchml.torch_runtime import ScriptModel, is_out_of_memory, load_script, summary_of
 from kim_torchml.units import Units
 
 
@@ -127,7 +127,7 @@ class Model:
                 raise
             raise DriverError(
                 f"the memory of {describe_device(self._device)} must hold the model in {self._file.model_file} with "
-                f"{len(particles)} particles, got: {str(error).splitlines()[0]}; use fewer particles, or more ranks or "
+                f"{len(particles)} particles, got: {summary_of(error)}; use fewer particles, or more ranks or "
                 "devices"
             ) from error
         write_outputs(evaluation, self._units, outputs)

@@ -52,7 +52,9 @@ def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
     tensors = script.tensors()
     chosen = _chosen(script, tensors)
     count = np.array([n_elements], dtype=np.int32)
-    parameters = [Parameter(N_ELEMENTS, "Number of chemical elements of the model. Read-only.", count, None, n_elements)]
+    parameters = [
+        Parameter(N_ELEMENTS, "Number of chemical elements of the model. Read-only.", count, None, n_elements)
+    ]
     tensor_of_name = {N_ELEMENTS: "the number of elements"}
     tensor_of_memory: dict[int, str] = {}
     for path, description in chosen:

@@ -116,7 +116,7 @@ class ScriptModel:
             if is_out_of_memory(error):
                 raise
             raise DriverError(
-                f"the model in {self.file_name} raised an error: {_summary(error)}; "
+                f"the model in {self.file_name} raised an error: {summary_of(error)}; "
                 "call it with the same tensors in Python to see more"
             ) from error
 
@@ -192,7 +192,7 @@ def _load(content: bytes, file_name: str, device: torch.device) -> Any:
             module: Any = torch.jit.load(io.BytesIO(content), map_location=device)
     except (torch.jit.Error, RuntimeError, ValueError) as error:
         raise DriverError(
-            f"torch {torch.__version__} cannot load the model file {file_name}: {_summary(error)}; export it again "
+            f"torch {torch.__version__} cannot load the model file {file_name}: {summary_of(error)}; export it again "
             "with a version of torch that is not newer"
         ) from error
     module.eval()
@@ -202,7 +202,7 @@ def _load(content: bytes, file_name: str, device: torch.device) -> Any:
     return module
 
 
-def _summary(error: Exception) -> str:
+def summary_of(error: Exception) -> str:
     """Return a TorchScript error's reason on one line, and where in the model's code it happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

@@ -33,10 +33,10 @@ class KimpyModel:
     """A model and one set of compute arguments, in Å and eV unless other units are asked for."""
 
     def __init__(
-        self, name: str, with_arguments: bool = True, length: str = "A", energy: str = "eV", skin: float = SKIN
+        self, name: str, with_arguments: bool = True, length: str = "A", energy: str = "eV", scale: float = 1.0
     ) -> None:
-        """`skin`: in the unit of length."""
-        self._skin = skin
+        """`scale`: one Å in the unit of length."""
+        self._scale = scale
         accepted, self.model = kimpy.model.create(
             kimpy.numbering.zeroBased,
             getattr(kimpy.length_unit, length),
@@ -106,9 +106,11 @@ class KimpyModel:
             return
         self._lists = kimpy.neighlist.create()
         if len(configuration) > 0:
-            reach = self.model.get_influence_distance() + self._skin
+            # In Å: kimpy's lists refuse distances as small as those in cm or m.
+            coordinates = configuration.coordinates / self._scale
+            reach, cutoff = (x / self._scale + SKIN for x in (self.model.get_influence_distance(), self.cutoff))
             everyone = np.ones(len(configuration), dtype=np.int32)
-            self._lists.build(configuration.coordinates, reach, np.array([self.cutoff + self._skin]), everyone)
+            self._lists.build(coordinates, reach, np.array([cutoff]), everyone)
         self.arguments.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)
 
 

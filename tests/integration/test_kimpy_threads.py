@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
-from configurations import mixed
-from kimpy_host import KimpyModel
+from configurations import crystal, mixed, of_atoms
+from kimpy_host import ENERGY, KimpyModel
 
 pytestmark = pytest.mark.usefixtures("collection")
 
@@ -47,6 +47,32 @@ def test_two_threads_compute_at_the_same_time(release_gil: bool) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("release_gil", [False, True])
+def test_models_in_two_threads_make_progress_together(release_gil: bool) -> None:
+    """While torch works for one model, without the GIL, another one computes."""
+    slow, quick = KimpyModel(tiny.RAW_SLOW), KimpyModel(tiny.RAW)
+    many, few = of_atoms(crystal(), 3.0), mixed()
+    assert len(many) > 60 > len(few)
+    (expected,) = quick.compute(few, (ENERGY,))
+    started, ended = threading.Event(), threading.Event()
+
+    def work_slowly() -> None:
+        started.set()
+        slow.compute(many, (ENERGY,), release_gil=release_gil)
+        ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work_slowly)
+        started.wait(timeout=30)
+        computes = 0
+        while not ended.is_set():
+            (found,) = quick.compute(few, (ENERGY,), release_gil=release_gil)
+            assert found == expected
+            computes += not ended.is_set()
+        done.result()
+    assert computes > 10
 
 
 def test_threads_that_create_their_own_models() -> None:

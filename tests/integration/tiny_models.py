@@ -74,6 +74,19 @@ class RawModelThatPrints(RawModel):
         return self.energies(species, coordinates, n_neighbours, neighbours)
 
 
+class RawSlow(RawModel):
+    """For more than 60 particles it first spends about a second in torch."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        if coordinates.size(0) > 60:
+            waste = torch.ones([300000], dtype=torch.float64)
+            for _ in range(300):
+                waste = waste.sin()
+        return self.energies(species, coordinates, n_neighbours, neighbours)
+
+
 class GraphLayers(nn.Module):
     """h_i = 1 + code_i / 2; each layer adds tanh(0.3 sum_j fade(r_ij) h_j); the energies are the h_i."""
 
@@ -186,6 +199,7 @@ RAW_FORCES = "Tiny_RawForces"
 RAW_FLOAT32 = "Tiny_RawFloat32"
 RAW_PRINTS = "Tiny_RawPrints"
 RAW_COUNTS = "Tiny_RawCounts"
+RAW_SLOW = "Tiny_RawSlow"
 GRAPH_1 = "Tiny_Graph1"
 GRAPH_2 = "Tiny_Graph2"
 GRAPH_3 = "Tiny_Graph3"
@@ -204,6 +218,7 @@ def sound_models() -> list[PortableModel]:
         raw(RAW_FLOAT32, RawModel(dtype=torch.float32)),
         raw(RAW_PRINTS, RawModelThatPrints()),
         raw(RAW_COUNTS, RawCounts()),
+        raw(RAW_SLOW, RawSlow()),
         graph(GRAPH_1, GraphModel1(), 1),
         graph(GRAPH_2, GraphModel2(), 2),
         graph(GRAPH_3, GraphModel3(), 3),

@@ -4,10 +4,14 @@
 import os
 import re
 
+import numpy as np
 import pytest
 import torch
+from models import PARAMETERS, Graph3, PairOfAll, script_bytes
+from opening import compute
+from particles import cluster
 
-from kim_torchml.device import choose_device, choose_threads, describe_device, set_threads
+from kim_torchml.device import choose_device, choose_threads, describe_device, set_determinism, set_threads
 from kim_torchml.errors import DriverError
 from kim_torchml.launcher import Rank
 
@@ -152,3 +156,40 @@ def test_threads_that_the_user_asks_for(ours, monkeypatch, threads_set):
     monkeypatch.setenv("KIM_TORCHML_THREADS", " 3 ")
     set_threads(Rank(0, 0, 64), process_is_ours=ours)
     assert threads_set == [3]
+
+
+@pytest.fixture
+def determinism(monkeypatch):
+    """Leaves torch and the environment as they were."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@pytest.mark.usefixtures("determinism")
+@pytest.mark.parametrize(
+    ("device", "value", "expected"),
+    [("cuda:0", "1", True), ("cuda:0", "0", False), ("cuda:0", None, False), ("cpu", "1", False)],
+)
+def test_a_gpu_is_deterministic_on_request(device, value, expected, monkeypatch):
+    if value is not None:
+        monkeypatch.setenv("KIM_TORCHML_DETERMINISTIC", value)
+    set_determinism(torch.device(device))
+    assert torch.are_deterministic_algorithms_enabled() is expected
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if expected else None)
+
+
+@pytest.mark.cuda
+@pytest.mark.usefixtures("determinism")
+@pytest.mark.parametrize("kind", [PairOfAll, Graph3])
+def test_a_gpu_gives_the_same_bits_twice(kind, opened, device, monkeypatch):
+    if device.type != "cuda":
+        pytest.skip("needs a GPU")
+    monkeypatch.setenv("KIM_TORCHML_DETERMINISTIC", "1")
+    model = opened(script_bytes(kind), **PARAMETERS[kind])
+    configuration = cluster(200, 12.0)
+    first, second = compute(model, configuration), compute(model, configuration)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)

@@ -57,6 +57,23 @@ def test_the_model_file_must_be_listed(folder):
         read_model_folder(folder, ["kim_model.param", "other.pt"], FILE_FORMATS)
 
 
+def test_of_several_torchscript_files_the_named_one_is_taken(folder):
+    (folder / "other.pt").write_bytes(b"another")
+    found = read_model_folder(folder, ["other.pt", "kim_model.param", "model.pt"], FILE_FORMATS)
+    assert found.script == b"the model"
+
+
+@pytest.mark.parametrize(("names", "found"), [([], "none"), (["dat"], "none"), (["a.dat", "b.dat"], r"a\.dat, b\.dat")])
+def test_a_descriptor_model_needs_one_descriptor_file(folder, names, found):
+    text = parameter_text("Descriptor", descriptor="SymmetryFunctions")
+    (folder / "kim_model.param").write_text(text)
+    for name in names:
+        (folder / name).write_text("")
+    message = rf"^a model with the descriptor SymmetryFunctions must have one \.dat file, got {found} among its files"
+    with pytest.raises(DriverError, match=message):
+        read_model_folder(folder, ["kim_model.param", "model.pt", *names], FILE_FORMATS)
+
+
 def test_a_listed_model_file_must_be_there(folder):
     (folder / "model.pt").unlink()
     with pytest.raises(DriverError, match=r"cannot read the model's file model\.pt: .*No such file"):

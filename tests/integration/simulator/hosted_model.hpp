@@ -10,7 +10,7 @@
 
 struct Results {
     double energy = 0.0;
-    std::vector<double> forces;             // [n, 3]
+    std::vector<double> forces;  // [n, 3]
     // Empty where the model does not support them.
     std::vector<double> particle_energies;  // [n]
     std::vector<double> virial;             // [6]

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A device that runs out of memory: an error that says so, and a model that works afterwards."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from models import Pair, script_bytes
+from opening import ALL, compute
+from particles import cluster
+from torch import Tensor
+
+from kim_torchml.errors import DriverError
+
+FEW = cluster(6, 2.6, n_contributing=4)
+MANY = cluster(12, 3.4, n_contributing=4)
+
+
+class Hungry(Pair):
+    """For more than ten particles it asks for more memory than any machine has."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        energies = self.site_energies(species, coordinates, n_neighbours, neighbours)
+        if coordinates.size(0) > 10:
+            rows = 10000000 * coordinates.size(0)
+            energies = energies + torch.zeros([rows, 1000000], device=coordinates.device).sum()
+        return energies
+
+
+def test_a_model_that_asks_for_too_much(opened, device):
+    model = opened(script_bytes(Hungry))
+    expected = compute(model, FEW)
+    arrays = {"partialEnergy": np.full(1, 5.0), "partialForces": np.full((12, 3), 5.0)}
+    arguments = (MANY.coordinates, MANY.species_codes, MANY.contributing)
+    message = (
+        rf"^the memory of {re.escape(str(device))}.* must hold the model in model\.pt with 12 particles, got: .*memory"
+        ".*; use fewer particles, or more ranks or devices$"
+    )
+    with pytest.raises(DriverError, match=message):
+        model.compute(*arguments, MANY.neighbours(), arrays)
+    assert all((array == 5.0).all() for array in arrays.values())
+    for name, array in compute(model, FEW).items():
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.cuda
+def test_a_gpu_that_is_full(opened, device):
+    """What fails is not the model, but its inputs or the derivative."""
+    if device.type != "cuda":
+        pytest.skip("needs a GPU")
+    model = opened(script_bytes(Pair1))
+    expected = compute(model, FEW, ALL)
+    large = cluster(200, 40.0)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-7)
+    try:
+        with pytest.raises(
+            DriverError, match=r"^the memory of cuda:\d .* must hold .* with 200 particles, got: CUDA out"
+        ):
+            compute(model, large, ALL)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    for name, array in compute(model, FEW, ALL).items():
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-13, err_msg=name)
+
+
+class Pair1(Pair):
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, coordinates, n_neighbours, neighbours)
