@@ -55,7 +55,10 @@ class DescriptorFile:
     def __init__(self, content: str, name: str) -> None:
         """Divide the content; `name` is the file's name for errors."""
         self.name = name
-        lines = content.lstrip("\ufeff").splitlines()
+        # Not splitlines(): it takes a form feed or a Unicode separator, in a comment say, for the end of a line.
+        lines = re.split(r"\r\n|\r|\n", content.lstrip("\ufeff"))
+        if not lines[-1]:
+            lines.pop()
         self._n_lines = len(lines)
         fields = [[Field(text, n) for text in line.split("#")[0].split()] for n, line in enumerate(lines, start=1)]
         self._lines = [line for line in fields if line]
@@ -118,6 +121,13 @@ class DescriptorFile:
         value = self.number(what, field)
         if value <= 0.0:
             raise self.error(what, "above zero", field, f"correct the {what}")
+        return value
+
+    def not_negative(self, what: str, field: Field) -> float:
+        """Return a field as a number that is zero or more."""
+        value = self.number(what, field)
+        if value < 0.0:
+            raise self.error(what, "zero or more", field, f"correct the {what}")
         return value
 
     def whole(self, what: str, field: Field, smallest: int) -> int:

@@ -4,6 +4,8 @@
 import itertools
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,12 +45,14 @@ MIXED = [
     ("g5", (7, -1, 0.1)),
     ("g4", (1, 1, 0.1)),
 ]
+# All with a zeta and an eta of their own, so that most combinations of the two are no function.
+OFF_GRID = [(f"g{4 + i % 2}", (1 + 0.37 * i, (-1) ** i, 0.001 + 0.003 * i)) for i in range(40)]
 CUTOFFS = ((3.0, 2.6), (2.6, 3.4))
 
 
-def make(functions, cutoffs=CUTOFFS):
+def make(functions, cutoffs=CUTOFFS, **options):
     species = ("Si", "C", "O")[: len(cutoffs)]
-    return SymmetryFunctions(SymmetryFunctionParameters(species, cutoffs, tuple(functions)))
+    return SymmetryFunctions(SymmetryFunctionParameters(species, cutoffs, tuple(functions)), **options)
 
 
 def fc(r, cutoff):
@@ -103,7 +107,7 @@ def test_golden_data(structure, families, golden):
     assert relative_error(gradient, data.gradient) < 1e-12
 
 
-@pytest.mark.parametrize("functions", [G1, G2, G3, G4, G5, MIXED, G5 + G4 + G3], ids=len)
+@pytest.mark.parametrize("functions", [G1, G2, G3, G4, G5, MIXED, G5 + G4 + G3, OFF_GRID], ids=len)
 @pytest.mark.parametrize("cutoffs", [CUTOFFS, ((3.1, 3.1), (3.1, 3.1))], ids=["two cutoffs", "one cutoff"])
 def test_published_formulas(functions, cutoffs):
     neighbourhoods = random_cluster(n_centres=8)
@@ -114,7 +118,9 @@ def test_published_formulas(functions, cutoffs):
     assert relative_error(make(functions, cutoffs)(neighbourhoods), np.array(expected)) < 1e-13
 
 
-@pytest.mark.parametrize("functions", [G1 + G2 + G3, G4, G5, MIXED], ids=["radial", "g4", "g5", "mixed"])
+@pytest.mark.parametrize(
+    "functions", [G1 + G2 + G3, G4, G5, MIXED, OFF_GRID[::4]], ids=["radial", "g4", "g5", "mixed", "off grid"]
+)
 def test_gradients(functions):
     neighbourhoods = random_cluster(n=7, edge=2.6, n_centres=5)
     descriptor = make(functions)
@@ -141,6 +147,9 @@ def test_gradient_of_a_gradient_by_the_weights():
     step = 1e-5
     ahead, behind = (descriptor(moved(neighbourhoods, coordinates.detach() + sign * step * probe)) for sign in (1, -1))
     assert relative_error(by_weights, (ahead - behind) / (2 * step)) < 1e-8
+    alone = torch.zeros((1, 3), dtype=torch.float64, requires_grad=True)
+    values = descriptor(moved(all_pairs([[0.0, 0, 0]]), alone))
+    assert torch.equal(torch.autograd.grad(values.sum(), alone, create_graph=True)[0], torch.zeros_like(alone))
 
 
 def test_float32():
@@ -288,12 +297,12 @@ def test_a_coordinate_that_is_not_a_number_shows():
     assert torch.isnan(values).all()
 
 
-@pytest.mark.parametrize("budget", [0, 40_000, 300_000])
-def test_blocks_do_not_change_the_result(budget, monkeypatch):
+@pytest.mark.parametrize("functions", [MIXED, OFF_GRID], ids=["mixed", "off grid"])
+@pytest.mark.parametrize("block_bytes", [1, 40_000, 300_000])
+def test_blocks_do_not_change_the_result(functions, block_bytes, monkeypatch):
     neighbourhoods = random_cluster(n=40, edge=5.5)
-    descriptor = make(MIXED)
-    weights = torch.linspace(-1, 1, 40 * len(MIXED)).view(40, -1)
-    expected = values_and_gradient(descriptor, neighbourhoods, weights)
+    weights = torch.linspace(-1, 1, 40 * len(functions)).view(40, -1)
+    expected = values_and_gradient(make(functions), neighbourhoods, weights)
     n_blocks = []
 
     def count_blocks(*arguments):
@@ -301,7 +310,7 @@ def test_blocks_do_not_change_the_result(budget, monkeypatch):
         return found
 
     monkeypatch.setattr(symmetry_functions, "make_blocks", count_blocks)
-    monkeypatch.setattr(symmetry_functions, "BUDGET_PER_THREAD", budget)
+    descriptor = make(functions, block_bytes=block_bytes)
     for found, whole in zip(values_and_gradient(descriptor, neighbourhoods, weights), expected, strict=True):
         assert relative_error(found, whole) < 1e-13
     assert n_blocks[0] > 3
@@ -328,20 +337,127 @@ def test_attributes():
     assert descriptor.species == ("Si", "C")
 
 
-def test_memory_is_bounded():
-    """The tensors alive at once, however many particles there are, fit the budget with a factor to spare."""
-    descriptor = make(G2 + G4, ((4.0,),))
-    edge = np.arange(12) * 1.7
-    points = np.stack(np.meshgrid(edge, edge, edge), axis=-1).reshape(-1, 3)
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    lists = [np.flatnonzero((row < 4.0) & (row > 0)) for row in distances]
-    neighbourhoods = surroundings(points, np.zeros(len(points)), np.arange(len(points)), lists)
-    weights = torch.ones(len(points), descriptor.width)
-    with torch.profiler.profile(profile_memory=True) as profile:
-        values_and_gradient(descriptor, neighbourhoods, weights)
-    alive = peak = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            alive += event.nbytes()
-            peak = max(peak, alive)
-    assert peak < 2.5 * symmetry_functions.BUDGET_PER_THREAD
+def test_many_angles_with_few_widths_stay_together():
+    """Half of the combinations are functions, in an order that is not sorted, with one of them twice."""
+    functions = [("g4", (1 + i % 20, 1, 0.01 * (1 + i // 20))) for i in range(60) if i % 20 != 7]
+    functions = [*functions[::-2], *functions[::2], functions[3]]
+    neighbourhoods = random_cluster(n_centres=4)
+    expected = [
+        reference(functions, CUTOFFS, neighbourhoods.coordinates, neighbourhoods.species_codes, centre, neighbours)
+        for centre, neighbours in zip(neighbourhoods.centres, neighbourhoods.neighbours.view(4, -1), strict=True)
+    ]
+    assert relative_error(make(functions)(neighbourhoods), np.array(expected)) < 1e-13
+
+
+@pytest.mark.parametrize("r", [1e-2, 1e-4, 1e-8])
+def test_a_neighbour_much_closer_than_another(r):
+    """The angle between the two is as exact as elsewhere."""
+    points = np.array([[0, 0, 0], [0, r, 0], [1.1, 1.9, 0.8]])
+    functions = [("g5", (16, 1, 0.01)), ("g4", (1, -1, 0.01))]
+    values, gradient = values_and_gradient(make(functions), all_pairs(points, centres=[0]), torch.ones(1, 2))
+    expected = reference(functions, CUTOFFS, points, [0] * 3, 0, [1, 2])
+    assert values[0].tolist() == pytest.approx(expected, rel=1e-13)
+
+    def of_far_neighbour(offset):
+        return sum(reference(functions, CUTOFFS, [*points[:2], points[2] + offset], [0] * 3, 0, [1, 2]))
+
+    slopes = [(of_far_neighbour(step) - of_far_neighbour(-step)) / 2e-5 for step in 1e-5 * np.eye(3)]
+    assert gradient[2].tolist() == pytest.approx(slopes, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"species": ()}, "cutoffs must be 0 x 0 numbers for 0 species, of which there must be one at least, got 1"),
+        ({"cutoffs": ((3.0,), (3.0,))}, "cutoffs must be 1 x 1 numbers for 1 species, .* got 1 \\+ 1; give one for"),
+        ({"cutoffs": ()}, "cutoffs must be 1 x 1 numbers for 1 species, .* got none; give one for each ordered pair"),
+        ({"cutoffs": ((0.0,),)}, r"cutoffs must be positive and finite, got \(\(0.0,\),\)"),
+        ({"cutoffs": ((math.inf,),)}, r"cutoffs must be positive and finite, got \(\(inf,\),\)"),
+        (
+            {"species": ("Si", "C"), "cutoffs": ((3.0, 2.0), (2.5, 3.0))},
+            r"cutoffs must be symmetric, got .*2\.5, 3\.0.*; give both orders of a pair of species one cutoff",
+        ),
+        ({"functions": ()}, "there must be at least one symmetry function, got none"),
+        ({"functions": (("g6", (1.0,)),)}, "symmetry function 1, g6, must be one of g1, g2, g3, g4, g5"),
+        ({"functions": (("g2", (1.0,)),)}, r"symmetry function 1, g2, must have eta, Rs, all finite, got \(1.0,\)"),
+        ({"functions": (("g1", (1.0,)),)}, r"function 1, g1, must have no numbers, all finite, got \(1.0,\)"),
+        (
+            {"functions": (("g1", ()), ("g3", (math.nan,)))},
+            r"function 2, g3, must have kappa, all finite, got \(nan,\)",
+        ),
+        ({"functions": (("g2", (-1.0, 0.0)),)}, "function 1, g2, must have an `eta` of zero or more, got -1: it would"),
+        (
+            {"functions": (("g4", (0.0, 1.0, 1.0)),)},
+            "g4, must have a `zeta` above zero and at most 10000, got 0; refit",
+        ),
+        (
+            {"functions": (("g5", (1e300, 1.0, 1.0)),)},
+            "g5, must have a `zeta` above zero and at most 10000, got 1e\\+300",
+        ),
+    ],
+)
+def test_parameters_are_checked(changes, message):
+    parameters = {"species": ("Si",), "cutoffs": ((3.0,),), "functions": (("g1", ()),)}
+    with pytest.raises(DriverError, match=message):
+        SymmetryFunctionParameters(**(parameters | changes))
+
+
+@pytest.mark.parametrize("zeta", [63, 64, 65, 1000, 9999.5, 10_000])
+def test_sharp_angles(zeta):
+    points = [[0, 0, 0], [1.5, 0, 0], [1.4, 0.2, 0.1], [-1.2, 0.9, 0.3]]
+    functions = [("g5", (zeta, 1, 0.01)), ("g5", (zeta, -1, 0.01))]
+    values, gradient = values_and_gradient(make(functions), all_pairs(points, centres=[0]), torch.ones(1, 2))
+    expected = reference_of_g5(zeta, points)
+    assert values[0].tolist() == pytest.approx(expected, rel=1e-11, abs=1e-300)
+    assert torch.isfinite(gradient).all()
+
+
+def reference_of_g5(zeta, points):
+    """Sums over triplets for lambda 1 and -1 and an eta of 0.01, where the formula's two powers overflow."""
+    vectors = [np.array(point) for point in points[1:]]
+    totals = []
+    for slope in (1, -1):
+        total = 0.0
+        for first, second in itertools.combinations(vectors, 2):
+            r, s = np.linalg.norm(first), np.linalg.norm(second)
+            power = ((1.0 + slope * (first @ second) / (r * s)) / 2.0) ** zeta
+            total += 2.0 * power * math.exp(-0.01 * (r * r + s * s)) * fc(r, 3.0) * fc(s, 3.0)
+        totals.append(total)
+    return totals
+
+
+MANY_ATOMS = """
+import resource, sys
+import torch
+from kim_torchml.descriptors.base import Neighbourhoods
+from kim_torchml.descriptors.symmetry_functions import SymmetryFunctionParameters, SymmetryFunctions
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+n, k, off_grid = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "off grid"
+radial = [("g2", (0.05 * i, 0.0)) for i in range(8)]
+if off_grid:
+    angular = [("g5", (1 + 0.01 * i, 1.0, 0.001 + 0.001 * i)) for i in range(300)]
+else:
+    angular = [("g4", (2.0 ** (i % 4), (-1) ** (i // 4), 0.05 * (1 + i // 8))) for i in range(43)]
+descriptor = SymmetryFunctions(SymmetryFunctionParameters(("Si",), ((9.0,),), (*radial, *angular)))
+coordinates = torch.arange(n)[:, None] * torch.tensor([[0.1, 0.0, 0.0]], dtype=torch.float64)
+coordinates = (coordinates + torch.rand((n, 3), dtype=torch.float64) * 0.05).requires_grad_()
+neighbours = (torch.arange(n)[:, None] + torch.arange(1, k + 1)) % n
+# The libraries' own memory comes with their first use.
+torch.bmm(torch.ones(2, 200, 200), torch.ones(2, 200, 200))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+descriptor(
+    Neighbourhoods(coordinates, torch.zeros(n).long(), torch.arange(n), torch.full((n,), k), neighbours.flatten())
+).sum().backward()
+assert coordinates.grad.isfinite().all()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize(("n", "k", "grid"), [(10_000, 60, "on a grid"), (3000, 4, "off grid")])
+def test_memory_is_bounded(n, k, grid):
+    """10,000 particles with 60 neighbours and 51 functions; 308 of which no two have an angle or a width in common."""
+    command = [sys.executable, "-c", MANY_ATOMS, str(n), str(k), grid]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert int(done.stdout) < 300
