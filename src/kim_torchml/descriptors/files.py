@@ -60,6 +60,7 @@ class DescriptorFile:
         if not lines[-1]:
             lines.pop()
         self._n_lines = len(lines)
+        self._blank_lines = [n for n, line in enumerate(lines, start=1) if not line.strip()]
         fields = [[Field(text, n) for text in line.split("#")[0].split()] for n, line in enumerate(lines, start=1)]
         self._lines = [line for line in fields if line]
         self._position = 0
@@ -81,6 +82,10 @@ class DescriptorFile:
             )
         self._position += 1
         return self._lines[self._position - 1]
+
+    def are_apart(self, first: Field, second: Field) -> bool:
+        """Return whether a blank line is between two fields."""
+        return any(first.line < n < second.line for n in self._blank_lines)
 
     def row(self, what: str, n_fields: int) -> list[Field]:
         """Take the next line, which must have so many fields."""

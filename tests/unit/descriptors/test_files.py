@@ -108,6 +108,13 @@ def test_names_in_any_case(name):
     assert read_one(SYMMETRY_FUNCTIONS, name).width == 7
 
 
+def test_both_orders_of_a_pair_agree_but_for_the_digits_written():
+    content = (
+        head(("Si", "C", 3.2), ("C", "Si", 3.2000000001), ("Si", "Si", 3.0), ("C", "C", 3.0), n_species=2) + FAMILIES
+    )
+    assert read_one(content, species=("Si", "C"), cutoff=3.2).parameters.cutoffs == ((3.0, 3.2), (3.2, 3.0))
+
+
 def test_unknown_descriptor():
     refused(
         "`descriptor` must be one that this version computes (SymmetryFunctions, Bispectrum, SOAP), got 'Xi'; correct "
