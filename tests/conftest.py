@@ -39,8 +39,10 @@ def shared():
     return SHARED
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """Say at the end what would be lost among the tests skipped for want of a GPU."""
+    """Say after pytest's own summary what would be lost among the tests skipped for want of a GPU."""
+    yield
     if not SHARED.is_dir():
         terminalreporter.write_line(
             f"no test ran against golden data or published models: they are not at {SHARED} (KIM_TORCHML_SHARED)",
