@@ -115,7 +115,7 @@ class _Group:
 
     def values(self, triplets: _Triplets) -> torch.Tensor:
         """Return each function's sum over the triplets, shape [c, n_functions]."""
-        powers, _ = self._powers(triplets.cosines)
+        (powers,) = self._powers(triplets.cosines, lowered=False)
         sums = torch.bmm(powers, self._decays(triplets).transpose(1, 2)).flatten(1)
         return sums.index_select(1, self._columns)
 
@@ -134,29 +134,30 @@ class _Group:
         """
         matrices = value_gradients.new_zeros(len(value_gradients), self.n_angles * self.n_widths)
         matrices = matrices.index_add_(1, self._columns, value_gradients).view(-1, self.n_angles, self.n_widths)
-        powers, lower_powers = self._powers(triplets.cosines)
+        powers, lower_powers = self._powers(triplets.cosines, lowered=True)
         decays = self._decays(triplets)
         by_cosine = torch.bmm(matrices * self._slopes, decays).mul_(lower_powers).sum(dim=1)
         terms = torch.bmm(matrices.transpose(1, 2), powers).mul_(decays)
         return by_cosine, torch.matmul(self._sums, terms)
 
-    def _powers(self, cosines: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return b^zeta and b^(zeta - 1) of all angles, 0 where b is 0, shape [c, n_angles, t]."""
-        powers, lower_powers = [], []
+    def _powers(self, cosines: torch.Tensor, *, lowered: bool) -> list[torch.Tensor]:
+        """Return b^zeta and, if asked for, b^(zeta - 1) of all angles, 0 where b is 0, shape [c, n_angles, t]."""
+        powers: list[torch.Tensor] = []
+        lower_powers: list[torch.Tensor] = []
         for slope, whole in self._whole.items():
             base = (0.5 + (0.5 * slope) * cosines).clamp(min=0.0)
             is_positive = (base > 0.0).to(base.dtype)
             known = {0: is_positive, 1: base}
-            if whole:
-                powers.append(torch.stack([_product(zeta, known) for zeta in whole], dim=1))
-                lower_powers.append(torch.stack([_product(zeta - 1, known) for zeta in whole], dim=1))
+            powers += [_product(zeta, known) for zeta in whole]
+            if lowered:
+                lower_powers += [_product(zeta - 1, known) for zeta in whole]
             if len(exponents := self._others[slope]):
                 # Much faster than pow(), and as exact where it matters: the error grows as the power vanishes.
                 logarithms = base.masked_fill(base == 0.0, 1.0).log()
                 lower = torch.exp(exponents * logarithms[:, None]) * is_positive[:, None]
-                powers.append(lower * base[:, None])
-                lower_powers.append(lower)
-        return torch.cat(powers, dim=1), torch.cat(lower_powers, dim=1)
+                powers += (lower * base[:, None]).unbind(dim=1)
+                lower_powers += lower.unbind(dim=1)
+        return [torch.stack(found, dim=1) for found in ((powers, lower_powers) if lowered else (powers,))]
 
     def _decays(self, triplets: _Triplets) -> torch.Tensor:
         """Return exp(-eta S) times the cutoff functions for each width, shape [c, n_widths, t]."""
@@ -241,13 +242,14 @@ class AngularFunctions:
         weights = (2.0 * shells.weights)[:, :, None] * shells.weights[:, None, :]
         # No triplet has this place, on a diagonal: it stands for those filled in.
         weights.view(-1)[0] = 0.0
+        inner_squares, inner_products = pick(inner), pick(products)
         return _Triplets(
             places,
             # Not by way of r_jk, which loses digits where j is near and k is far.
-            pick(products) * inverse_products,
+            inner_products * inverse_products,
             inverse_products,
-            pick(inner),
-            pick(outer).clamp(min=_SMALLEST_SQUARE),
+            inner_squares,
+            torch.sub(inner_squares, inner_products, alpha=2.0).clamp(min=_SMALLEST_SQUARE),
             pick(shells.cutoffs_between) if shells.cutoffs_between.dim() else shells.cutoffs_between,
             pick(weights),
             self._only_g4,
