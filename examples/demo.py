@@ -70,7 +70,7 @@ def compare(model: str, atoms: Atoms, steps: int, folder: Path, progress: Progre
 
 
 def result_table(comparisons: list[Comparison], atoms: Atoms, steps: int) -> Table:
-    """Return the table that the README shows."""
+    """Return the table that is printed, a column for each model."""
     table = Table(title=f"{len(atoms)} silicon atoms, {steps} steps of NVE molecular dynamics in LAMMPS, 1 fs each")
     table.add_column("")
     for row in comparisons:
@@ -105,7 +105,7 @@ def main() -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         comparisons = [compare(model, atoms, options.steps, options.output, progress) for model in MODELS]
-        console.print("forces on configurations that the graph model was not trained on")
+        console.print("forces on configurations that no model was trained on")
         parities = [compare_with_reference(model) for model in MODELS]
     console.print(result_table(comparisons, atoms, options.steps))
     console.print(f"reference: {reference_model_id()}")

@@ -28,10 +28,23 @@ def interrupt_handler():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SHARED = Path(os.environ.get("KIM_TORCHML_SHARED", ROOT.parent / "shared"))
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of published models and golden data."""
-    folder = Path(os.environ.get("KIM_TORCHML_SHARED", ROOT.parent / "shared"))
-    if not folder.is_dir():
-        pytest.skip(f"the shared data are not at {folder} (KIM_TORCHML_SHARED names another place)")
-    return folder
+    if not SHARED.is_dir():
+        pytest.skip(f"the shared data are not at {SHARED} (KIM_TORCHML_SHARED names another place)")
+    return SHARED
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """Say after pytest's own summary what would be lost among the tests skipped for want of a GPU."""
+    yield
+    if not SHARED.is_dir():
+        terminalreporter.write_line(
+            f"no test ran against golden data or published models: they are not at {SHARED} (KIM_TORCHML_SHARED)",
+            yellow=True,
+        )

@@ -8,7 +8,7 @@ import torch
 
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation import Quantity, depends_on_coordinates
-from kim_torchml.inputs import ModelInputs, PairKind, Particles, make_inputs
+from kim_torchml.inputs import InputKind, ModelInputs, PairKind, Particles, make_inputs
 from kim_torchml.model_folder import ModelFolder
 from kim_torchml.probe import probe_particles
 from kim_torchml.results import EnergyLayout, check_forces, probe_layout, split_result
@@ -38,15 +38,16 @@ def probe_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bo
     Raises:
         DriverError: If the model fails, or returns what its parameter file does not say.
     """
-    try:
-        return _probe(script, files, atomic_numbers)
-    except DriverError as error:
-        raise DriverError(f"{error} (found by a probe with 5 particles, 3 of them contributing)") from error
-
-
-def _probe(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
-    returns_forces, cutoff = files.parameters.returns_forces, files.parameters.cutoff
     kind = make_inputs(files, atomic_numbers)
+    try:
+        return _probe(script, files, kind)
+    except DriverError as error:
+        inputs = f"; {kind.description}" if kind.description else ""
+        raise DriverError(f"{error}{inputs} (found by a probe with 5 particles, 3 of them contributing)") from error
+
+
+def _probe(script: ScriptModel, files: ModelFolder, kind: InputKind) -> Capability:
+    returns_forces, cutoff = files.parameters.returns_forces, files.parameters.cutoff
 
     def call(particles: Particles) -> tuple[torch.Tensor, torch.Tensor | None, ModelInputs]:
         inputs = kind.build(particles, script.dtype, script.device)

@@ -3,7 +3,8 @@
 
     .venv/bin/python tests/benchmark/lammps.py [--sizes 2 3 5 8] [--models NAME ..]
 
-Columns: LAMMPS Pair time per step; bare model's forward and backward; their ratio and difference; time the driver
+Columns: LAMMPS Pair time per step; bare model's forward and backward (of a Descriptor model the network's alone,
+without the descriptor); their ratio and difference; time the driver
 spends before the model (neighbour lists, edges, tensors) and outside Python (KIM, the shim); peak memory of the
 process (that of importing torch alone is printed below); time from the start of LAMMPS to the end of the first
 compute.
@@ -95,7 +96,8 @@ def torch_import_memory() -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = ["TorchMLModel1_SW", "TorchMLModel3_Graph", "TorchML_StillingerWeber_Si", "TorchML_Graph_Si"]
+    known = ["TorchMLModel1_SW", "TorchMLModel2_Desc", "TorchMLModel3_Graph"]
+    known += ["TorchML_StillingerWeber_Si", "TorchML_Descriptor_Si", "TorchML_Graph_Si"]
     parser.add_argument(
         "--models", nargs="+", default=known, help="KIM models (default: those installed of %(default)s)"
     )

@@ -12,6 +12,8 @@ from torch import nn
 
 from kim_torchml.driver import open_model
 from kim_torchml.errors import DriverError
+from kim_torchml.inputs import FILE_FORMATS, make_inputs
+from kim_torchml.model_folder import read_model_folder
 
 CUTOFF = 3.0
 
@@ -129,6 +131,12 @@ def test_two_particles_at_the_same_place(opened):
 def test_a_cutoff_that_is_not_the_parameter_files(opened):
     with pytest.raises(DriverError, match=r"3\.5.*kim\.dat"):
         opened(cutoff=3.5)
+
+
+def test_description_names_the_width(opened, tmp_path):
+    opened()
+    files = read_model_folder(tmp_path, ["kim.param", "model.pt", "kim.dat"], FILE_FORMATS)
+    assert make_inputs(files, atomic_numbers=False).description == "the descriptor in kim.dat has 4 columns"
 
 
 def test_a_descriptor_that_is_not_there(opened):

@@ -31,7 +31,7 @@ class Neighbourhoods:
 
 
 class Descriptor(ABC):
-    """A descriptor. A new one is a subclass in a file of its own, and a line in `descriptors/__init__.py`.
+    """A descriptor. A new one: a subclass in a file of its own; an import and a line in `descriptors/__init__.py`.
 
     Attributes:
         species: Symbols; the index is the species code.

@@ -15,11 +15,10 @@ from kim_torchml.descriptors.bispectrum_kernel import BispectrumFunction, Task, 
 from kim_torchml.descriptors.bispectrum_plan import Plan, components, is_coupled, make_plan
 from kim_torchml.descriptors.bispectrum_points import Radial
 from kim_torchml.descriptors.blocks import find_pairs, make_blocks
+from kim_torchml.descriptors.budget import Budget
 from kim_torchml.errors import DriverError
 
-# Memory for the tensors of one block. Larger blocks miss the caches, smaller ones cost calls.
-BUDGET_PER_THREAD = 16 * 2**20  # bytes
-BUDGET_ON_GPU = 512 * 2**20  # bytes
+BUDGET = Budget(per_thread=16 * 2**20, on_gpu=512 * 2**20)
 # The harmonics on the grid grow with the sixth power of the band limit: 4 MB at 8, 50 MB at 14, 400 MB at 20.
 LARGEST_TWOJMAX = 20
 
@@ -93,7 +92,7 @@ class Bispectrum(Descriptor):
         Args:
             parameters: What it is made of; species in the order of `species`.
             species: Symbols; the index is the species code.
-            block_bytes: Memory to work in, in place of the budget above.
+            block_bytes: Memory to work in, in place of BUDGET.
         Raises:
             DriverError: If the number of species differs.
         """
@@ -121,8 +120,7 @@ class Bispectrum(Descriptor):
         coordinates = neighbourhoods.coordinates
         plan, radial = self._prepare(coordinates.dtype, coordinates.device)
         pairs = find_pairs(neighbourhoods, radial.cutoffs)
-        on_cpu = coordinates.device.type == "cpu"
-        budget = self._block_bytes or (BUDGET_PER_THREAD * torch.get_num_threads() if on_cpu else BUDGET_ON_GPU)
+        budget = self._block_bytes or BUDGET.on(coordinates.device)
         blocks = make_blocks(pairs.counts, lambda k: bytes_per_centre(plan, k), budget)
         task = Task(plan, radial, neighbourhoods.species_codes, pairs, blocks)
         values = cast(torch.Tensor, BispectrumFunction.apply(coordinates, task))  # type: ignore[no-untyped-call]

@@ -55,8 +55,12 @@ class DescriptorFile:
     def __init__(self, content: str, name: str) -> None:
         """Divide the content; `name` is the file's name for errors."""
         self.name = name
-        lines = content.lstrip("\ufeff").splitlines()
+        # Not splitlines(): it takes a form feed or a Unicode separator, in a comment say, for the end of a line.
+        lines = re.split(r"\r\n|\r|\n", content.lstrip("\ufeff"))
+        if not lines[-1]:
+            lines.pop()
         self._n_lines = len(lines)
+        self._blank_lines = [n for n, line in enumerate(lines, start=1) if not line.strip()]
         fields = [[Field(text, n) for text in line.split("#")[0].split()] for n, line in enumerate(lines, start=1)]
         self._lines = [line for line in fields if line]
         self._position = 0
@@ -78,6 +82,10 @@ class DescriptorFile:
             )
         self._position += 1
         return self._lines[self._position - 1]
+
+    def are_apart(self, first: Field, second: Field) -> bool:
+        """Return whether a blank line is between two fields."""
+        return any(first.line < n < second.line for n in self._blank_lines)
 
     def row(self, what: str, n_fields: int) -> list[Field]:
         """Take the next line, which must have so many fields."""
@@ -118,6 +126,13 @@ class DescriptorFile:
         value = self.number(what, field)
         if value <= 0.0:
             raise self.error(what, "above zero", field, f"correct the {what}")
+        return value
+
+    def not_negative(self, what: str, field: Field) -> float:
+        """Return a field as a number that is zero or more."""
+        value = self.number(what, field)
+        if value < 0.0:
+            raise self.error(what, "zero or more", field, f"correct the {what}")
         return value
 
     def whole(self, what: str, field: Field, smallest: int) -> int:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Files of the bispectrum, as KLIFF writes them: the head, then one value after the other."""
 
-from kim_torchml.descriptors.bispectrum import Bispectrum, BispectrumParameters
+from kim_torchml.descriptors.bispectrum import LARGEST_TWOJMAX, Bispectrum, BispectrumParameters
 from kim_torchml.descriptors.files import DescriptorFile, ModelFacts
 from kim_torchml.descriptors.files_head import read_head
 
@@ -15,8 +15,9 @@ def read_bispectrum(file: DescriptorFile, model: ModelFacts) -> Bispectrum:
     head = read_head(file, model)
     jmax = file.value("jmax")
     twojmax = 2.0 * file.number("jmax", jmax)
-    if twojmax < 0.0 or twojmax != int(twojmax):
-        raise file.error("jmax", "0, 0.5, 1, 1.5 or so on", jmax, "correct the jmax")
+    if not 0.0 <= twojmax <= LARGEST_TWOJMAX or twojmax != int(twojmax):
+        expected = f"0, 0.5, 1, 1.5 or so on up to {LARGEST_TWOJMAX / 2:g}"
+        raise file.error("jmax", expected, jmax, "correct the jmax, or refit with less")
     rfac0 = file.positive("rfac0", file.value("rfac0"))
     style = file.value("diagonalstyle")
     diagonalstyle = file.whole("diagonalstyle", style, 0)

@@ -38,7 +38,7 @@ def read_head(file: DescriptorFile, model: ModelFacts) -> Head:
         first, second = species_code(file, model, first_symbol), species_code(file, model, second_symbol)
         for pair in ((first, second), (second, first)):
             before = found.setdefault(pair, cutoff)
-            if file.positive("cutoff", cutoff) != file.number("cutoff", before):
+            if not same(file.positive("cutoff", cutoff), file.number("cutoff", before)):
                 raise file.error(
                     "cutoff", f"{before.text} as on line {before.line}", cutoff, "give both orders of a pair one cutoff"
                 )

@@ -54,9 +54,9 @@ def _divide(file: DescriptorFile, size: Field, fields: list[Field], width: int) 
         half = len(fields) // 2
         return fields[:half], fields[half:]
     if len(fields) == width + 1:
-        # The one number is the one that comments or blank lines set apart.
-        after_first = fields[1].line - fields[0].line > 1
-        before_last = fields[-1].line - fields[-2].line > 1
+        # The one number is the one that a blank line sets apart: a comment alone may be a remark.
+        after_first = file.are_apart(fields[0], fields[1])
+        before_last = file.are_apart(fields[-2], fields[-1])
         if after_first != before_last:
             n_means = 1 if after_first else width
             return fields[:n_means], fields[n_means:]

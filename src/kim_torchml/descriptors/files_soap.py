@@ -14,6 +14,8 @@ from kim_torchml.descriptors.soap import Soap, SoapParameters
 def read_soap(file: DescriptorFile, model: ModelFacts) -> Soap:
     """Read n_max, l_max, cutoff, radial basis and eta; columns are in the order of the model's species.
 
+    The head's cutoffs say which neighbours count, SOAP's own is the range of the radial functions.
+
     Raises:
         DriverError: Naming file, line, what was expected and what was found.
     """
@@ -23,8 +25,9 @@ def read_soap(file: DescriptorFile, model: ModelFacts) -> Soap:
     n_max = file.whole("n_max", file.value("n_max"), 1)
     l_max = file.whole("l_max", file.value("l_max"), 0)
     cutoff = file.value("cutoff")
+    neighbour_cutoff = None
     if head:
-        _check_equal(file, cutoff, head.fields)
+        neighbour_cutoff = _one_cutoff(file, head.fields)
         basis, eta = file.value("radial_basis"), file.value("eta")
     else:
         check_cutoff(file, model, cutoff)
@@ -34,16 +37,30 @@ def read_soap(file: DescriptorFile, model: ModelFacts) -> Soap:
         raise file.error("radial_basis", "polynomial", basis, "refit the model with it: there is no other")
     numbers = {"cutoff": file.positive("cutoff", cutoff), "eta": file.positive("eta", eta)}
     with file.named_in_errors():
-        return Soap(SoapParameters(n_max, l_max, radial_basis="polynomial", species=model.species, **numbers))
-
-
-def _check_equal(file: DescriptorFile, cutoff: Field, pairs: tuple[tuple[Field, ...], ...]) -> None:
-    """Check that SOAP's one cutoff is that of all pairs."""
-    for pair in (field for row in pairs for field in row):
-        if not same(file.positive("cutoff", cutoff), float(pair.text)):
-            raise file.error(
-                "cutoff", f"{pair.text} as for a pair of species on line {pair.line}", cutoff, "correct one of the two"
+        return Soap(
+            SoapParameters(
+                n_max,
+                l_max,
+                radial_basis="polynomial",
+                species=model.species,
+                neighbour_cutoff=neighbour_cutoff,
+                **numbers,
             )
+        )
+
+
+def _one_cutoff(file: DescriptorFile, pairs: tuple[tuple[Field, ...], ...]) -> float:
+    """Return the cutoff of all pairs, that of KLIFF's neighbour lists; SOAP's own may be another."""
+    first, *others = sorted((field for row in pairs for field in row), key=lambda field: field.line)
+    for other in others:
+        if not same(float(other.text), float(first.text)):
+            raise file.error(
+                "cutoff",
+                f"{first.text} as on line {first.line}, SOAP having one for all pairs of species",
+                other,
+                "correct it, or refit the model with one cutoff",
+            )
+    return max(float(field.text) for field in (first, *others))
 
 
 def _read_species(file: DescriptorFile, model: ModelFacts) -> None:

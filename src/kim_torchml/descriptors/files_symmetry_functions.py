@@ -3,16 +3,7 @@
 
 from kim_torchml.descriptors.files import DescriptorFile, Field, ModelFacts
 from kim_torchml.descriptors.files_head import read_head
-from kim_torchml.descriptors.symmetry_functions import SymmetryFunctionParameters, SymmetryFunctions
-
-# The numbers in a row of each family.
-_NUMBERS = {
-    "g1": (),
-    "g2": ("eta", "Rs"),
-    "g3": ("kappa",),
-    "g4": ("zeta", "lambda", "eta"),
-    "g5": ("zeta", "lambda", "eta"),
-}
+from kim_torchml.descriptors.symmetry_functions import NUMBERS, SymmetryFunctionParameters, SymmetryFunctions
 
 Function = tuple[str, tuple[float, ...]]
 
@@ -28,25 +19,28 @@ def read_symmetry_functions(file: DescriptorFile, model: ModelFacts) -> Symmetry
     functions: list[Function] = []
     for _ in range(file.whole(what, file.value(what), 1)):
         functions += _read_family(file)
-    return SymmetryFunctions(SymmetryFunctionParameters(model.species, head.cutoffs, tuple(functions)))
+    with file.named_in_errors():
+        return SymmetryFunctions(SymmetryFunctionParameters(model.species, head.cutoffs, tuple(functions)))
 
 
 def _read_family(file: DescriptorFile) -> list[Function]:
     name, *sizes = file.line("symmetry function type")
     family = name.text.lower()
-    if family not in _NUMBERS:
+    if family not in NUMBERS:
         raise file.error(
             "symmetry function type",
-            f"one of {', '.join(_NUMBERS)}",
+            f"one of {', '.join(NUMBERS)}",
             name,
             "correct the type, or a number of lines above it",
         )
-    numbers = _NUMBERS[family]
+    numbers = NUMBERS[family]
     if family == "g1" and not sizes:
         return [(family, ())]
     if len(sizes) != 2:
         raise file.error(family, "followed by its rows and columns", name, "write them on the same line")
     n_rows = file.whole(f"{family} rows", sizes[0], 1)
+    if family == "g1" and n_rows != 1:
+        raise file.error("g1 rows", "1, there being but one g1 for each cutoff", sizes[0], "write g1 once")
     n_columns = file.whole(f"{family} columns", sizes[1], 0)
     # Some writers give g1 a column, with a number that means nothing.
     if n_columns != len(numbers) and (family != "g1" or n_columns != 1):
@@ -58,6 +52,8 @@ def _read_family(file: DescriptorFile) -> list[Function]:
         values = tuple(file.number(number, field) for number, field in zip(numbers, row, strict=False))
         if numbers[:1] == ("zeta",):
             file.positive("zeta", row[0])
+        if "eta" in numbers:
+            file.not_negative("eta", row[numbers.index("eta")])
         functions.append((family, values))
     return functions
 
@@ -66,7 +62,8 @@ def _read_row(file: DescriptorFile, family: str, n_rows: Field, n_columns: int) 
     if n_columns == 0:
         return []
     ahead = file.peek()
-    if ahead is not None and not ahead.is_number():
-        expected = f"{n_rows.text} rows of numbers, as line {n_rows.line} says"
+    if ahead is not None and ahead.text.lower() in (*NUMBERS, "center_and_normalize"):
+        rows = "1 row" if int(n_rows.text) == 1 else f"{n_rows.text} rows"
+        expected = f"{rows} of numbers, as line {n_rows.line} says"
         raise file.error(family, expected, ahead, "correct the number, or add rows")
     return file.row(f"{family} row", n_columns)

@@ -9,15 +9,18 @@ import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.blocks import Block, Pairs, find_pairs, make_blocks
+from kim_torchml.descriptors.budget import Budget
 from kim_torchml.descriptors.soap_density import Density
 from kim_torchml.descriptors.soap_radial import tabulate
 from kim_torchml.descriptors.soap_spectrum import PowerSpectrum
 from kim_torchml.errors import DriverError
 
-# Memory to work in, besides the result and the density's coefficients: on a CPU about what its cache holds.
-BLOCK_BYTES = {"cpu": 16 * 2**20, "cuda": 512 * 2**20}
+# Besides the result and the density's coefficients.
+BUDGET = Budget(per_thread=16 * 2**20, on_gpu=512 * 2**20)
 # Limits of n_max and l_max, far beyond what is useful: the overlaps of 8 radial functions are singular in rounding.
 _LARGEST_ORDER = 16
+# Limits of a cutoff, beyond which its powers leave the range of numbers.
+_CUTOFFS = (0.01, 1000.0)  # Å
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,11 @@ class SoapParameters:
     Attributes:
         n_max: Number of radial functions.
         l_max: Largest degree of the spherical harmonics.
-        cutoff: Å.
+        cutoff: End of the radial functions' range, Å.
         eta: Of the Gaussians exp(-eta r²) that neighbours are smeared with, 1/Å².
         radial_basis: "polynomial".
         species: Symbols; the index is the species code.
+        neighbour_cutoff: Neighbours closer than this count, Å; None for those closer than `cutoff`.
     """
 
     n_max: int
@@ -39,6 +43,12 @@ class SoapParameters:
     eta: float
     radial_basis: str
     species: tuple[str, ...]
+    neighbour_cutoff: float | None = None
+
+    @property
+    def reach(self) -> float:
+        """Distance below which neighbours count, Å."""
+        return self.cutoff if self.neighbour_cutoff is None else self.neighbour_cutoff
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -49,9 +59,14 @@ class SoapParameters:
         for name, found, least in (("n_max", self.n_max, 1), ("l_max", self.l_max, 0)):
             if found not in range(least, _LARGEST_ORDER + 1):
                 raise DriverError(f"SOAP's `{name}` must be an integer from {least} to {_LARGEST_ORDER}, got {found}")
-        for name, number in (("cutoff", self.cutoff), ("eta", self.eta)):
-            if not (isfinite(number) and number > 0):
-                raise DriverError(f"SOAP's `{name}` must be positive and finite, got {number}")
+        least_cutoff, largest_cutoff = _CUTOFFS
+        for name, number in (("cutoff", self.cutoff), ("neighbour_cutoff", self.reach)):
+            if not least_cutoff <= number <= largest_cutoff:
+                raise DriverError(
+                    f"SOAP's `{name}` must be from {least_cutoff:g} to {largest_cutoff:g} Å, got {number:g}"
+                )
+        if not (isfinite(self.eta) and self.eta > 0):
+            raise DriverError(f"SOAP's `eta` must be positive and finite, got {self.eta}")
         if self.radial_basis != "polynomial":
             raise DriverError(
                 f"SOAP's `radial_basis` must be 'polynomial', got '{self.radial_basis}'; refit the model with it: "
@@ -116,7 +131,7 @@ class _Task:
 class Soap(Descriptor):
     """SOAP power spectrum of the densities of neighbours, by species.
 
-    Neighbours count as long as they are within the cutoff, with no function that fades them out: when one crosses it
+    Neighbours count as long as they are within their cutoff, with no function that fades them out: when one crosses it
     the values jump, typically by some percent of the largest, as they do in libdescriptor.
 
     Source:
@@ -129,16 +144,16 @@ class Soap(Descriptor):
 
         Args:
             parameters: What it is made of.
-            block_bytes: Memory to work in, in place of BLOCK_BYTES for the device.
+            block_bytes: Memory to work in, in place of BUDGET.
         Raises:
             DriverError: If the Gaussians are too narrow for the quadrature, or the radial functions too many.
         """
         self.parameters = parameters
         self.species = parameters.species
-        self.cutoff = parameters.cutoff
+        self.cutoff = parameters.reach
         n_pairs = len(self.species) * (len(self.species) + 1) // 2
         self.width = n_pairs * parameters.n_max * (parameters.n_max + 1) // 2 * (parameters.l_max + 1)
-        self._series = tabulate(parameters.n_max, parameters.l_max, parameters.cutoff, parameters.eta)
+        self._series = tabulate(parameters.n_max, parameters.l_max, parameters.cutoff, parameters.eta, parameters.reach)
         self._block_bytes = block_bytes
         self._prepared: dict[tuple[torch.dtype, torch.device], tuple[Density, PowerSpectrum]] = {}
 
@@ -150,7 +165,7 @@ class Soap(Descriptor):
         """
         coordinates = neighbourhoods.coordinates
         density, spectrum = self._prepare(coordinates.dtype, coordinates.device)
-        budget = self._block_bytes or BLOCK_BYTES.get(coordinates.device.type, BLOCK_BYTES["cuda"])
+        budget = self._block_bytes or BUDGET.on(coordinates.device)
         pairs = find_pairs(neighbourhoods, coordinates.new_full((1, 1), self.cutoff))
         pairs = _by_species(pairs, neighbourhoods.species_codes, len(self.species))
         task = _Task(
@@ -169,7 +184,7 @@ class Soap(Descriptor):
         key = dtype, device
         if key not in self._prepared:
             parameters = self.parameters
-            density = Density(self._series, parameters.n_max, parameters.cutoff, dtype, device)
+            density = Density(self._series, parameters.n_max, parameters.reach, dtype, device)
             spectrum = PowerSpectrum(parameters.n_max, parameters.l_max, len(self.species), device)
             self._prepared[key] = density, spectrum
         return self._prepared[key]

@@ -45,22 +45,22 @@ class Density:
     The coefficients of a segment are one row, in the order of l, n, m.
     """
 
-    def __init__(self, series: Array, n_max: int, cutoff: float, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, series: Array, n_max: int, reach: float, dtype: torch.dtype, device: torch.device) -> None:
         """Prepare the tables.
 
         Args:
             series: Radial functions, Chebyshev coefficients, shape [(l_max + 1) n_max, degree + 1].
             n_max: Number of radial functions for each l.
-            cutoff: End of their range, Å.
+            reach: End of the range that their series are for, Å.
             dtype: To compute in.
             device: To compute on.
         """
         self.n_max = n_max
         self.l_max = len(series) // n_max - 1
-        self._cutoff = cutoff
+        self._reach = reach
         self._harmonics = SphericalHarmonics(self.l_max, dtype, device)
         self._series = torch.tensor(series, dtype=dtype, device=device)
-        slopes = torch.tensor(differentiate(series, cutoff), dtype=dtype, device=device)
+        slopes = torch.tensor(differentiate(series, reach), dtype=dtype, device=device)
         self._series_and_slopes = torch.cat([self._series, slopes])
         self.width = n_max * (self.l_max + 1) ** 2
         # Of each pair: Chebyshev polynomials, functions with slopes and their products, harmonics with factors and
@@ -128,7 +128,7 @@ class Density:
         directions = vectors / distances
         polynomials = self._harmonics.polynomials(directions)
         series = self._series_and_slopes if with_slopes else self._series
-        functions = series @ _chebyshev(distances * (2.0 / self._cutoff) - 1.0, series.shape[1])
+        functions = series @ _chebyshev(distances * (2.0 / self._reach) - 1.0, series.shape[1])
         functions = (functions * present).view(len(series), *block.pairs.shape)
         n_functions = len(self._series)
         return _Places(

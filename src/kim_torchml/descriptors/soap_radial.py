@@ -10,7 +10,8 @@ from kim_torchml.errors import DriverError
 
 # libdescriptor's number of Gauss-Legendre points; part of the definition where the quadrature has not converged.
 N_QUADRATURE_POINTS = 100
-# Largest eta cutoff²: with more, Gaussians fit between two points, and what the quadrature gives is arbitrary.
+# Largest eta times the square of a cutoff: with more, Gaussians fit between two points, and what the quadrature gives
+# is arbitrary.
 _SHARPEST = 1e4
 # Terms smaller than this fraction of what is summed up are rounding: the series ends before them.
 _NEGLIGIBLE = 4e-16
@@ -77,24 +78,26 @@ def _integrate(l_max: int, eta: float, distances: Array, points: Array, basis: A
     return np.concatenate([(bessel[degree] * gaussian) @ basis for degree in range(l_max + 1)], axis=1)
 
 
-def tabulate(n_max: int, l_max: int, cutoff: float, eta: float) -> Array:
-    """Return the radial integrals as Chebyshev series in x = 2 r / cutoff - 1.
+def tabulate(n_max: int, l_max: int, cutoff: float, eta: float, reach: float) -> Array:
+    """Return the radial integrals of neighbours at distances r < reach as Chebyshev series in x = 2 r / reach - 1.
 
     The series end where their terms are rounding, so that values are exact to about 1e-14 of the largest one.
 
     Args:
         n_max: Number of radial functions.
         l_max: Largest order of the spherical harmonics.
-        cutoff: Å.
+        cutoff: End of the radial functions' range, Å.
         eta: 1/Å².
+        reach: Å; beyond the cutoff a neighbour adds the part of its Gaussian that is within it.
     Returns:
         Coefficients, shape [(l_max + 1) n_max, degree + 1], n running fastest, Å^(1/2).
     Raises:
         DriverError: If the Gaussians are too narrow, or the overlaps of the radial functions too near to singular.
     """
-    if eta * cutoff**2 > _SHARPEST:
+    largest = max(cutoff, reach)
+    if eta * largest**2 > _SHARPEST:
         raise DriverError(
-            f"SOAP's `eta` must be at most {_SHARPEST / cutoff**2:.6g} 1/Å² with a cutoff of {cutoff} Å, got {eta}: "
+            f"SOAP's `eta` must be at most {_SHARPEST / largest**2:.6g} 1/Å² with a cutoff of {largest} Å, got {eta}: "
             f"narrower Gaussians fall between the {N_QUADRATURE_POINTS} quadrature points; use a smaller eta or cutoff"
         )
     points, basis = _quadrature(n_max, cutoff)
@@ -102,7 +105,7 @@ def tabulate(n_max: int, l_max: int, cutoff: float, eta: float) -> Array:
         degrees = np.arange(n_terms)
         # cos(k (j + 1/2) pi / n_terms): the angle is reduced in integers, or its rounding would hide the last terms.
         cosines = np.cos((np.pi / (2 * n_terms)) * (degrees[:, None] * (2 * degrees + 1) % (4 * n_terms)))
-        distances = 0.5 * cutoff * (cosines[1] + 1.0)
+        distances = 0.5 * reach * (cosines[1] + 1.0)
         series = (2.0 / n_terms) * cosines @ _integrate(l_max, eta, distances, points, basis)
         series[0] *= 0.5
         summed_up = _integrate(l_max, eta, distances, points, np.abs(basis)).max(axis=0)
@@ -112,7 +115,7 @@ def tabulate(n_max: int, l_max: int, cutoff: float, eta: float) -> Array:
     return np.ascontiguousarray(series[: needed[-1] + 1].T)
 
 
-def differentiate(series: Array, cutoff: float) -> Array:
-    """Return the derivatives of Chebyshev series in x = 2 r / cutoff - 1 with respect to r, padded to their length."""
-    slopes = np.polynomial.chebyshev.chebder(series, axis=1) * (2.0 / cutoff)
+def differentiate(series: Array, reach: float) -> Array:
+    """Return the derivatives of Chebyshev series in x = 2 r / reach - 1 with respect to r, padded to their length."""
+    slopes = np.polynomial.chebyshev.chebder(series, axis=1) * (2.0 / reach)
     return np.pad(slopes, [(0, 0), (0, series.shape[1] - slopes.shape[1])])

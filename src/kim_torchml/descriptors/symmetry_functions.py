@@ -2,19 +2,30 @@
 """Behler-Parrinello symmetry functions g1 to g5 with the cosine cutoff; definitions in docs/descriptors.md."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.blocks import Block, Pairs, find_pairs, make_blocks
+from kim_torchml.descriptors.budget import Budget
 from kim_torchml.descriptors.symmetry_functions_angular import Angular, AngularFunctions
 from kim_torchml.descriptors.symmetry_functions_radial import RadialFunctions
 from kim_torchml.descriptors.symmetry_functions_shells import Shells, make_shells
+from kim_torchml.errors import DriverError
 
-# Memory for the tensors of one block. On a CPU smaller blocks cost calls, larger ones miss the caches.
-BUDGET = 256 * 2**20  # bytes
-BUDGET_PER_THREAD = 32 * 2**20  # bytes
+BUDGET = Budget(per_thread=32 * 2**20, on_gpu=256 * 2**20)
+# The numbers of each family.
+NUMBERS: dict[str, tuple[str, ...]] = {
+    "g1": (),
+    "g2": ("eta", "Rs"),
+    "g3": ("kappa",),
+    "g4": ("zeta", "lambda", "eta"),
+    "g5": ("zeta", "lambda", "eta"),
+}
+# Far beyond what is useful: so sharp a function sees an angle's rounding.
+LARGEST_ZETA = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,49 @@ class SymmetryFunctionParameters:
     cutoffs: tuple[tuple[float, ...], ...]
     functions: tuple[tuple[str, tuple[float, ...]], ...]
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            DriverError: If one is out of range, or there are more or fewer than there must be.
+        """
+        n_species = len(self.species)
+        if not self.species or [len(row) for row in self.cutoffs] != [n_species] * n_species:
+            found = " + ".join(str(len(row)) for row in self.cutoffs)
+            raise DriverError(
+                f"the symmetry functions' cutoffs must be {n_species} x {n_species} numbers for {n_species} species, "
+                f"of which there must be one at least, got {found or 'none'}; give one for each ordered pair of species"
+            )
+        if not all(isfinite(cutoff) and cutoff > 0.0 for row in self.cutoffs for cutoff in row):
+            raise DriverError(f"the symmetry functions' cutoffs must be positive and finite, got {self.cutoffs}")
+        if self.cutoffs != tuple(zip(*self.cutoffs, strict=True)):
+            raise DriverError(
+                f"the symmetry functions' cutoffs must be symmetric, got {self.cutoffs}; give both orders of a pair of "
+                "species one cutoff"
+            )
+        if not self.functions:
+            raise DriverError("there must be at least one symmetry function, got none")
+        for number, (family, numbers) in enumerate(self.functions, start=1):
+            _check_function(f"symmetry function {number}, {family},", family, numbers)
+
+
+def _check_function(which: str, family: str, numbers: tuple[float, ...]) -> None:
+    if family not in NUMBERS:
+        raise DriverError(f"{which} must be one of {', '.join(NUMBERS)}")
+    names = NUMBERS[family]
+    if len(numbers) != len(names) or not all(map(isfinite, numbers)):
+        raise DriverError(f"{which} must have {', '.join(names) or 'no numbers'}, all finite, got {numbers}")
+    values = dict(zip(names, numbers, strict=True))
+    if values.get("eta", 0.0) < 0.0:
+        raise DriverError(
+            f"{which} must have an `eta` of zero or more, got {values['eta']:g}: it would grow with the distance"
+        )
+    if not 0.0 < values.get("zeta", 1.0) <= LARGEST_ZETA:
+        raise DriverError(
+            f"{which} must have a `zeta` above zero and at most {LARGEST_ZETA:g}, got {values['zeta']:g}; refit the "
+            "model with another"
+        )
+
 
 class SymmetryFunctions(Descriptor):
     """Radial (g1, g2, g3) and angular (g4, g5) symmetry functions, summed over neighbours of all species.
@@ -40,12 +94,18 @@ class SymmetryFunctions(Descriptor):
         J. Behler, J. Chem. Phys. 134, 074106 (2011).
     """
 
-    def __init__(self, parameters: SymmetryFunctionParameters) -> None:
-        """Keep the parameters; tensors are made of them at first use, for each dtype and device."""
+    def __init__(self, parameters: SymmetryFunctionParameters, *, block_bytes: int | None = None) -> None:
+        """Keep the parameters; tensors are made of them at first use, for each dtype and device.
+
+        Args:
+            parameters: Which functions.
+            block_bytes: Memory to work in, in place of BUDGET.
+        """
         self.species = parameters.species
         self.width = len(parameters.functions)
         self.cutoff = max(max(row) for row in parameters.cutoffs)
         self.parameters = parameters
+        self._block_bytes = block_bytes
         self._tables: dict[tuple[torch.dtype, torch.device], _Tables] = {}
 
     def __call__(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
@@ -56,9 +116,7 @@ class SymmetryFunctions(Descriptor):
             self._tables[key] = _Tables(self.parameters, *key)
         tables = self._tables[key]
         pairs = find_pairs(neighbourhoods, tables.cutoffs)
-        budget = BUDGET
-        if coordinates.device.type == "cpu":
-            budget = min(BUDGET, BUDGET_PER_THREAD * torch.get_num_threads())
+        budget = self._block_bytes or BUDGET.on(coordinates.device)
         blocks = make_blocks(pairs.counts, tables.bytes_of_centre, budget)
         work = _Work(tables, neighbourhoods, pairs, blocks)
         values: torch.Tensor = _Values.apply(coordinates, work)  # type: ignore[no-untyped-call]
@@ -93,13 +151,14 @@ class _Tables:
             self._angular = AngularFunctions(kinds, dtype, device)
             place |= {i: self._n_radial + c for i, c in zip(angular, self._angular.columns, strict=True)}
         self._place = torch.tensor([place[i] for i, _ in functions], device=device)
+        self._order = self._place.argsort()
 
     def bytes_of_centre(self, k: int) -> float:
         """Return about how much memory a centre with k neighbours takes in a block."""
         numbers = 2 * self.width + k * (6 * self._n_radial + 20)
         if self._angular is not None:
-            numbers += k * k * 8
-            numbers += k * (k - 1) // 2 * (4 * self._angular.n_angles + 3 * self._angular.n_widths + 20)
+            numbers += k * k * 9 + self._angular.numbers_per_centre
+            numbers += k * (k - 1) // 2 * self._angular.numbers_per_triplet
         return float(numbers * self.cutoffs.element_size())
 
     def values(self, shells: Shells) -> torch.Tensor:
@@ -111,12 +170,10 @@ class _Tables:
 
     def gradient(self, shells: Shells, value_gradients: torch.Tensor) -> torch.Tensor:
         """Return the gradient with respect to a block's vectors, shape [c, k, 3], given that to its values."""
-        n_angular = self._angular.n_angles * self._angular.n_widths if self._angular is not None else 0
-        by_sum = value_gradients.new_zeros(len(value_gradients), self._n_radial + n_angular)
-        by_sum.index_add_(1, self._place, value_gradients)
+        by_sum = value_gradients.index_select(1, self._order)
         gradient = self._radial.gradient(shells, by_sum[:, : self._n_radial])
         if self._angular is not None:
-            gradient += self._angular.gradient(shells, by_sum[:, self._n_radial :].contiguous())
+            gradient += self._angular.gradient(shells, by_sum[:, self._n_radial :])
         return gradient
 
 
@@ -178,7 +235,7 @@ class _Values(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *value_gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (coordinates,) = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and ctx.work.blocks:
             # The gradient is to be differentiated: let autograd do all of it.
             values = ctx.work.values(coordinates)
             (gradient,) = torch.autograd.grad(values, coordinates, value_gradients[0], create_graph=True)

@@ -121,6 +121,11 @@ class InputKind(ABC):
         )
         self._species_of_code = np.array(species, dtype=np.int64)
 
+    @property
+    def description(self) -> str:
+        """What to add to an error that a model raises when it is called with these inputs; nothing by default."""
+        return ""
+
     @abstractmethod
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs for a configuration with at least one contributing particle."""

@@ -28,6 +28,12 @@ class DescriptorInputs(PairKind):
         self._descriptor, self._normalisation = read_descriptor(
             file.text, file.name, parameters.descriptor, parameters.elements, parameters.cutoff
         )
+        self._file_name = file.name
+
+    @property
+    def description(self) -> str:
+        """How wide the descriptor is, which the model's first layer must fit."""
+        return f"the descriptor in {self._file_name} has {self._descriptor.width} columns"
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""

@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+# It takes `evaluate` from kim_torchml.evaluation by name.
 _WATCHED = "kim_torchml.model"
 _times: dict[str, list[float]] = {"compute": [], "build": [], "bare": []}
 _facts: dict[str, float] = {}
@@ -43,19 +44,25 @@ def _watch(model_module) -> None:
         latest["built"] = time.perf_counter()
         return plain_evaluate(script, inputs, *arguments, **options)
 
-    def bare() -> None:
+    def bare() -> float:
+        """Return the seconds that the model alone takes."""
         inputs, script = latest["inputs"], latest["script"]
+        # The driver's backward has freed what arguments were made with, a descriptor say: they become leaves of their
+        # own. A model that differentiates by coordinates itself gets these, as it does from the driver.
+        arguments = [_leaf(argument) for argument in inputs.arguments]
+        leaves = [argument for argument in arguments if argument.requires_grad]
+        begin = time.perf_counter()
         with torch.jit.optimized_execution(False):
-            result = script._module(*inputs.arguments)
-        if isinstance(result, torch.Tensor):
-            torch.autograd.grad(result.sum(), inputs.coordinates, allow_unused=True)
+            result = script._module(*arguments)
+        if isinstance(result, torch.Tensor) and result.requires_grad:
+            torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+        return time.perf_counter() - begin
 
     def compute(self, *arguments):
         begin = time.perf_counter()
         plain_compute(self, *arguments)
         end = time.perf_counter()
-        bare()
-        _times["bare"].append(time.perf_counter() - end)
+        _times["bare"].append(bare())
         _times["compute"].append(end - begin)
         _times["build"].append(latest["built"] - begin)
         if len(_times["compute"]) == 1:
@@ -63,6 +70,12 @@ def _watch(model_module) -> None:
 
     model_module.Model.compute = compute
     model_module.evaluate = evaluate
+
+
+def _leaf(argument):
+    if argument.is_leaf:
+        return argument
+    return argument.detach().requires_grad_(argument.requires_grad)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

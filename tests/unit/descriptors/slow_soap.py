@@ -48,7 +48,7 @@ def density(parameters, vectors, codes):
     total = np.zeros((len(parameters.species), n_max, l_max + 1, l_max + 1), dtype=complex)
     for vector, code in zip(vectors, codes, strict=True):
         distance = np.linalg.norm(vector)
-        if distance >= parameters.cutoff:
+        if distance >= (parameters.neighbour_cutoff or parameters.cutoff):
             continue
         radial = [
             [

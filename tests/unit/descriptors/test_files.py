@@ -59,6 +59,22 @@ def test_ways_to_write_the_same(change):
     assert read_one(change(SYMMETRY_FUNCTIONS)).parameters.functions == FUNCTIONS
 
 
+@pytest.mark.parametrize("separator", ["\x0c", "\x0b", "\x85", "\u2028", "\u2029", "\x1c"])
+def test_only_line_ends_end_lines(separator):
+    """What Python takes for another line may stand in a comment, and between numbers."""
+    content = SYMMETRY_FUNCTIONS.replace("# eta  Rs", f"# eta{separator}Rs", 1).replace(
+        "0.3    1.0", f"0.3{separator}1.0"
+    )
+    assert read_one(content).parameters.functions == FUNCTIONS
+    refused_lines = content.replace("16    1    2e-1", "16    1    x")
+    with pytest.raises(DriverError, match=r"`eta` must be a number, got 'x' \(file descriptor.dat, line 29\)"):
+        read(refused_lines)
+
+
+def test_lines_may_end_as_on_old_macintoshes():
+    assert read_one(SYMMETRY_FUNCTIONS.replace("\n", "\r")).parameters.functions == FUNCTIONS
+
+
 def test_a_family_may_come_twice():
     content = ONE_SPECIES + "2\ng2 1 2\n1 2\ng2 1 2\n3 4\n"
     assert read_one(content).parameters.functions == (("g2", (1.0, 2.0)), ("g2", (3.0, 4.0)))
@@ -90,6 +106,13 @@ def test_cutoffs_are_equal_but_for_the_digits_written():
 @pytest.mark.parametrize("name", ["SymmetryFunctions", "symmetryfunctions", "SYMMETRYFUNCTIONS"])
 def test_names_in_any_case(name):
     assert read_one(SYMMETRY_FUNCTIONS, name).width == 7
+
+
+def test_both_orders_of_a_pair_agree_but_for_the_digits_written():
+    content = (
+        head(("Si", "C", 3.2), ("C", "Si", 3.2000000001), ("Si", "Si", 3.0), ("C", "C", 3.0), n_species=2) + FAMILIES
+    )
+    assert read_one(content, species=("Si", "C"), cutoff=3.2).parameters.cutoffs == ((3.0, 3.2), (3.2, 3.0))
 
 
 def test_unknown_descriptor():
@@ -213,8 +236,51 @@ def test_unknown_descriptor():
         (
             "0.5 ",
             "nan ",
-            "`g3` must be 1 rows of numbers, as line 21 says, got 'nan' (file descriptor.dat, line 22); correct the "
+            "`kappa` must be a number, got 'nan' (file descriptor.dat, line 22); correct the kappa",
+        ),
+        (
+            "0.5 ",
+            "5D-1 ",
+            "`kappa` must be a number, got '5D-1' (file descriptor.dat, line 22); correct the kappa",
+        ),
+        (
+            "0.01    0.0",
+            "inf    0.0",
+            "`eta` must be a number, got 'inf' (file descriptor.dat, line 18); correct the eta",
+        ),
+        (
+            "0.01    0.0",
+            "0.01, 0.0",
+            "`eta` must be a number, got '0.01,' (file descriptor.dat, line 18); correct the eta",
+        ),
+        (
+            "0.01    0.0",
+            "-0.01    0.0",
+            "`eta` must be zero or more, got '-0.01' (file descriptor.dat, line 18); correct the eta",
+        ),
+        (
+            "g3    1    1\n0.5 ",
+            "g3    1    1\n#",
+            "`g3` must be 1 row of numbers, as line 21 says, got 'g5' (file descriptor.dat, line 24); correct the "
             "number, or add rows",
+        ),
+        (
+            "16    1    2e-1",
+            "",
+            "`g4` must be 1 row of numbers, as line 28 says, got 'center_and_normalize' (file descriptor.dat, line "
+            "34); correct the number, or add rows",
+        ),
+        (
+            "16    1    2e-1",
+            "1e300    1    2e-1",
+            "symmetry function 7, g4, must have a `zeta` above zero and at most 10000, got 1e+300; refit the model "
+            "with another (file descriptor.dat)",
+        ),
+        (
+            "g1\n",
+            "g1  999999  0\n",
+            "`g1 rows` must be 1, there being but one g1 for each cutoff, got '999999' (file descriptor.dat, line 15); "
+            "write g1 once",
         ),
         (
             "0.5 ",

@@ -54,9 +54,14 @@ def test_weights_are_in_the_order_of_the_file(species, weights):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("jmax\n2", "jmax\n2.3", "`jmax` must be 0, 0.5, 1, 1.5 or so on, got '2.3' (file descriptor.dat, line 13)"),
-        ("jmax\n2", "jmax\n-1", "`jmax` must be 0, 0.5, 1, 1.5 or so on, got '-1' (file descriptor.dat, line 13)"),
-        ("jmax\n2", "jmax\n99", "the bispectrum's twojmax must be an integer from 0 to "),
+        (
+            "jmax\n2",
+            "jmax\n2.3",
+            "`jmax` must be 0, 0.5, 1, 1.5 or so on up to 10, got '2.3' (file descriptor.dat, line 13)",
+        ),
+        ("jmax\n2", "jmax\n-1", "`jmax` must be 0, 0.5, 1, 1.5 or so on up to 10, got '-1' (file descriptor.dat, line"),
+        ("jmax\n2", "jmax\n99", "`jmax` must be 0, 0.5, 1, 1.5 or so on up to 10, got '99' (file descriptor.dat, line"),
+        ("jmax\n2", "jmax\n1e300", "`jmax` must be 0, 0.5, 1, 1.5 or so on up to 10, got '1e300' (file descriptor.dat"),
         ("style\n3", "style\n4", "`diagonalstyle` must be 0, 1, 2 or 3, got '4' (file descriptor.dat, line 19)"),
         ("rmin0\n0", "rmin0\n3.0", "`rmin0` must be less than the smallest cutoff, 3 Å, got '3.0' (file descriptor"),
         (
@@ -93,13 +98,28 @@ def test_soap(content, species):
     assert parameters.species == species
 
 
+@pytest.mark.parametrize("cutoff", [3.0, 3.4, 4.0])
+def test_soap_has_a_cutoff_of_its_own(cutoff):
+    """KLIFF's default is 4.0 Å whatever the pairs' is: that one says which neighbours count."""
+    descriptor = read_one(TWO_SPECIES + SOAP.format(cutoff=cutoff), "SOAP", ("Si", "C"), 3.4)
+    assert (descriptor.cutoff, descriptor.parameters.cutoff, descriptor.parameters.neighbour_cutoff) == (
+        3.4,
+        cutoff,
+        3.4,
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (
-            TWO_SPECIES + SOAP.format(cutoff=3.0),
-            "`cutoff` must be 3.4 as for a pair of species on line 13, got '3.0' (file descriptor.dat, line 22); "
-            "correct one of the two",
+            TWO_SPECIES.replace("Si  Si  3.4", "Si  Si  3.0") + SOAP.format(cutoff=3.4),
+            "`cutoff` must be 3.4 as on line 10, SOAP having one for all pairs of species, got '3.0' (file "
+            "descriptor.dat, line 13); correct it, or refit the model with one cutoff",
+        ),
+        (
+            TWO_SPECIES + SOAP.format(cutoff=1e50),
+            "SOAP's `cutoff` must be from 0.01 to 1000 Å, got 1e+50 (file descriptor.dat)",
         ),
         (
             SOAP_WITHOUT_HEAD.format(species="2\nC Si").replace("3.4", "3.5"),

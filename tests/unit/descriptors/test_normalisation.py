@@ -95,6 +95,13 @@ def test_normalisation_of_other_descriptors():
             "deviations",
         ),
         (
+            f"1.0\n# remark\n{POSITIVE_LINES}",
+            7,
+            "`mean and standard deviation` must be 7 numbers each, or one that stands for all, got '8 numbers' (file "
+            "descriptor.dat, line 38); correct the numbers; a blank line sets the means apart from the standard "
+            "deviations",
+        ),
+        (
             "",
             7,
             "`mean and standard deviation` must be 7 numbers each, or one that stands for all, got '0 numbers' (file "

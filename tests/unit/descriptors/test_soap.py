@@ -53,6 +53,8 @@ def test_libdescriptor(golden, device, structure, kind, changes):
         replace(ONE_SPECIES, n_max=2, l_max=6, eta=0.3),
         TWO_SPECIES,
         replace(ONE_SPECIES, l_max=1, eta=5.0, species=("Si", "C", "O")),
+        replace(TWO_SPECIES, neighbour_cutoff=2.3),
+        replace(ONE_SPECIES, cutoff=2.0, neighbour_cutoff=3.0),
     ],
 )
 def test_definition(parameters):
@@ -71,10 +73,19 @@ def test_width_species_and_cutoff():
     assert descriptor.width == 3 * 10 * 3
     assert descriptor.species == ("Si", "C")
     assert descriptor.cutoff == 3.0
+    assert Soap(replace(TWO_SPECIES, neighbour_cutoff=2.5)).cutoff == 2.5
 
 
 @pytest.mark.parametrize(
-    "parameters", [ONE_SPECIES, TWO_SPECIES, replace(TWO_SPECIES, l_max=0), replace(TWO_SPECIES, n_max=1)]
+    "parameters",
+    [
+        ONE_SPECIES,
+        TWO_SPECIES,
+        replace(TWO_SPECIES, l_max=0),
+        replace(TWO_SPECIES, n_max=1),
+        replace(ONE_SPECIES, neighbour_cutoff=2.0),
+        replace(ONE_SPECIES, cutoff=2.0, neighbour_cutoff=3.0),
+    ],
 )
 def test_gradient(parameters):
     descriptor = Soap(parameters)
@@ -150,8 +161,11 @@ def test_a_species_that_is_not_there_changes_only_the_columns():
     assert (second[:, : -alone.shape[1]] == 0.0).all()
 
 
-def test_nothing_from_the_cutoff_on():
-    descriptor = Soap(ONE_SPECIES)
+@pytest.mark.parametrize("cutoff", [2.5, 3.0, 4.0])
+def test_nothing_from_the_cutoff_on(cutoff):
+    """The neighbours' cutoff counts; that of the radial functions may be shorter or longer."""
+    descriptor = Soap(replace(ONE_SPECIES, cutoff=cutoff, neighbour_cutoff=3.0))
+    assert (descriptor(all_pairs([[0.0, 0, 0], [2.99, 0, 0]])) != 0.0).any()
     near = np.array([[0.0, 0, 0], [1.1, 0.3, 0], [-0.4, 1.2, 0.8]])
     expected = descriptor(all_pairs(near, centres=[0]))
     for distance in (3.0, 3.0 + 1e-12, 3.5, 40.0):
@@ -256,8 +270,10 @@ def test_a_coordinate_that_is_not_a_number_shows():
         ({"n_max": 0}, "`n_max` must be an integer from 1 to 16, got 0"),
         ({"n_max": 17}, "`n_max` must be an integer from 1 to 16, got 17"),
         ({"l_max": -1}, "`l_max` must be an integer from 0 to 16, got -1"),
-        ({"cutoff": 0.0}, "`cutoff` must be positive and finite, got 0.0"),
-        ({"cutoff": float("inf")}, "`cutoff` must be positive and finite, got inf"),
+        ({"cutoff": 0.0}, "`cutoff` must be from 0.01 to 1000 Å, got 0"),
+        ({"cutoff": 1e50}, "`cutoff` must be from 0.01 to 1000 Å, got 1e"),
+        ({"cutoff": float("inf")}, "`cutoff` must be from 0.01 to 1000 Å, got inf"),
+        ({"neighbour_cutoff": float("nan")}, "`neighbour_cutoff` must be from 0.01 to 1000 Å, got nan"),
         ({"eta": float("nan")}, "`eta` must be positive and finite, got nan"),
         ({"radial_basis": "gto"}, "`radial_basis` must be 'polynomial', got 'gto'; refit the model with it"),
         ({"species": ()}, "`species` must be at least one, each named once, got none"),

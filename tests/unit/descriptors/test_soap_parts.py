@@ -84,20 +84,29 @@ def test_radial_integrals():
 
 
 @pytest.mark.parametrize(
-    ("n_max", "l_max", "cutoff", "eta"),
-    [(3, 3, 4.6, 1.0), (4, 4, 5.0, 1.0), (4, 2, 3.4, 0.5), (6, 8, 7.0, 2.0), (2, 2, 6.0, 0.05), (3, 3, 5.0, 399.0)],
+    ("n_max", "l_max", "cutoff", "eta", "reach"),
+    [
+        (3, 3, 4.6, 1.0, 4.6),
+        (4, 4, 5.0, 1.0, 5.0),
+        (4, 2, 3.4, 0.5, 3.4),
+        (6, 8, 7.0, 2.0, 7.0),
+        (2, 2, 6.0, 0.05, 6.0),
+        (3, 3, 5.0, 399.0, 5.0),
+        (4, 4, 4.0, 0.5, 3.77118),
+        (3, 3, 3.4, 1.0, 5.0),
+    ],
 )
-def test_table(n_max, l_max, cutoff, eta):
+def test_table(n_max, l_max, cutoff, eta, reach):
     """Values against direct quadrature, slopes against differences of it, at distances not used to make the table."""
-    series = tabulate(n_max, l_max, cutoff, eta)
-    distances = np.random.default_rng(0).uniform(0.01, cutoff - 0.01, 500)
+    series = tabulate(n_max, l_max, cutoff, eta, reach)
+    distances = np.random.default_rng(0).uniform(0.01, reach - 0.01, 500)
     expected = radial_integrals(n_max, l_max, cutoff, eta, distances)
-    found = np.polynomial.chebyshev.chebval(2.0 * distances / cutoff - 1.0, series.T).T
+    found = np.polynomial.chebyshev.chebval(2.0 * distances / reach - 1.0, series.T).T
     assert (np.abs(found - expected).max(axis=0) < 1e-14 * np.abs(expected).max(axis=0)).all()
     step = 1e-3 / np.sqrt(max(eta, 1.0))
     around = [radial_integrals(n_max, l_max, cutoff, eta, distances + k * step) for k in (-2, -1, 1, 2)]
     differences = (around[0] - 8 * around[1] + 8 * around[2] - around[3]) / (12 * step)
-    slopes = np.polynomial.chebyshev.chebval(2.0 * distances / cutoff - 1.0, differentiate(series, cutoff).T).T
+    slopes = np.polynomial.chebyshev.chebval(2.0 * distances / reach - 1.0, differentiate(series, reach).T).T
     assert (np.abs(slopes - differences).max(axis=0) < 1e-8 * np.abs(differences).max(axis=0)).all()
 
 

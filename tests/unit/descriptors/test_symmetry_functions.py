@@ -43,12 +43,14 @@ MIXED = [
     ("g5", (7, -1, 0.1)),
     ("g4", (1, 1, 0.1)),
 ]
+# All with a zeta and an eta of their own, so that most combinations of the two are no function.
+OFF_GRID = [(f"g{4 + i % 2}", (1 + 0.37 * i, (-1) ** i, 0.001 + 0.003 * i)) for i in range(40)]
 CUTOFFS = ((3.0, 2.6), (2.6, 3.4))
 
 
-def make(functions, cutoffs=CUTOFFS):
+def make(functions, cutoffs=CUTOFFS, **options):
     species = ("Si", "C", "O")[: len(cutoffs)]
-    return SymmetryFunctions(SymmetryFunctionParameters(species, cutoffs, tuple(functions)))
+    return SymmetryFunctions(SymmetryFunctionParameters(species, cutoffs, tuple(functions)), **options)
 
 
 def fc(r, cutoff):
@@ -103,7 +105,7 @@ def test_golden_data(structure, families, golden):
     assert relative_error(gradient, data.gradient) < 1e-12
 
 
-@pytest.mark.parametrize("functions", [G1, G2, G3, G4, G5, MIXED, G5 + G4 + G3], ids=len)
+@pytest.mark.parametrize("functions", [G1, G2, G3, G4, G5, MIXED, G5 + G4 + G3, OFF_GRID], ids=len)
 @pytest.mark.parametrize("cutoffs", [CUTOFFS, ((3.1, 3.1), (3.1, 3.1))], ids=["two cutoffs", "one cutoff"])
 def test_published_formulas(functions, cutoffs):
     neighbourhoods = random_cluster(n_centres=8)
@@ -114,7 +116,9 @@ def test_published_formulas(functions, cutoffs):
     assert relative_error(make(functions, cutoffs)(neighbourhoods), np.array(expected)) < 1e-13
 
 
-@pytest.mark.parametrize("functions", [G1 + G2 + G3, G4, G5, MIXED], ids=["radial", "g4", "g5", "mixed"])
+@pytest.mark.parametrize(
+    "functions", [G1 + G2 + G3, G4, G5, MIXED, OFF_GRID[::4]], ids=["radial", "g4", "g5", "mixed", "off grid"]
+)
 def test_gradients(functions):
     neighbourhoods = random_cluster(n=7, edge=2.6, n_centres=5)
     descriptor = make(functions)
@@ -141,6 +145,9 @@ def test_gradient_of_a_gradient_by_the_weights():
     step = 1e-5
     ahead, behind = (descriptor(moved(neighbourhoods, coordinates.detach() + sign * step * probe)) for sign in (1, -1))
     assert relative_error(by_weights, (ahead - behind) / (2 * step)) < 1e-8
+    alone = torch.zeros((1, 3), dtype=torch.float64, requires_grad=True)
+    values = descriptor(moved(all_pairs([[0.0, 0, 0]]), alone))
+    assert torch.equal(torch.autograd.grad(values.sum(), alone, create_graph=True)[0], torch.zeros_like(alone))
 
 
 def test_float32():
@@ -288,12 +295,12 @@ def test_a_coordinate_that_is_not_a_number_shows():
     assert torch.isnan(values).all()
 
 
-@pytest.mark.parametrize("budget", [0, 40_000, 300_000])
-def test_blocks_do_not_change_the_result(budget, monkeypatch):
+@pytest.mark.parametrize("functions", [MIXED, OFF_GRID], ids=["mixed", "off grid"])
+@pytest.mark.parametrize("block_bytes", [1, 40_000, 300_000])
+def test_blocks_do_not_change_the_result(functions, block_bytes, monkeypatch):
     neighbourhoods = random_cluster(n=40, edge=5.5)
-    descriptor = make(MIXED)
-    weights = torch.linspace(-1, 1, 40 * len(MIXED)).view(40, -1)
-    expected = values_and_gradient(descriptor, neighbourhoods, weights)
+    weights = torch.linspace(-1, 1, 40 * len(functions)).view(40, -1)
+    expected = values_and_gradient(make(functions), neighbourhoods, weights)
     n_blocks = []
 
     def count_blocks(*arguments):
@@ -301,7 +308,7 @@ def test_blocks_do_not_change_the_result(budget, monkeypatch):
         return found
 
     monkeypatch.setattr(symmetry_functions, "make_blocks", count_blocks)
-    monkeypatch.setattr(symmetry_functions, "BUDGET_PER_THREAD", budget)
+    descriptor = make(functions, block_bytes=block_bytes)
     for found, whole in zip(values_and_gradient(descriptor, neighbourhoods, weights), expected, strict=True):
         assert relative_error(found, whole) < 1e-13
     assert n_blocks[0] > 3
@@ -328,20 +335,13 @@ def test_attributes():
     assert descriptor.species == ("Si", "C")
 
 
-def test_memory_is_bounded():
-    """The tensors alive at once, however many particles there are, fit the budget with a factor to spare."""
-    descriptor = make(G2 + G4, ((4.0,),))
-    edge = np.arange(12) * 1.7
-    points = np.stack(np.meshgrid(edge, edge, edge), axis=-1).reshape(-1, 3)
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    lists = [np.flatnonzero((row < 4.0) & (row > 0)) for row in distances]
-    neighbourhoods = surroundings(points, np.zeros(len(points)), np.arange(len(points)), lists)
-    weights = torch.ones(len(points), descriptor.width)
-    with torch.profiler.profile(profile_memory=True) as profile:
-        values_and_gradient(descriptor, neighbourhoods, weights)
-    alive = peak = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            alive += event.nbytes()
-            peak = max(peak, alive)
-    assert peak < 2.5 * symmetry_functions.BUDGET_PER_THREAD
+def test_many_angles_with_few_widths_stay_together():
+    """Half of the combinations are functions, in an order that is not sorted, with one of them twice."""
+    functions = [("g4", (1 + i % 20, 1, 0.01 * (1 + i // 20))) for i in range(60) if i % 20 != 7]
+    functions = [*functions[::-2], *functions[::2], functions[3]]
+    neighbourhoods = random_cluster(n_centres=4)
+    expected = [
+        reference(functions, CUTOFFS, neighbourhoods.coordinates, neighbourhoods.species_codes, centre, neighbours)
+        for centre, neighbours in zip(neighbourhoods.centres, neighbourhoods.neighbours.view(4, -1), strict=True)
+    ]
+    assert relative_error(make(functions)(neighbourhoods), np.array(expected)) < 1e-13
