@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Environment variables that steer the driver."""
 
-import os
 import re
 from pathlib import Path
 
@@ -14,26 +13,14 @@ from kim_torchml.doctor.machine import Machine
 def check_python_variable(machine: Machine) -> list[Finding]:
     """Check that KIM_TORCHML_PYTHON names a Python that runs, of the version that the driver was built for."""
     chosen = machine.chosen_python
-    remove = f"unset {settings.PYTHON}"
     if not chosen:
         return []
-    if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
-        found = f"{settings.PYTHON} must name a Python, but '{chosen}' cannot be run"
-        return [problem(settings.PYTHON, found, "Correct it, or let the driver use the one it was built for:", remove)]
-    environment = machine.probe(Path(chosen))
-    if environment.failure:
-        found = f"{settings.PYTHON} must name a Python, but '{chosen}' does not run: {environment.failure}"
-        return [problem(settings.PYTHON, found, "Correct it, or let the driver use the one it was built for:", remove)]
-    for driver in machine.drivers:
-        if driver.python_version and not environment.version.startswith(f"{driver.python_version}."):
-            found = (
-                f"{settings.PYTHON} names '{chosen}' (Python {environment.version}), but the driver {driver.name} was "
-                f"built for Python {driver.python_version}"
-            )
-            return [
-                problem(settings.PYTHON, found, "Name another, or let the driver use the one it was built for:", remove)
-            ]
-    return [ok(settings.PYTHON, f"{chosen} (Python {environment.version})")]
+    reason = machine.why_not_chosen()
+    if reason:
+        found = f"it must name a Python that the driver can run in, but {reason}"
+        advice = "Correct it, or let the driver use the one it was built for:"
+        return [problem(settings.PYTHON, found, advice, f"unset {settings.PYTHON}")]
+    return [ok(settings.PYTHON, f"{chosen} (Python {machine.probe(Path(chosen)).version})")]
 
 
 def check_python_home(machine: Machine) -> list[Finding]:
@@ -59,7 +46,7 @@ def check_threads(machine: Machine) -> list[Finding]:
         elif text:
             findings.append(ok(name, text))
     if "OMP_NUM_THREADS" not in machine.environment:
-        found = "it is not set: one process takes all cores, which is slow where they are shared with others"
+        found = "it is not set: a process alone on its machine uses all cores, which is slow where others use them too"
         findings.append(
             warning("OMP_NUM_THREADS", found, "Say how many threads each process may use:", "export OMP_NUM_THREADS=1")
         )

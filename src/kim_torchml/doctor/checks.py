@@ -23,11 +23,11 @@ Check = Callable[[Machine], list[Finding]]
 
 GROUPS: Mapping[str, Sequence[Check]] = {
     "KIM-API": (check_tools, check_configuration, check_user_collection),
+    "Environment variables": (check_python_variable, check_python_home, check_threads, check_dump_folder),
     "Building and temporary files": (check_programs, check_headers, check_temporary_folders),
     "Driver and models": (check_drivers, check_models),
     "Python": (check_torch, check_device, check_operators, check_ase),
     "Simulators": (check_lammps,),
-    "Environment variables": (check_python_variable, check_python_home, check_threads, check_dump_folder),
 }
 
 

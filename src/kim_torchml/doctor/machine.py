@@ -11,10 +11,10 @@ from pathlib import Path
 from kim_torchml import settings
 from kim_torchml.doctor.drivers import InstalledDriver, find_drivers
 from kim_torchml.doctor.environments import Environment, Package, probe, probe_package
-from kim_torchml.doctor.kim_api import KimApi, find_kim_api
+from kim_torchml.doctor.kim_api import KINDS, KimApi, find_kim_api
 
 # What a check says that cannot look at `Machine.collections`.
-NO_COLLECTIONS = "needs KIM-API and its configuration file"
+NO_COLLECTIONS = "needs KIM-API and a configuration file that it can read"
 
 
 class Machine:
@@ -46,7 +46,10 @@ class Machine:
     @property
     def collections(self) -> KimApi | None:
         """KIM-API if it can be asked about its collections."""
-        return self.kim_api if self.kim_api is not None and self.kim_api.is_configured else None
+        kim_api = self.kim_api
+        if kim_api is None or not kim_api.is_configured or not all(map(kim_api.user_folders, KINDS)):
+            return None
+        return kim_api
 
     @cached_property
     def drivers(self) -> list[InstalledDriver]:
@@ -58,12 +61,32 @@ class Machine:
         """What KIM_TORCHML_PYTHON says, or an empty string."""
         return self.environment.get(settings.PYTHON, "")
 
-    @property
+    @cached_property
     def pythons(self) -> list[Path]:
         """The Pythons whose environments matter: this one's, and those that drivers run in; each once."""
-        names = [sys.executable, self.chosen_python, *(driver.python for driver in self.drivers)]
-        # Not resolved: the python of a virtual environment is a link to that of the system.
-        return list(dict.fromkeys(Path(name) for name in names if name and os.access(name, os.X_OK)))
+        names = [sys.executable, *(driver.python for driver in self.drivers)]
+        if self.chosen_python and self.why_not_chosen() == "":
+            names.append(self.chosen_python)
+        pythons = [Path(name) for name in names if os.access(name, os.X_OK)]
+        # By folder too: the python of a virtual environment is a link to that of the system. bin/python is bin/python3.
+        different = {(python.parent, python.resolve()): python for python in reversed(pythons)}
+        return list(reversed(different.values()))
+
+    def why_not_chosen(self) -> str:
+        """Return why the driver cannot run in the Python that KIM_TORCHML_PYTHON names, or an empty string."""
+        chosen = self.chosen_python
+        if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
+            return f"'{chosen}' cannot be run"
+        environment = self.probe(Path(chosen))
+        if environment.failure:
+            return f"'{chosen}' does not run: {environment.failure}"
+        for driver in self.drivers:
+            if driver.python_version and not environment.version.startswith(f"{driver.python_version}."):
+                return (
+                    f"'{chosen}' is Python {environment.version}, and the driver {driver.name} was built for Python "
+                    f"{driver.python_version}"
+                )
+        return ""
 
     def probe(self, python: Path) -> Environment:
         """Return what a Python environment has."""

@@ -30,11 +30,10 @@ class Report:
         self._console = console
         self._group = ""
         self._width = min(console.width, _WIDEST)
-        # Nothing but what is meant to be: no colours out of numbers, no emoji out of :words:.
         self._line(f"kim-torchml {__version__}: checking this installation (torch takes some seconds)")
 
     def _line(self, text: str | Text) -> None:
-        # Soft wrapping leaves long paths and commands in one piece, for copying.
+        # No colours out of numbers, no emoji out of :words:; long paths and commands stay in one piece, for copying.
         self._console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def add(self, group: str, finding: Finding) -> None:
@@ -63,14 +62,10 @@ class Report:
         counts = Counter(finding.status for finding in findings)
         problems, warnings = counts[Status.PROBLEM], counts[Status.WARNING]
         self._line("")
+        what = f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}"
         if problems:
-            self._line(
-                Text(
-                    f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}: work from the top down, "
-                    "then run kim-torchml doctor again.",
-                    style=_STYLES[Status.PROBLEM],
-                )
-            )
+            advice = f"{what}: mend it from the top down, and run this again."
+            self._line(Text(advice, style=_STYLES[Status.PROBLEM]))
         else:
             self._line(Text(f"No problem found, {_counted(warnings, 'warning')}.", style=_STYLES[Status.OK]))
 
