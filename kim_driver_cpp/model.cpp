@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "compute_arguments.hpp"
+#include "failure_dump.hpp"
 #include "gil.hpp"
 #include "neighbour_lists_binding.hpp"
 
@@ -67,6 +68,7 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const std::string& driver_fo
     cutoff_ = model.attr("cutoff").cast<double>();
     will_not_request_of_noncontributing_ = model.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
     n_elements_ = static_cast<int>(species_.size());
+    model_file_ = model.attr("file_name").cast<std::string>();
     // Last, so that a throw above cannot leave a Python object to be dropped without the GIL.
     model_ = std::move(model);
 }
@@ -125,6 +127,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
+    ++n_computes_;
     const bool host_holds_gil = PyGILState_Check() != 0;
     const ComputeInputs inputs = read_inputs(arguments, static_cast<int>(species_.size()));
     void* buffer = nullptr;
@@ -138,6 +141,13 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
     model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
                            view(particles.contributing, particles.n), neighbours,
                            requested_outputs(arguments, scratch->supported, particles.n));
+}
+
+FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
+                                const std::string& message) const {
+    // register_units takes no other unit of length than Å.
+    constexpr double to_angstrom = 1.0;
+    return kim_torchml::save_failure({kim, arguments, species_, model_file_, to_angstrom, n_computes_}, message);
 }
 
 }  // namespace kim_torchml

@@ -5,10 +5,12 @@
 #include <pybind11/pybind11.h>
 
 #include <KIM_ModelDriverHeaders.hpp>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "barrier.hpp"
 #include "interpreter.hpp"
 #include "shim.hpp"
 
@@ -38,11 +40,16 @@ class Model {
 
     void create_arguments(KIM::ModelComputeArgumentsCreate* arguments);
     void compute(const KIM::ModelComputeArguments& arguments);
+    // For a compute that has failed with this message.
+    FailureNote save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
+                             const std::string& message) const;
 
   private:
     LiveModel live_;
     pybind11::object model_;
     std::vector<std::string> species_;
+    std::string model_file_;
+    std::atomic<long> n_computes_{0};  // several threads may compute
     double influence_distance_ = 0.0;  // Å
     double cutoff_ = 0.0;              // Å
     int will_not_request_of_noncontributing_ = 1;

@@ -41,6 +41,7 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/barrier.cpp"
   "${SHIM_DIR}/interpreter.cpp"
   "${SHIM_DIR}/compute_arguments.cpp"
+  "${SHIM_DIR}/failure_dump.cpp"
   "${SHIM_DIR}/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/report.cpp")

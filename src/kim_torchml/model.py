@@ -32,6 +32,7 @@ class Model:
     """A model.
 
     Attributes:
+        file_name: Of its TorchScript file, without a folder.
         species: Element symbols; the index is KIM's species code.
         cutoff: Of its neighbour lists, Å.
         influence_distance: Å.
@@ -55,6 +56,7 @@ class Model:
         inspect_archive(files.script, files.parameters.model_file)
         self._atomic_numbers = settings.wants_atomic_numbers()
         self._inputs = make_inputs(files, self._atomic_numbers)
+        self.file_name = files.parameters.model_file
         self.species = list(files.parameters.elements)
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance

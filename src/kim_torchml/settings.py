@@ -11,6 +11,16 @@ PYTHON = "KIM_TORCHML_PYTHON"
 DUMP = "KIM_TORCHML_DUMP"
 
 
+def of_results() -> str:
+    """Return the variables that results depend on, as "NAME=value ...", without those that are not set."""
+    return " ".join(f"{name}={os.environ[name]}" for name in (DEVICE, ELEMENTS_MAP) if name in os.environ)
+
+
+def dump_folder() -> str:
+    """Return the folder in which failures are saved; empty where they are not."""
+    return os.environ.get(DUMP, "")
+
+
 def execution_device() -> str:
     """Return the requested device; cpu where none is."""
     return os.environ.get(DEVICE, "").strip() or "cpu"

@@ -5,6 +5,7 @@ import click
 
 from kim_torchml import __version__
 from kim_torchml.cli.doctor import doctor
+from kim_torchml.cli.replay import replay
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,3 +15,4 @@ def main() -> None:
 
 
 main.add_command(doctor)
+main.add_command(replay)
