@@ -96,8 +96,10 @@ def _file_name(model: str, step: int) -> str:
 
 
 def _lines(facts: dict[str, str], n: int, rows: Iterator[str]) -> Iterator[str]:
+    # ASE's reader takes an empty value and the next key for one word.
+    told = " ".join(f"{key}={_quoted(value)}" for key, value in facts.items() if value)
     yield f"{n}\n"
-    yield f"Properties={COLUMNS} {' '.join(f'{key}={_quoted(value)}' for key, value in facts.items())}\n"
+    yield f"Properties={COLUMNS} {told}\n"
     yield from rows
 
 

@@ -4,6 +4,7 @@
 Needs ASE and kimpy, the extra `verify`.
 """
 
+import io
 import math
 import os
 import warnings
@@ -71,16 +72,20 @@ def read_saved(path: Path) -> Saved:
     """
     origin = f"use a file that the driver saved in the folder that {settings.DUMP} names"
     try:
-        atoms = cast(ase.Atoms, ase.io.read(path, index=-1, format="extxyz"))
+        content = io.StringIO(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DriverError(f"cannot read {path}: {error.strerror or error}; {origin}") from error
-    # ASE's reader raises whatever the line at hand makes of itself.
+    except UnicodeDecodeError as error:
+        raise DriverError(f"{path} must be an extended XYZ file, got one that is not text; {origin}") from error
+    try:
+        atoms = cast(ase.Atoms, ase.io.read(content, index=-1, format="extxyz"))
+    # ASE's reader raises whatever the line at hand brings about.
     except Exception as error:
-        raise DriverError(f"{path} must be an extended XYZ file, got something else ({error}); {origin}") from error
-    missing = [name for name in _COLUMNS if name not in atoms.arrays]
-    if missing:
-        named = " and ".join(f"`{name}`" for name in missing)
-        raise DriverError(f"{path} must have the column {named}: what the simulator gave to KIM; {origin}")
+        reason = f"{type(error).__name__}: {error}".strip().removesuffix(":")
+        raise DriverError(f"{path} must be an extended XYZ file, got something else ({reason}); {origin}") from error
+    for name in _COLUMNS:
+        if name not in atoms.arrays:
+            raise DriverError(f"{path} must have the column `{name}`: what the simulator gave to KIM; {origin}")
     return Saved(
         atoms.get_chemical_symbols(),
         atoms.positions.copy(),
