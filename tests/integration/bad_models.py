@@ -33,7 +33,7 @@ class Bad:
 BAD_CUTOFF = "Bad_Cutoff"
 RAISES_LATER = "Bad_RaisesLater"
 RAISES_FAR_AWAY = "Bad_RaisesFarAway"
-FARTHEST = 60.0  # Å
+FARTHEST = 8.0  # Å
 
 _IN_FILE = r" \(file file\.param{line}\)[;:] .+"
 _SOUND = tiny.parameter_file("None")
@@ -86,7 +86,7 @@ class RaisesFarAway(_Raw):
     """No forces, until an atom comes too far along x."""
 
     def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
-        if bool((r[:, 0] > 60.0).any()):
+        if bool((r[:, 0] > 8.0).any()):
             raise ValueError("an atom has left")
         return (0.0 * r).sum()
 

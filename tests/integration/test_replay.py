@@ -13,7 +13,7 @@ import bad_models as bad
 import numpy as np
 import pytest
 import tiny_models as tiny
-from configurations import cluster, crystal, mixed
+from configurations import crystal, mixed
 from kim_collection import KimCollection
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
 from lammps_host import Case, run_lammps
@@ -70,7 +70,8 @@ def expect_same_failure(collection: KimCollection, path: Path, model: str, error
 
 def test_lammps_at_a_later_step(collection: KimCollection, own_folder: Path) -> None:
     """Atoms that drift 0.5 Å a step, and a model that raises once one of them has come far enough: in step 4."""
-    atoms = cluster()
+    atoms = crystal(1)
+    atoms.pbc = False
     atoms.positions += 5.0
     atoms.set_cell(np.diag([200.0, 50.0, 50.0]))
     atoms.positions[:, 0] += bad.FARTHEST - 1.75 - atoms.positions[:, 0].max()
