@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "compute_arguments.hpp"
+#include "failure_dump.hpp"
 #include "gil.hpp"
 #include "neighbour_lists_binding.hpp"
 
@@ -70,6 +71,7 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
     cutoff_ = units_.length() * model.attr("cutoff").cast<double>();
     will_not_request_of_noncontributing_ = model.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
     parameters_.read(model.attr("parameters"));
+    model_file_ = model.attr("file_name").cast<std::string>();
     // Last, so that a throw above cannot leave a Python object to be dropped without the GIL.
     model_ = std::move(model);
 }
@@ -133,6 +135,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
+    ++n_computes_;
     const bool host_holds_gil = PyGILState_Check() != 0;
     void* buffer = nullptr;
     arguments.GetModelBufferPointer(&buffer);
@@ -147,6 +150,12 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
     model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
                            view(particles.contributing, particles.n), neighbours,
                            requested_outputs(arguments, scratch->supported, particles.n));
+}
+
+FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
+                                const std::string& message) const {
+    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom(), n_computes_},
+                                     message);
 }
 
 }  // namespace kim_torchml

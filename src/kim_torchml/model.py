@@ -27,6 +27,7 @@ class Model:
     """A model.
 
     Attributes:
+        file_name: Of its TorchScript file, without a folder.
         species: Element symbols; the index is KIM's species code.
         cutoff: Of its neighbour lists, Å.
         influence_distance: Å.
@@ -58,6 +59,7 @@ class Model:
         self._atomic_numbers = settings.wants_atomic_numbers()
         self._inputs = make_inputs(files, self._atomic_numbers)
         self.species = list(self._file.elements)
+        self.file_name = self._file.model_file
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
