@@ -55,7 +55,8 @@ void check_species_codes(const int* codes, int n, int n_elements) {
 }
 
 void check_finite(const double* coordinates, int n) {
-    for (int k = 0; k < 3 * n; ++k) {
+    // 3 n may be more than an int holds.
+    for (std::int64_t k = 0; k < 3 * static_cast<std::int64_t>(n); ++k) {
         if (!std::isfinite(coordinates[k])) {
             throw std::invalid_argument("`coordinates` must be finite, got " + std::to_string(coordinates[k]) +
                                         " for particle " + std::to_string(k / 3) +
