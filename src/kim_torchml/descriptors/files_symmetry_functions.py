@@ -14,6 +14,9 @@ _NUMBERS = {
     "g5": ("zeta", "lambda", "eta"),
 }
 
+# Far beyond what is useful. The rows of g1 take no room in the file, so that a few lines could ask for any number.
+MOST_FUNCTIONS = 10_000
+
 Function = tuple[str, tuple[float, ...]]
 
 
@@ -27,11 +30,12 @@ def read_symmetry_functions(file: DescriptorFile, model: ModelFacts) -> Symmetry
     what = "number of symmetry function types"
     functions: list[Function] = []
     for _ in range(file.whole(what, file.value(what), 1)):
-        functions += _read_family(file)
+        functions += _read_family(file, MOST_FUNCTIONS - len(functions))
     return SymmetryFunctions(SymmetryFunctionParameters(model.species, head.cutoffs, tuple(functions)))
 
 
-def _read_family(file: DescriptorFile) -> list[Function]:
+def _read_family(file: DescriptorFile, most: int) -> list[Function]:
+    """Read a family's functions, of which there may be so many at most."""
     name, *sizes = file.line("symmetry function type")
     family = name.text.lower()
     if family not in _NUMBERS:
@@ -47,6 +51,9 @@ def _read_family(file: DescriptorFile) -> list[Function]:
     if len(sizes) != 2:
         raise file.error(family, "followed by its rows and columns", name, "write them on the same line")
     n_rows = file.whole(f"{family} rows", sizes[0], 1)
+    if n_rows > most:
+        expected = f"at most {most}: a file may have {MOST_FUNCTIONS} functions"
+        raise file.error(f"{family} rows", expected, sizes[0], "use fewer functions")
     n_columns = file.whole(f"{family} columns", sizes[1], 0)
     # Some writers give g1 a column, with a number that means nothing.
     if n_columns != len(numbers) and (family != "g1" or n_columns != 1):
