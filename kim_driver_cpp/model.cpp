@@ -136,7 +136,8 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
     ++n_computes_;
-    const bool host_holds_gil = PyGILState_Check() != 0;
+    // A Python host's callback may be Python too, even where the host gave up the GIL for the compute, as kimpy can.
+    const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
     void* buffer = nullptr;
     arguments.GetModelBufferPointer(&buffer);
     auto* scratch = static_cast<ComputeScratch*>(buffer);
@@ -146,7 +147,7 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
     const Configuration& particles = inputs.configuration;
     const GilLock gil;
     const py::object neighbours =
-        py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !host_holds_gil));
+        py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !callback_needs_gil));
     model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
                            view(particles.contributing, particles.n), neighbours,
                            requested_outputs(arguments, scratch->supported, particles.n));

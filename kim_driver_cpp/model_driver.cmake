@@ -59,6 +59,12 @@ foreach(target "${PROJECT_NAME}" kim_torchml_shim)
   set_target_properties("${target}" PROPERTIES
     CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
     INSTALL_RPATH_USE_LINK_PATH ON)
+  if("$ENV{KIM_TORCHML_SANITIZE}" STREQUAL "1")
+    # For tests (tests/integration/test_sanitizers.py): a host of such a driver must be linked with the sanitizers.
+    set(SANITIZERS -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+    target_compile_options("${target}" PRIVATE ${SANITIZERS} -O0 -g1 -fno-omit-frame-pointer)
+    target_link_options("${target}" PRIVATE ${SANITIZERS})
+  endif()
 endforeach()
 
 get_target_property(SHIM_SOURCES kim_torchml_shim SOURCES)

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,3 +154,15 @@ def export_sources(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     return folder
+
+
+def compile_simulator(name: str, folder: Path, flags: Sequence[str]) -> Path:
+    """Compile the C++ simulator in the folder `name` beside this file; return the program."""
+    program = folder / name
+    kim = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "libkim-api"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    sources = sorted((HERE / name).glob("*.cpp"))
+    strict = ["-std=c++17", "-Wall", "-Wextra", "-Werror", *flags]
+    subprocess.run(["c++", *strict, *map(str, sources), *kim, "-o", str(program)], check=True)
+    return program

@@ -75,6 +75,25 @@ def test_models_in_two_threads_make_progress_together(release_gil: bool) -> None
     assert computes > 10
 
 
+@pytest.mark.parametrize("release_gil", [False, True])
+def test_neighbours_from_python(release_gil: bool) -> None:
+    """The host's callback may be Python, and kimpy calls it without taking the GIL back."""
+    particles = mixed()
+    n = len(particles)
+    calls = []
+
+    def everyone_else(_, __, ___, particle: int) -> tuple[np.ndarray, int]:
+        calls.append(particle)
+        return np.delete(np.arange(n, dtype=np.int32), particle), 0
+
+    model = KimpyModel(tiny.GRAPH_2)
+    expected = model.compute(particles)
+    found = model.compute(particles, release_gil=release_gil, neighbours=everyone_else)
+    assert set(np.flatnonzero(particles.contributing)) <= set(calls)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_threads_that_create_their_own_models() -> None:
     expected = KimpyModel(tiny.GRAPH_2).compute(mixed())[0][0]
     with ThreadPoolExecutor(2) as pool:
