@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A KIM model run through kimpy, with nothing in between."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import kimpy
@@ -53,6 +54,12 @@ class KimpyModel:
     def create_arguments(self) -> None:
         """Create the arguments anew: only then the driver probes the model."""
         self.arguments = self.model.compute_arguments_create()
+
+    def with_own_arguments(self) -> "KimpyModel":
+        """Return the same model with compute arguments of its own, for another thread."""
+        same = copy.copy(self)
+        same.create_arguments()
+        return same
 
     @property
     def cutoff(self) -> float:

@@ -130,8 +130,9 @@ def heads(draw, one_cutoff=False):
 
 NUMBER = decimals(-50.0, 50.0)
 POSITIVE = decimals(1e-3, 50.0)
-ANGULAR = (POSITIVE, NUMBER, NUMBER)
-FAMILIES = {"g1": (), "g2": (NUMBER, NUMBER), "g3": (NUMBER,), "g4": ANGULAR, "g5": ANGULAR}
+ETA = decimals(0.0, 50.0)
+ANGULAR = (POSITIVE, NUMBER, ETA)
+FAMILIES = {"g1": (), "g2": (ETA, NUMBER), "g3": (NUMBER,), "g4": ANGULAR, "g5": ANGULAR}
 
 
 @st.composite
@@ -141,7 +142,7 @@ def symmetry_functions(draw):
     lines.append(str(len(families)))
     functions = []
     for family in families:
-        n_rows = draw(whole(1, 3))
+        n_rows = 1 if family == "g1" else draw(whole(1, 3))
         lines.append(f"{draw(any_case(family))} {n_rows} {len(FAMILIES[family])}")
         for _ in range(n_rows):
             row = [draw(number) for number in FAMILIES[family]]

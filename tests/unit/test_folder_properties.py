@@ -160,7 +160,7 @@ def test_a_sound_folder_is_read(outside):
         (link_to_itself, "the file model.pt cannot be found: "),
         (os.mkfifo, "model.pt must be a file, got a folder, a pipe or a device"),
         (Path.mkdir, "model.pt must be a file, got a folder, a pipe or a device"),
-        (nothing, "cannot read the model file model.pt: "),
+        (nothing, "cannot read the model's file model.pt: "),
     ],
 )
 def test_what_is_no_file(outside, thing, message):

@@ -5,9 +5,6 @@ from kim_torchml.descriptors.files import DescriptorFile, Field, ModelFacts
 from kim_torchml.descriptors.files_head import read_head
 from kim_torchml.descriptors.symmetry_functions import NUMBERS, SymmetryFunctionParameters, SymmetryFunctions
 
-# Far beyond what is useful. The rows of g1 take no room in the file, so that a few lines could ask for any number.
-MOST_FUNCTIONS = 10_000
-
 Function = tuple[str, tuple[float, ...]]
 
 
@@ -21,13 +18,12 @@ def read_symmetry_functions(file: DescriptorFile, model: ModelFacts) -> Symmetry
     what = "number of symmetry function types"
     functions: list[Function] = []
     for _ in range(file.whole(what, file.value(what), 1)):
-        functions += _read_family(file, MOST_FUNCTIONS - len(functions))
+        functions += _read_family(file)
     with file.named_in_errors():
         return SymmetryFunctions(SymmetryFunctionParameters(model.species, head.cutoffs, tuple(functions)))
 
 
-def _read_family(file: DescriptorFile, most: int) -> list[Function]:
-    """Read a family's functions, of which there may be so many at most."""
+def _read_family(file: DescriptorFile) -> list[Function]:
     name, *sizes = file.line("symmetry function type")
     family = name.text.lower()
     if family not in NUMBERS:
@@ -45,9 +41,6 @@ def _read_family(file: DescriptorFile, most: int) -> list[Function]:
     n_rows = file.whole(f"{family} rows", sizes[0], 1)
     if family == "g1" and n_rows != 1:
         raise file.error("g1 rows", "1, there being but one g1 for each cutoff", sizes[0], "write g1 once")
-    if n_rows > most:
-        expected = f"at most {most}: a file may have {MOST_FUNCTIONS} functions"
-        raise file.error(f"{family} rows", expected, sizes[0], "use fewer functions")
     n_columns = file.whole(f"{family} columns", sizes[1], 0)
     # Some writers give g1 a column, with a number that means nothing.
     if n_columns != len(numbers) and (family != "g1" or n_columns != 1):

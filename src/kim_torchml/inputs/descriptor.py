@@ -33,7 +33,8 @@ class DescriptorInputs(PairKind):
     @property
     def description(self) -> str:
         """How wide the descriptor is, which the model's first layer must fit."""
-        return f"the descriptor in {self._file_name} has {self._descriptor.width} columns"
+        width = self._descriptor.width
+        return f"the descriptor in {self._file_name} has {width} {'column' if width == 1 else 'columns'}"
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
