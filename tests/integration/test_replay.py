@@ -117,7 +117,6 @@ def test_lammps_on_two_ranks(collection: KimCollection, own_folder: Path) -> Non
         ("Bad_NaN", "must be finite, got NaN"),
         ("Bad_Infinite", "must be finite, got"),
         ("Bad_LaterShape", "got the shape [80, 3]"),
-        ("Bad_Detached", "does not depend on the coordinates"),
     ],
 )
 def test_failure_of_a_model(
