@@ -57,11 +57,15 @@ def _ridders(function: Callable[[Floats], float], at: Floats, direction: Floats,
     best, least = np.nan, np.inf
     previous: list[float] = []
     for level in range(LEVELS):
-        row = [central_difference(function, at, direction, step / 2**level)]
+        width = step / 2**level
+        ahead, behind = function(at + width * direction), function(at - width * direction)
+        # Two estimates may agree by chance better than their rounding lets them.
+        rounding = float(np.finfo(float).eps) * max(abs(ahead), abs(behind)) / width
+        row = [(ahead - behind) / (2.0 * width)]
         for order, coarser in enumerate(previous):
             factor = 4.0 ** (order + 1)
             row.append((factor * row[order] - coarser) / (factor - 1.0))
-            error = max(abs(row[-1] - row[-2]), abs(row[-1] - coarser))
+            error = max(abs(row[-1] - row[-2]), abs(row[-1] - coarser), rounding)
             if error <= least:
                 best, least = row[-1], error
         previous = row

@@ -123,6 +123,9 @@ def _figures(result: CheckResult) -> list[Figure]:
 def _nve_figure(run: dict[str, Any] | None) -> Figure | None:
     if run is None or "failed" in run:
         return None
+    if run["broke_off"]:
+        caption = f"The run broke off after {len(run['times_fs'])} steps: an atom was thrown out of the crystal."
+        return _figure(plots.nve(run), caption)
     caption = (
         f"Velocity Verlet from 300 K, steps of {run['step_fs']:.2g} fs: the total energy drifts by "
         f"{1e3 * run['drift_eV_per_atom_ps']:.2g} meV an atom in a picosecond and fluctuates by "

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Jumps of a curve and of its derivative: looked for on a grid, then narrowed down.
 
-A jump of size J between two points of a grid shows in the third differences, where a smooth curve leaves next to
-nothing. So the intervals with third differences large beside those around them are divided again and again, and what
-remains of the step between the ends of the last, tiny interval, beyond what the slope explains, is the jump. A smooth
-curve leaves nothing there but rounding, whose size is measured on the intervals next to it.
+A jump between two points of a grid shows in differences of a higher order, where a smooth curve leaves next to nothing.
+So the intervals with differences large beside those around them are divided again and again, and what remains of the
+step between the ends of the last, tiny interval, beyond what the slope explains, is the jump. A smooth curve leaves
+nothing there but rounding, whose size is measured on the intervals next to it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,10 @@ from kim_torchml.verification.structures import Floats
 # Points within each interval that is divided, with some on both sides for the differences.
 PARTS = 8
 AROUND = 4
-CANDIDATES = 5
+# Intervals to look at by each order of differences: the sixth sees small jumps on a steep wall, the third those of
+# tabulated curves, which have little beyond.
+CANDIDATES = 4
+ORDERS = (3, 6)
 # Wider than the steps in which a float32 model sees a distance.
 NARROWEST = 1e-5
 
@@ -52,23 +55,25 @@ def find_jumps(
     """
     inside = [place for place in suspects if grid[2] < place < grid[-3]]
     indices = [int(np.searchsorted(grid, place)) - 1 for place in inside]
-    indices += [index for index in _suspicious(values) if index not in indices]
+    for order in ORDERS:
+        indices += [index for index in _suspicious(values, order) if index not in indices]
     return [_narrow(curve, float(grid[index]), float(grid[index + 1])) for index in indices]
 
 
-def _suspicious(values: Floats) -> list[int]:
-    """Return the intervals (by their left ends) with third differences large beside those around them."""
-    third = np.abs(np.diff(values, 3))
+def _suspicious(values: Floats, order: int) -> list[int]:
+    """Return the intervals (by their left ends) with differences large beside those around them."""
+    differences = np.abs(np.diff(values, order))
     window = 12
-    padded = np.pad(third, window, mode="reflect")
-    around = np.array([np.median(padded[i : i + 2 * window + 1]) for i in range(len(third))])
-    floor = np.finfo(float).eps * max(float(np.abs(values).max()), np.finfo(float).tiny)
-    ratio = third / (around + floor)
+    padded = np.pad(differences, window, mode="reflect")
+    around = np.array([np.median(padded[i : i + 2 * window + 1]) for i in range(len(differences))])
+    floor = 2.0**order * np.finfo(float).eps * max(float(np.abs(values).max()), np.finfo(float).tiny)
+    ratio = differences / (around + floor)
     found: list[int] = []
-    # Interval i + 1 is the middle of the four points of third difference i. One jump shows in three of them.
+    # Of the points of difference i, interval i + (order - 1) / 2 is the middle. One jump shows in `order` of them.
     for index in np.argsort(-ratio):
-        if all(abs(int(index) + 1 - other) > 3 for other in found):
-            found.append(int(index) + 1)
+        middle = int(index) + (order - 1) // 2
+        if all(abs(middle - other) > order for other in found):
+            found.append(middle)
         if len(found) == CANDIDATES:
             break
     return found

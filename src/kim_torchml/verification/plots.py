@@ -51,6 +51,8 @@ def dimer(row: dict[str, Any]) -> str:
         lower.plot(distances, slope, "--", color=GREY, linewidth=1.0, label="−dE/dr of the curve above")
         lower.set_ylabel("force (eV/Å)")
         lower.set_xlabel("distance (Å)")
+        # Graph models reach several cutoffs far, where two atoms have nothing to show.
+        upper.set_xlim(distances[0], min(distances[-1], 1.3 * row["cutoffs"][0]))
         for each in axes:
             for cutoff in row["cutoffs"]:
                 each.axvline(cutoff, color=GREY, linestyle=":", linewidth=1.0)
@@ -98,7 +100,7 @@ def force_error(by_step: dict[str, Any]) -> str:
         axis.set_ylim(low, high)
         axis.set_xlabel("step (Å)")
         axis.set_ylabel("relative error of the force")
-        axis.legend(fontsize=8, frameon=False, loc="lower left")
+        axis.legend(fontsize=8, frameon=False, loc="upper left")
 
     return _draw(drawing)
 
@@ -107,13 +109,19 @@ def memory(details: dict[str, Any]) -> str:
     """Return the resident memory over the cycles."""
 
     def drawing(axis: Axes) -> None:
-        resident = np.array(details["resident MiB"])
+        resident = 1024.0 * (np.array(details["resident MiB"]) - details["resident MiB"][0])
         cycles = np.array(details["cycles"])
-        axis.plot(cycles, resident, color=BLUE, linewidth=1.2, label="resident memory")
-        limit = resident[0] + details["limit"] * cycles / 2**20
+        axis.plot(
+            cycles,
+            resident,
+            color=BLUE,
+            linewidth=1.2,
+            label=f"resident memory, from {details['resident MiB'][0]:.0f} MiB",
+        )
+        limit = details["limit"] * cycles / 1024.0
         axis.plot(cycles, limit, "--", color=RED, linewidth=1.0, label=f"the limit: {details['limit']:.0f} B a cycle")
         axis.set_xlabel("create, compute, destroy (cycles)")
-        axis.set_ylabel("MiB")
+        axis.set_ylabel("growth (KiB)")
         axis.legend(fontsize=8, frameon=False)
 
     return _draw(drawing, height=2.6)

@@ -52,8 +52,8 @@ def error_of(result: CheckResult) -> str:
 
 
 def said(verification: Verification, most: int = 3) -> list[str]:
-    """Return what the model printed during checks that failed, each line once, the first few."""
-    lines = [line for result in verification.failures for line in result.details.get("log", [])]
+    """Return the last line that the model printed during each check that failed, each once, the first few."""
+    lines = [result.details["log"][-1] for result in verification.failures if "log" in result.details]
     return list(dict.fromkeys(lines))[:most]
 
 

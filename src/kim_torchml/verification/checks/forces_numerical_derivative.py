@@ -67,13 +67,12 @@ def relative_error(forces: Floats, derivative: Derivative) -> float:
     Each component has the weight 1 / its uncertainty, so that those where the numerical derivative is poor (a neighbour
     is at the cutoff) count less, as in KIM-API's utility_forces_numer_deriv.
     """
-    floor = np.finfo(float).eps * max(float(np.abs(derivative.values).max()), np.finfo(float).tiny)
-    weights = 1.0 / np.maximum(derivative.uncertainties, floor)
+    scale = float(np.abs(derivative.values).max(initial=0.0))
+    if scale == 0.0:
+        return float("inf") if np.any(forces) else 0.0
+    weights = 1.0 / np.maximum(derivative.uncertainties / scale, np.finfo(float).eps)
     whole = float(np.sqrt((weights * derivative.values**2).sum()))
-    part = float(np.sqrt((weights * (forces + derivative.values) ** 2).sum()))
-    if part == 0.0:
-        return 0.0
-    return part / whole if whole > 0.0 else float("inf")
+    return float(np.sqrt((weights * (forces + derivative.values) ** 2).sum())) / whole
 
 
 def error_by_step(bench: Bench, piece: Structure, nearest: float, random: np.random.Generator) -> dict[str, Any]:

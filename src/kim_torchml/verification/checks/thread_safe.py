@@ -3,7 +3,7 @@
 
 As in OpenKIM's check each thread has a model of its own. KIM also lets threads share one model, each with its own
 compute arguments; that is tried as well and reported, but not graded: KIM's own Stillinger-Weber driver crashes there.
-So it runs in a process of its own: `python -m kim_torchml.verification.checks.thread_safe MODEL SEED SPECIES..`.
+So it runs in a process of its own (shared_model.py).
 """
 
 import json
@@ -172,27 +172,33 @@ def _count_wrong(arguments: ModelArguments, task: Task, given: int, release_gil:
 
 def _shared_elsewhere(bench: Bench) -> dict[str, Any]:
     """Run the ungraded way in another process; return its row, which says how the process ended if it crashed."""
-    command = [sys.executable, "-m", __spec__.name, bench.name, str(bench.seed), *bench.chosen]
+    command = [
+        sys.executable,
+        "-m",
+        "kim_torchml.verification.shared_model",
+        bench.name,
+        str(bench.seed),
+        *bench.chosen,
+    ]
     row = {"configuration": SHARED_WAY.name, "wrong": None}
     try:
         done = subprocess.run(
-            command, env=environment(), stdout=subprocess.PIPE, timeout=SHARED_TIMEOUT, check=False, text=True
+            command, env=environment(), capture_output=True, timeout=SHARED_TIMEOUT, check=False, text=True
         )
     except subprocess.TimeoutExpired:
         return row | {"not computed": f"no end after {SHARED_TIMEOUT:.0f} s"}
     if done.returncode != 0:
-        return row | {"not computed": describe_end(done.returncode)}
+        printed = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return row | {"not computed": "; ".join([describe_end(done.returncode), *printed[-1:]])}
     # The model may have printed something before.
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def main() -> None:
-    """Print the row of the ungraded way as JSON."""
-    name, seed, *species = sys.argv[1:]
-    bench = Bench(name, int(seed), species)
-    row = _row(bench, _task(bench), SHARED_WAY, lambda fraction: None)
-    print("\n" + json.dumps(row), flush=True)
+def shared_row(name: str, seed: int, species: list[str]) -> dict[str, Any]:
+    """Return the row of the ungraded way."""
+    bench = Bench(name, seed, species)
+    return _row(bench, _task(bench), SHARED_WAY, lambda fraction: None)
 
 
 CHECK = Check(
@@ -201,6 +207,3 @@ CHECK = Check(
     run,
     alone=True,
 )
-
-if __name__ == "__main__":
-    main()
