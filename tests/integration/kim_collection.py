@@ -101,10 +101,14 @@ class KimCollection:
         """Build several portable models at once and install them."""
         cmake = [_ALL_MODELS_CMAKE, *(f"add_subdirectory({model.write(build).name})\n" for model in models)]
         (build / "CMakeLists.txt").write_text("".join(cmake))
+        self.cmake(build, build / "build")
+
+    def cmake(self, sources: Path, build: Path, *options: str) -> None:
+        """Configure, build and install portable models; an error shows what CMake printed."""
         for arguments in (
-            ["-S", build, "-B", build / "build", "-DKIM_API_INSTALL_COLLECTION=USER"],
-            ["--build", build / "build", "--parallel", "2"],
-            ["--install", build / "build"],
+            ["-S", sources, "-B", build, "-DKIM_API_INSTALL_COLLECTION=USER", *options],
+            ["--build", build, "--parallel", "2"],
+            ["--install", build],
         ):
             done = subprocess.run(
                 ["cmake", *map(str, arguments)],

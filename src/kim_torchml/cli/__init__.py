@@ -6,6 +6,7 @@ import click
 from kim_torchml import __version__
 from kim_torchml.cli.doctor import doctor
 from kim_torchml.cli.replay import replay
+from kim_torchml.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,3 +17,4 @@ def main() -> None:
 
 main.add_command(doctor)
 main.add_command(replay)
+main.add_command(verify)
