@@ -27,7 +27,7 @@ WINDOWS = 5
 # Cycles in each window; of a slow model fewer, so that it takes about this many seconds in all.
 MOST_CYCLES = 200
 FEWEST_CYCLES = 20
-SECONDS = 5.0
+SECONDS = 3.0
 # Bytes by cycle. A page is 4096 bytes, so a window of 200 cycles resolves 20.
 LIMIT = 256.0
 
