@@ -91,9 +91,8 @@ def verify(
     seed: int,
     timeout: float,
 ) -> None:
-    r"""Run OpenKIM's ten verification checks on the installed KIM portable model MODEL.
+    """Run OpenKIM's ten verification checks on the installed KIM portable model MODEL.
 
-    \b
     Exit status: 0 if no check has grade F, 1 if one has, 2 if nothing could be checked.
     """
     _need("ase", "kimpy", *(("jinja2", "matplotlib") if html else ()))
