@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,8 @@ class Model:
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
-        self._original = load_script(files.script, self._file.model_file, self._device)
+        with self._enough_memory("its tensors"):
+            self._original = load_script(files.script, self._file.model_file, self._device)
         self._script = self._original
         _check_n_inputs(self._script, self._file)
         self.parameters = publish_parameters(self._script, len(self.species))
@@ -81,7 +83,8 @@ class Model:
         """
         set_threads(self._rank, process.is_ours)
         set_determinism(self._device)
-        capability = probe_capability(self._original, self._files, self._atomic_numbers)
+        with self._enough_memory("its work"):
+            capability = probe_capability(self._original, self._files, self._atomic_numbers)
         self._layout = capability.layout
         process.announce_first_use(
             self._rank,
@@ -123,17 +126,22 @@ class Model:
                 out[:] = 0.0
             return
         particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours)
-        try:
+        with self._enough_memory(f"{len(particles)} particles"):
             evaluation = self._evaluate(particles, needed_quantities(outputs))
+        write_outputs(evaluation, self._units, outputs, self._file.model_file)
+
+    @contextmanager
+    def _enough_memory(self, what: str) -> Iterator[None]:
+        """Turn an error of a device without memory into one sentence; `what` was to be in it beside the model."""
+        try:
+            yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise DriverError(
-                f"the memory of {describe_device(self._device)} must hold the model in {self._file.model_file} with "
-                f"{len(particles)} particles, got: {summary_of(error)}; use fewer particles, or more ranks or "
-                "devices"
+                f"the memory of {describe_device(self._device)} must hold the model in {self._file.model_file} and "
+                f"{what}, got: {summary_of(error)}; use fewer particles, or more ranks or devices"
             ) from error
-        write_outputs(evaluation, self._units, outputs)
 
     def _evaluate(self, particles: Particles, wanted: set[Quantity]) -> Evaluation:
         kind, script = self._inputs, self._script
@@ -157,7 +165,14 @@ class Model:
         Raises:
             DriverError: If one is read-only or not a finite number; then the model is as it was.
         """
-        self._script = self._script.changed(new_tensors(self._script, [self.parameters[i] for i in changed]))
+        parameters = [self.parameters[i] for i in changed]
+        with self._enough_memory("a copy of it with other parameters"):
+            new = new_tensors(self._script, parameters)
+            self._script = self._script.changed(new)
+        for parameter in parameters:
+            if parameter.tensor is not None:
+                # In single precision they have been rounded: KIM is to tell what the model has.
+                parameter.values[:] = new[parameter.tensor].reshape(-1).numpy()
 
     def write(self, folder: str) -> list[str]:
         """Write the model's files, with the parameters as they are now.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kim_torchml.evaluation import Evaluation, Quantity
+from kim_torchml.results import check_finite
 from kim_torchml.units import Units
 from kim_torchml.virials import virial_of_forces
 
@@ -54,7 +55,7 @@ def supported_outputs(quantities: set[Quantity]) -> set[str]:
     return {name for name, output in OUTPUTS.items() if output.needs is None or output.needs in quantities}
 
 
-def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np.ndarray]) -> None:
+def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np.ndarray], file_name: str) -> None:
     """Overwrite the simulator's arrays.
 
     Args:
@@ -62,11 +63,22 @@ def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np
         units: The simulator's.
         outputs: KIM's name of each output that was asked for, and its array: partialEnergy [1], partialForces [n, 3],
             partialParticleEnergy [n], partialVirial [6], partialParticleVirial [n, 6].
+        file_name: The model's, for messages.
+    Raises:
+        DriverError: If a number is too large in the simulator's units; then nothing has been written.
     """
+    values = {name: _converted(name, evaluation, units, file_name) for name in outputs}
     for name, out in outputs.items():
-        output = OUTPUTS[name]
+        out[:] = values[name]
+
+
+def _converted(name: str, evaluation: Evaluation, units: Units, file_name: str) -> np.ndarray:
+    output = OUTPUTS[name]
+    with np.errstate(over="ignore", invalid="ignore"):
         value = output.value(evaluation)
         if value is None:
             raise ValueError(f"{name} was asked for, but {output.needs} not evaluated")
         unit = output.unit(units)
-        out[:] = value if unit == 1.0 else value * unit
+        converted: np.ndarray = value if unit == 1.0 else value * unit
+    check_finite(converted, name, file_name)
+    return converted

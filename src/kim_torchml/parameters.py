@@ -21,6 +21,9 @@ ATTRIBUTE = "kim_parameters"
 LARGEST_UNNAMED = 4096
 N_ELEMENTS = "n_elements"
 
+_LONGEST_DESCRIPTION = 300
+_MOST_NAMES = 10
+
 _INT32 = np.iinfo(np.int32)
 
 
@@ -58,7 +61,7 @@ def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
     tensor_of_name = {N_ELEMENTS: "the number of elements"}
     tensor_of_memory: dict[int, str] = {}
     for path, description in chosen:
-        name = _identifier(path, script.file_name)
+        name = _identifier(path)
         if name in tensor_of_name:
             raise DriverError(
                 f"the tensors of the model in {script.file_name} must have different names as KIM parameters, got "
@@ -71,9 +74,8 @@ def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
                 f"`{ATTRIBUTE}` of the model in {script.file_name} must name each tensor once, got the same one as "
                 f"{tensor_of_memory[tensor.data_ptr()]} and {path}; remove one of them"
             )
-        units = f"Tensor {path}, shape {list(tensor.shape)}, in the model's own units (Å, eV)"
-        text = f"{description.strip().rstrip('.')}. {units}." if description.strip() else f"{units}."
-        parameters.append(Parameter(name, text, _values(tensor, path, script.file_name), path))
+        values = _values(tensor, path, script.file_name)
+        parameters.append(Parameter(name, _described(path, tensor, description), values, path))
     return parameters
 
 
@@ -92,37 +94,51 @@ def _chosen(script: ScriptModel, tensors: dict[str, torch.Tensor]) -> list[tuple
     return list(choice.items())
 
 
+def _described(path: str, tensor: torch.Tensor, description: str) -> str:
+    """Return a description on one line; its author is a stranger."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in description).split()).rstrip(".")
+    if len(text) > _LONGEST_DESCRIPTION:
+        text = f"{text[:_LONGEST_DESCRIPTION]}..."
+    units = f"Tensor {path}, shape {list(tensor.shape)}, in the model's own units (Å, eV)."
+    return f"{text}. {units}" if text else units
+
+
 def _small_floating(tensors: dict[str, torch.Tensor]) -> Iterator[str]:
     seen = set()
     for path, tensor in tensors.items():
-        if tensor.is_floating_point() and 0 < tensor.numel() <= LARGEST_UNNAMED and tensor.data_ptr() not in seen:
-            # Tied weights have one tensor under two names.
+        if not _is_dense(tensor) or not tensor.is_floating_point() or tensor.numel() > LARGEST_UNNAMED:
+            continue
+        # Tied weights have one tensor under two names.
+        if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             yield path
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.numel() > 0
 
 
 def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str) -> None:
     tensor = tensors.get(path)
     whole = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
-    if tensor is not None and tensor.numel() > 0 and (tensor.is_floating_point() or tensor.dtype in whole):
+    if tensor is not None and _is_dense(tensor) and (tensor.is_floating_point() or tensor.dtype in whole):
         return
-    found = "nothing of that name" if tensor is None else f"a tensor of {tensor.dtype}, shape {list(tensor.shape)}"
+    found = "nothing of that name"
+    if tensor is not None:
+        found = f"a tensor of {tensor.dtype}, {tensor.layout}, shape {list(tensor.shape)}"
+    names = ", ".join(list(tensors)[:_MOST_NAMES]) + (
+        f" and {len(tensors)} in all" if len(tensors) > _MOST_NAMES else ""
+    )
     raise DriverError(
-        f"`{ATTRIBUTE}` of the model in {file_name} must name parameters or buffers of numbers, got '{path}': {found}; "
-        f"there are: {', '.join(tensors) or 'none'} (a model that was frozen has none)"
+        f"`{ATTRIBUTE}` of the model in {file_name} must name dense parameters or buffers of numbers, got '{path}': "
+        f"{found}; there are: {names or 'none'} (a model that was frozen has none)"
     )
 
 
-def _identifier(path: str, file_name: str) -> str:
-    """Return a tensor's name as a C identifier."""
-    name = path.replace(".", "_")
-    name = f"_{name}" if name[:1].isdigit() else name
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise DriverError(
-            f"the name of the tensor '{path}' of the model in {file_name} must become a C identifier, got '{name}'; "
-            f"use the letters a to z, digits and _ alone, or choose others with `{ATTRIBUTE}`"
-        )
-    return name
+def _identifier(path: str) -> str:
+    """Return a tensor's name as a C identifier: keys of a ParameterDict may hold anything but a dot."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", path)
+    return f"_{name}" if name[:1].isdigit() else name
 
 
 def _values(tensor: torch.Tensor, path: str, file_name: str) -> np.ndarray:
@@ -156,11 +172,13 @@ def new_tensors(script: ScriptModel, changed: Sequence[Parameter]) -> dict[str, 
                 f"{parameter.values[0]}; all parameters have been set back"
             )
         now = tensors[parameter.tensor].detach().to("cpu")
-        new = torch.from_numpy(parameter.values.copy()).reshape(now.shape).to(now.dtype)
+        asked = torch.from_numpy(parameter.values.copy()).reshape(now.shape)
+        new = asked.to(now.dtype)
+        # A number too small for the type would become 0.
+        fits = torch.isfinite(new) & ((new != 0) | (asked == 0)) if new.is_floating_point() else new == asked
         # What was not a number before, as in a mask, may stay.
-        asked = torch.from_numpy(parameter.values).reshape(now.shape)
-        fits = torch.isfinite(new) if new.is_floating_point() else new == asked
-        bad = (~fits & (new != now)).reshape(-1).nonzero()
+        stays = (new == now) | (new.isnan() & now.isnan())
+        bad = (~fits & ~stays).reshape(-1).nonzero()
         if len(bad):
             place = int(bad[0])
             raise DriverError(

@@ -8,7 +8,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,14 @@ from kim_torchml.errors import DriverError
 _COLUMNS = ("contributing", "species_code")
 
 ENERGY, FORCES, PARTICLE_ENERGIES = "partialEnergy", "partialForces", "partialParticleEnergy"
+# All are computed, those that did not fail as well; virials can fail where these do not.
+_SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
+    ENERGY: lambda n: (1,),
+    FORCES: lambda n: (n, 3),
+    PARTICLE_ENERGIES: lambda n: (n,),
+    "partialVirial": lambda n: (6,),
+    "partialParticleVirial": lambda n: (n, 6),
+}
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,12 @@ class Replayed:
 
     Attributes:
         energy: eV.
-        forces: Shape [n, 3], eV/Å.
+        forces: Shape [n, 3], eV/Å; None if the model does not give them.
         particle_energies: Shape [n], eV; None if the model does not give them.
     """
 
     energy: float
-    forces: np.ndarray
+    forces: np.ndarray | None
     particle_energies: np.ndarray | None
 
 
@@ -160,9 +168,7 @@ class ReplayModel:
             "particleContributing": saved.contributing,
             "coordinates": saved.coordinates,
         }
-        outputs = {ENERGY: np.full(1, math.nan), FORCES: np.full((n, 3), math.nan)}
-        if self._supports(PARTICLE_ENERGIES):
-            outputs[PARTICLE_ENERGIES] = np.full(n, math.nan)
+        outputs = {name: np.full(shape(n), math.nan) for name, shape in _SHAPES.items() if self._supports(name)}
         for name, values in (inputs | outputs).items():
             self._arguments.set_argument_pointer(getattr(kimpy.compute_argument_name, name), values)
         self._arguments.set_callback(kimpy.compute_callback_name.GetNeighborList, self._neighbours(saved), {})
@@ -171,7 +177,7 @@ class ReplayModel:
         except RuntimeError:
             # kimpy knows only that it failed; the driver's line is on stderr.
             return None
-        return Replayed(float(outputs[ENERGY][0]), outputs[FORCES], outputs.get(PARTICLE_ENERGIES))
+        return Replayed(float(outputs[ENERGY][0]), outputs.get(FORCES), outputs.get(PARTICLE_ENERGIES))
 
     def _supports(self, output: str) -> bool:
         status = self._arguments.get_argument_support_status(getattr(kimpy.compute_argument_name, output))

@@ -191,6 +191,8 @@ def _load(content: bytes, file_name: str, device: torch.device) -> Any:
         with _expected_deprecations(), _stdout_to_stderr():
             module: Any = torch.jit.load(io.BytesIO(content), map_location=device)
     except (torch.jit.Error, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise DriverError(
             f"torch {torch.__version__} cannot load the model file {file_name}: {summary_of(error)}; export it again "
             "with a version of torch that is not newer"

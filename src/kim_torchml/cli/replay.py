@@ -84,9 +84,11 @@ def _describe(file: Path, saved: Saved) -> str:
 
 def _results(saved: Saved, replayed: Replayed) -> str:
     lines = [_line("energy", f"{replayed.energy:.10g} eV")]
-    sizes = (replayed.forces**2).sum(axis=1) ** 0.5
-    largest = int(sizes.argmax())
-    lines.append(_line("largest force", f"{sizes[largest]:.6g} eV/Å, on particle {largest} ({saved.symbols[largest]})"))
+    if replayed.forces is not None:
+        sizes = (replayed.forces**2).sum(axis=1) ** 0.5
+        largest = int(sizes.argmax())
+        on = f"on particle {largest} ({saved.symbols[largest]})"
+        lines.append(_line("largest force", f"{sizes[largest]:.6g} eV/Å, {on}"))
     contributing = saved.contributing.nonzero()[0]
     if replayed.particle_energies is not None and len(contributing):
         energies = replayed.particle_energies[contributing]

@@ -18,8 +18,6 @@ class Neighbourhoods:
         counts: Number of neighbours of each centre, shape [m], int64.
         neighbours: Their neighbours, one list after the other, shape [sum of counts], int64. Lists may hold
             particles beyond the descriptor's cutoff.
-        particle_of_row: Particle that each row of coordinates stands for, shape [n], for messages; None where row i is
-            particle i.
     """
 
     coordinates: torch.Tensor
@@ -27,7 +25,6 @@ class Neighbourhoods:
     centres: torch.Tensor
     counts: torch.Tensor
     neighbours: torch.Tensor
-    particle_of_row: torch.Tensor | None = None
 
 
 class Descriptor(ABC):

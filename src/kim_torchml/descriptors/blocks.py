@@ -71,8 +71,6 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
 
 def _same_place(neighbourhoods: Neighbourhoods, first: int, second: int) -> DriverError:
     place = ", ".join(f"{x:.6g}" for x in neighbourhoods.coordinates[first].tolist())
-    if neighbourhoods.particle_of_row is not None:
-        first, second = (int(neighbourhoods.particle_of_row[row]) for row in (first, second))
     return DriverError(
         f"particles {first} and {second} (counted from 0) are at the same place, ({place}) Å, where the descriptor is "
         "not defined; move or remove one of them"

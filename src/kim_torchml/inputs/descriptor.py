@@ -61,7 +61,6 @@ class DescriptorInputs(PairKind):
             centres=torch.arange(len(centres), device=device),
             counts=_indices(counts, device),
             neighbours=torch.arange(len(centres), len(particle_of_row), device=device),
-            particle_of_row=_indices(particle_of_row, device),
         )
         inputs = ModelInputs((self._describe(neighbourhoods),), rows, None, len(neighbours))
         return PairInputs(inputs, np.repeat(centres, counts), neighbours)
