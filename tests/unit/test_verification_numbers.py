@@ -18,6 +18,8 @@ from kim_torchml.verification.comparison import difference
 from kim_torchml.verification.derivatives import Derivative, gradient
 from kim_torchml.verification.grades import MACHINE_PRECISION, letter_grade, pass_grade
 from kim_torchml.verification.jumps import find_jumps
+from kim_torchml.verification.kim_model import ModelError
+from kim_torchml.verification.lengths import find_bond
 from kim_torchml.verification.particles import particles_of
 from kim_torchml.verification.structures import Structure, crystal
 
@@ -152,6 +154,33 @@ def test_crystals_hold_every_species() -> None:
     species = ["Ar", "Kr", "Xe", "Ne"]
     for seed in range(20):
         assert set(crystal("fcc", (1, 1, 1), 2.5, species, np.random.default_rng(seed)).species) == set(species)
+
+
+def of_dimer(energy):
+    """Energy of a structure of two atoms from their distance."""
+    return lambda dimer: energy(float(np.linalg.norm(dimer.positions[1] - dimer.positions[0])))
+
+
+def test_bond_is_where_the_energy_is_least() -> None:
+    assert find_bond(of_dimer(lambda r: (r - 2.5) ** 2), "Si", "Si", 5.0) == pytest.approx(2.5, abs=0.06)
+
+
+def test_bond_of_a_model_that_fails_when_dense() -> None:
+    """The energy need not be known on the near side."""
+
+    def energy(distance: float) -> float:
+        if distance < 2.45:
+            raise ModelError("too dense")
+        return (distance - 2.5) ** 2
+
+    assert find_bond(of_dimer(energy), "Si", "Si", 5.0) == pytest.approx(2.5, abs=0.06)
+
+
+@pytest.mark.parametrize("energy", [lambda r: 1.0 / r, lambda r: (r - 1.2) ** 2])
+def test_bond_without_a_plausible_minimum_follows_the_radii(energy) -> None:
+    """Twice silicon's covalent radius, 1.11 Å."""
+    assert find_bond(of_dimer(energy), "Si", "Si", 5.0) == pytest.approx(2.22)
+    assert find_bond(of_dimer(energy), "Si", "Si", 2.0) == pytest.approx(1.7)
 
 
 def test_difference_is_relative_to_the_forces() -> None:

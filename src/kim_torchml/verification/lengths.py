@@ -69,9 +69,9 @@ def _lowest(energy: Callable[[float], float], distances: np.ndarray, covalent: f
             energies[distance] = energy(distance)
         except ModelError:
             # Denser than the model's tables go, or species that it does not combine: no place to be in either case.
-            continue
+            energies[distance] = np.inf
         known = list(energies)
         lowest = min(known, key=lambda near: energies[near])
-        if lowest != known[0] and len(known) - known.index(lowest) > RISING:
+        if np.isfinite(energies[lowest]) and lowest != known[0] and len(known) - known.index(lowest) > RISING:
             return lowest
     return float(np.clip(covalent, SENSIBLE[0] * cutoff, SENSIBLE[1] * cutoff))
