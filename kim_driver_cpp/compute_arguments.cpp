@@ -105,10 +105,12 @@ ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_ele
     inputs.configuration.contributing = required_argument<const int>(arguments, names::particleContributing);
     inputs.configuration.coordinates = required_argument<const double>(arguments, names::coordinates);
     check_species_codes(inputs.species_codes, n, n_elements);
+    check_finite(inputs.configuration.coordinates, n);
     if (to_angstrom != 1.0) {
         inputs.configuration.coordinates = converted(inputs.configuration.coordinates, n, to_angstrom, room);
+        // What is finite in metres may not be in Å.
+        check_finite(inputs.configuration.coordinates, n);
     }
-    check_finite(inputs.configuration.coordinates, n);
     return inputs;
 }
 

@@ -22,6 +22,7 @@ struct Output {
 struct ComputeScratch {
     std::vector<Output> supported;    // the others must not be asked for: KIM takes that for an error
     std::vector<double> coordinates;  // in Å, where the simulator's are not
+    long step = 0;                    // the model's number of the last compute
     NeighbourLists neighbour_lists;
 };
 

@@ -119,6 +119,8 @@ void Model::refresh_parameters() {
 }
 
 void Model::write(const KIM::ModelWriteParameterizedModel& kim) {
+    // A simulator may have set parameters and not refreshed.
+    refresh_parameters();
     const std::string* folder = nullptr;
     kim.GetPath(&folder);
     const GilLock gil;
@@ -135,12 +137,12 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
-    ++n_computes_;
     // A Python host's callback may be Python too, even where the host gave up the GIL for the compute, as kimpy can.
     const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
     void* buffer = nullptr;
     arguments.GetModelBufferPointer(&buffer);
     auto* scratch = static_cast<ComputeScratch*>(buffer);
+    scratch->step = ++n_computes_;
     const ComputeInputs inputs =
         read_inputs(arguments, static_cast<int>(species_.size()), units_.to_angstrom(), &scratch->coordinates);
 
@@ -155,8 +157,10 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
 
 FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
                                 const std::string& message) const {
-    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom(), n_computes_},
-                                     message);
+    void* buffer = nullptr;
+    arguments.GetModelBufferPointer(&buffer);
+    const long step = static_cast<ComputeScratch*>(buffer)->step;
+    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom(), step}, message);
 }
 
 }  // namespace kim_torchml

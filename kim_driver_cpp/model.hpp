@@ -39,6 +39,7 @@ class Model {
 
     // Hands parameters that the simulator has changed to the model. Where it does not take them, all are set back.
     void refresh_parameters();
+    // With the parameters as they are, refreshed or not.
     void write(const KIM::ModelWriteParameterizedModel& kim);
 
     void create_arguments(KIM::ModelComputeArgumentsCreate* arguments);

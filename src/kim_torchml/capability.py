@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import torch
 
@@ -15,7 +16,7 @@ from kim_torchml.results import EnergyLayout, check_forces, probe_layout, split_
 from kim_torchml.torch_runtime import ScriptModel
 
 # A model may cut its interactions off before the cutoff of its parameter file: then nearer particles tell more.
-_SCALES = (0.6, 0.35)
+_SCALES = (1.0, 0.6, 0.35)
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ def _probe(script: ScriptModel, files: ModelFolder, kind: InputKind) -> Capabili
         check_forces(forces, len(inputs.coordinates), script.file_name)
         return Capability(layout, frozenset(quantities | {Quantity.FORCES}))
     differentiable = depends_on_coordinates(energy, inputs, script)
-    for scale in _SCALES:
+    # Nor need all species interact.
+    for code, scale in product(range(len(files.parameters.elements)), _SCALES):
         if not differentiable:
-            energy, _, inputs = call(probe_particles(cutoff, scale))
+            energy, _, inputs = call(probe_particles(cutoff, scale, code))
             differentiable = depends_on_coordinates(energy, inputs, script)
     if differentiable:
         quantities.add(Quantity.FORCES)

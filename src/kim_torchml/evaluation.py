@@ -143,12 +143,19 @@ def _gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) ->
     return gradient
 
 
+def _is_constant(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> bool:
+    """Return whether a model's energy stays as it is when everything moves apart: all are beyond its own reach."""
+    moved = [1.001 * argument.detach() if argument.is_floating_point() else argument for argument in inputs.arguments]
+    other, _ = split_result(script(*moved), False, script.file_name)
+    return other.numel() > 0 and float(other.to(torch.float64).sum()) == float(energy.detach().to(torch.float64).sum())
+
+
 def _minus_gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> torch.Tensor:
     """Return -dE/dr of all rows, shape [rows, 3]."""
     gradient = _gradient(energy, inputs, script)
     if gradient is not None:
         return -gradient
-    if inputs.n_pairs == 0:
+    if inputs.n_pairs == 0 or _is_constant(energy, inputs, script):
         return torch.zeros_like(inputs.coordinates)
     raise DriverError(
         f"the energy of the model in {script.file_name} does not depend on the coordinates through autograd, so "

@@ -126,9 +126,9 @@ def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str) -
     found = "nothing of that name"
     if tensor is not None:
         found = f"a tensor of {tensor.dtype}, {tensor.layout}, shape {list(tensor.shape)}"
-    names = ", ".join(list(tensors)[:_MOST_NAMES]) + (
-        f" and {len(tensors)} in all" if len(tensors) > _MOST_NAMES else ""
-    )
+    names = ", ".join(list(tensors)[:_MOST_NAMES])
+    if len(tensors) > _MOST_NAMES:
+        names += f", ... ({len(tensors)} in all)"
     raise DriverError(
         f"`{ATTRIBUTE}` of the model in {file_name} must name dense parameters or buffers of numbers, got '{path}': "
         f"{found}; there are: {names or 'none'} (a model that was frozen has none)"

@@ -30,7 +30,7 @@ class _AllNeighbours:
         return [np.ascontiguousarray(stage.T) for stage in stages]
 
 
-def probe_particles(cutoff: float, scale: float = 1.0) -> Particles:
-    """Return the configuration for a cutoff in Å, or one `scale` times as large; all have species code 0."""
-    codes = np.zeros(len(_CONTRIBUTING), dtype=np.int32)
+def probe_particles(cutoff: float, scale: float = 1.0, species_code: int = 0) -> Particles:
+    """Return the configuration for a cutoff in Å, or one `scale` times as large; all particles are of one species."""
+    codes = np.full(len(_CONTRIBUTING), species_code, dtype=np.int32)
     return Particles(_POSITIONS * (scale * cutoff), codes, _CONTRIBUTING, _AllNeighbours())

@@ -51,6 +51,8 @@ class ScriptModel:
         for node in _nodes(graphs):
             check_operator(node.kind(), f"file {file_name}")
         self._prints = any(node.kind() == "prim::Print" for node in _nodes(graphs))
+        # Some models keep intermediate results in attributes: two threads must not be in them at the same time.
+        self._turn = threading.Lock() if _writes_to_itself(graphs) else contextlib.nullcontext()
         self.dtype = _floating_type(self._module, graphs, file_name)
 
     def named(self, file_name: str) -> "ScriptModel":
@@ -77,6 +79,8 @@ class ScriptModel:
         """
         copied = copy.copy(self)
         copied._module = copy.deepcopy(self._module)
+        if not isinstance(self._turn, contextlib.nullcontext):
+            copied._turn = threading.Lock()
         inside = copied.tensors()
         with torch.no_grad():
             for name, values in tensors.items():
@@ -104,7 +108,7 @@ class ScriptModel:
         # The profiling executor compiles anew for the first few steps and for every new number of edges, and its
         # backward is slower in the end (tests/benchmark/executor.py). The setting is this thread's alone.
         stdout = _stdout_to_stderr() if self._prints else contextlib.nullcontext()
-        with self.explained_errors(), _without_optimisation(), stdout:
+        with self.explained_errors(), _without_optimisation(), stdout, self._turn:
             return self._module(*arguments)
 
     @contextlib.contextmanager
@@ -243,6 +247,17 @@ def _inlined(subgraph: Any) -> Any:
     graph = subgraph.copy()
     torch._C._jit_pass_inline(graph)
     return graph
+
+
+def _writes_to_itself(graphs: list[Any]) -> bool:
+    """Return whether a model's code sets an attribute, or changes a tensor that is one, in place."""
+    for node in _nodes(graphs):
+        if node.kind() == "prim::SetAttr":
+            return True
+        inputs = list(node.inputs())
+        if node.kind().endswith("_") and inputs and inputs[0].node().kind() == "prim::GetAttr":
+            return True
+    return False
 
 
 def _floating_type(module: Any, graphs: list[Any], file_name: str) -> torch.dtype:

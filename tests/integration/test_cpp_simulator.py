@@ -81,8 +81,11 @@ def test_two_models_in_turn(host: Simulator) -> None:
 def test_threads_with_arguments_of_their_own(host: Simulator) -> None:
     found = host.lines("threads", tiny.GRAPH_3, FILE, "20")
     assert len(found) == 4
+    (alone,) = host.lines("compute", tiny.GRAPH_3, FILE)
     for line in found:
         assert_as_from_kimpy(line, tiny.GRAPH_3, mixed())
+        # To the last digit; in this line no lists were asked for.
+        assert line | {"requests": None} == alone | {"requests": None}
 
 
 @pytest.fixture

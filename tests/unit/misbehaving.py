@@ -139,6 +139,15 @@ class ShortRanged(nn.Module):
         return energy
 
 
+class OfSecondSpecies(Pair):
+    """Without particles of the second species there is nothing to differentiate."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        if bool((a == 1).any()):
+            return self.site_energies(a, coordinates, b, c)
+        return torch.zeros(b.numel(), dtype=coordinates.dtype, device=coordinates.device)
+
+
 class TotalSometimes(nn.Module):
     """One energy per particle, but the total where there are more than five: another shape than when it was probed."""
 

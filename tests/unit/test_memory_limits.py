@@ -11,6 +11,7 @@ from opening import ALL, compute
 from particles import cluster
 from torch import Tensor
 
+from kim_torchml import torch_runtime
 from kim_torchml.errors import DriverError
 
 FEW = cluster(6, 2.6, n_contributing=4)
@@ -36,7 +37,7 @@ def test_a_model_that_asks_for_too_much(opened, device):
     arrays = {"partialEnergy": np.full(1, 5.0), "partialForces": np.full((12, 3), 5.0)}
     arguments = (MANY.coordinates, MANY.species_codes, MANY.contributing)
     message = (
-        rf"^the memory of {re.escape(str(device))}.* must hold the model in model\.pt with 12 particles, got: .*memory"
+        rf"^the memory of {re.escape(str(device))}.* must hold the model in model\.pt and 12 particles, got: .*memory"
         ".*; use fewer particles, or more ranks or devices$"
     )
     with pytest.raises(DriverError, match=message):
@@ -58,7 +59,7 @@ def test_a_gpu_that_is_full(opened, device):
     torch.cuda.set_per_process_memory_fraction(1e-7)
     try:
         with pytest.raises(
-            DriverError, match=r"^the memory of cuda:\d .* must hold .* with 200 particles, got: CUDA out"
+            DriverError, match=r"^the memory of cuda:\d .* must hold .* and 200 particles, got: CUDA out"
         ):
             compute(model, large, ALL)
     finally:
@@ -72,3 +73,37 @@ class Pair1(Pair):
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
     ) -> Tensor:
         return self.site_energies(species, coordinates, n_neighbours, neighbours)
+
+
+class HungryFromTheStart(Pair):
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return coordinates.sum() + torch.zeros([100000000, 100000000], device=coordinates.device).sum()
+
+
+def test_a_model_that_asks_for_too_much_when_it_is_probed(opened, device):
+    message = rf"^the memory of {re.escape(str(device))}.* must hold the model in model\.pt and its work, got: .*memory"
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(HungryFromTheStart))
+
+
+def test_loading_without_memory(opened, monkeypatch):
+    def without_memory(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.jit, "load", without_memory)
+    monkeypatch.setattr(torch_runtime, "_cache", type(torch_runtime._cache)())
+    with pytest.raises(DriverError, match=r"must hold the model in model\.pt and its tensors, got: CUDA out of memory"):
+        opened(script_bytes(Hungry))
+
+
+def test_other_errors_are_not_called_memory(opened, monkeypatch):
+    model = opened(script_bytes(Pair1))
+
+    def broken(*_):
+        raise RuntimeError("a mistake of the driver's own")
+
+    monkeypatch.setattr(type(model._inputs), "build", broken)
+    with pytest.raises(RuntimeError, match=r"^a mistake of the driver's own$"):
+        compute(model, FEW)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from formulas import particle_energies
 from misbehaving import RelativeSpecies
-from models import PARAMETERS, Graph2, Graph3, Graph4, GraphWithForces, PairOfAll, script_bytes
+from models import PARAMETERS, Graph2, Graph3, Graph4, GraphWithForces, Pair, PairOfAll, script_bytes
 from opening import ALL, assert_close, compute, outputs_of
 from particles import Configuration, cluster, interleaved
+from torch import Tensor
 
 from kim_torchml import torch_runtime
 
@@ -158,6 +159,61 @@ def test_threads_compute_with_one_model(opened):
         assert len(results) == 5
         for result in results:
             assert_close(result, wanted)
+
+
+class Remembering(Pair):
+    """Keeps its coordinates in an attribute for a while, as modules of torch_geometric do."""
+
+    kept: Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.kept = torch.zeros([0, 3], dtype=torch.float64)
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        self.kept = coordinates
+        waste = torch.ones([20000], dtype=torch.float64)
+        for _ in range(20):
+            waste = waste.sin()
+        return self.site_energies(species, self.kept, n_neighbours, neighbours) + 0.0 * waste[0]
+
+
+def test_threads_compute_with_a_model_that_writes_to_itself(opened):
+    models = [opened(script_bytes(Remembering)) for _ in range(3)]
+    configurations = [cluster(8, seed=k) for k in range(3)]
+    expected = [compute(model, configuration) for model, configuration in zip(models, configurations, strict=True)]
+    found = [[] for _ in models]
+
+    def work(k):
+        found[k].extend(compute(models[k], configurations[k]) for _ in range(20))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results, wanted in zip(found, expected, strict=True):
+        assert len(results) == 20
+        for result in results:
+            assert_close(result, wanted)
+
+
+@KINDS
+def test_the_same_input_gives_the_same_bits(kind, opened, device):
+    if device.type == "cuda":
+        pytest.skip("a GPU gives them on request only: test_device.py")
+    model = opened(script_bytes(kind), **PARAMETERS[kind])
+    configuration = interleaved(cluster(14, n_contributing=9))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = (compute(model, configuration, outputs_of(kind)) for _ in range(2))
+    finally:
+        torch.set_num_threads(before)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
 def test_two_models_side_by_side(tmp_path, opened):

@@ -13,6 +13,7 @@ from misbehaving import (
     FailingBackward,
     FourInputs,
     InverseDistance,
+    OfSecondSpecies,
     Raising,
     RaisingManyLines,
     RelativeSpecies,
@@ -196,7 +197,18 @@ def test_an_energy_that_loses_its_derivative_after_the_probe(opened):
 
 def test_an_energy_whose_reach_is_shorter_than_the_cutoff_says(opened):
     """The first probe's particles are out of its reach."""
-    assert opened(script_bytes(ShortRanged), prepare=False).prepare() == ALWAYS
+    model = opened(script_bytes(ShortRanged), prepare=False)
+    assert model.prepare() == ALWAYS
+    # Within the cutoff, 2.5, and out of its reach.
+    found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0]], [0, 0], [1, 1]), ["partialForces"])
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((2, 3)))
+
+
+def test_an_energy_that_only_another_species_has(opened):
+    model = opened(script_bytes(OfSecondSpecies), elements=("Si", "C"), prepare=False)
+    assert model.prepare() == WITH_PARTICLE_ENERGIES
+    found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0]], [0, 0], [1, 1]), ["partialForces"])
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((2, 3)))
 
 
 HINT = "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "

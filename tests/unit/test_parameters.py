@@ -137,11 +137,11 @@ def test_a_model_that_chooses_nothing(opened):
     [
         (
             lambda: chosen({"layers.2.bias": ""}),
-            r"^`kim_parameters` of the model in model\.pt must name parameters or buffers of numbers, got "
+            r"^`kim_parameters` of the model in model\.pt must name dense parameters or buffers of numbers, got "
             r"'layers\.2\.bias': nothing of that name; there are: layers\.0\.weight, .*",
         ),
-        (lambda: chosen({"flag": ""}), r"got 'flag': a tensor of torch\.bool, shape \[1\]; "),
-        (lambda: chosen({"nothing": ""}), r"'nothing': a tensor of torch\.float64, shape \[0\]"),
+        (lambda: chosen({"flag": ""}), r"got 'flag': a tensor of torch\.bool, torch\.strided, shape \[1\]; "),
+        (lambda: chosen({"nothing": ""}), r"'nothing': a tensor of torch\.float64, torch\.strided, shape \[0\]"),
         (
             lambda: script_bytes(ChosenBadly),
             r"^`kim_parameters` of the model in model\.pt must be of the type Dict\[str, str\], .*, got list; annotate",
@@ -230,10 +230,62 @@ def test_an_infinity_that_was_there_may_stay(opened):
     assert energy(model, CLUSTER) == pytest.approx(before + 0.5 * 7, abs=1e-12)
 
 
+class PairWithNaN(PairWithMask):
+    def __init__(self):
+        super().__init__()
+        self.mask[1] = float("nan")
+
+
+def test_what_was_not_a_number_may_stay(opened):
+    model = opened(script_bytes(PairWithNaN))
+    before = energy(model, CLUSTER)
+    set_values(model, "mask", [0.5, np.nan])
+    assert energy(model, CLUSTER) == pytest.approx(before + 0.5 * 7, abs=1e-12)
+
+
+class Odd(Layers):
+    """A sparse buffer, and names that are no identifiers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("sparse", torch.eye(2).to_sparse())
+        self.pairs = nn.ParameterDict({"Si-Si": nn.Parameter(torch.ones(1)), "Si-C": nn.Parameter(torch.ones(1))})
+
+
+class OddChosen(Odd):
+    kim_parameters: dict[str, str]
+
+    def __init__(self):
+        super().__init__()
+        self.kim_parameters = {"sparse": ""}
+
+
+def test_tensors_that_cannot_be_published_do_not_keep_a_model_from_working(opened):
+    names = list(by_name(opened(script_bytes(Odd))))
+    assert {"pairs_Si_Si", "pairs_Si_C", "layers_0_weight"} < set(names)
+    assert "sparse" not in names
+    with pytest.raises(
+        DriverError, match=r"got 'sparse': a tensor of torch\.float64, torch\.sparse_coo, shape \[2, 2\]; "
+    ):
+        opened(script_bytes(OddChosen))
+
+
+def test_descriptions_are_one_printable_line(opened):
+    choice = {"layers.1.bias": "one\n\x1b[31mtwo   three" + 1000 * "x"}
+    text = by_name(opened(chosen(choice)))["layers_1_bias"].description
+    assert text.startswith("one [31mtwo threexxx")
+    assert text.isprintable()
+    assert len(text) < 400
+
+
 def test_float32_parameters(opened):
     model = opened(script_bytes(Pair1, torch.float32))
     assert by_name(model)["decay"].values.tolist() == [float(np.float32(1.7))]
     set_values(model, "decay", 1.9)
+    # What KIM tells is what the model has.
+    assert by_name(model)["decay"].values.tolist() == [float(np.float32(1.9))]
+    with pytest.raises(DriverError, match=r"must be finite numbers that fit torch\.float32, got 1e-50 at index 0"):
+        set_values(model, "decay", 1e-50)
     with pytest.raises(DriverError, match=r"must be finite numbers that fit torch\.float32, got 1e\+40 at index 0"):
         set_values(model, "decay", 1e40)
 

@@ -2,11 +2,13 @@
 """Outputs in the simulator's units. KIM's own factors are tested through KIM (tests/integration/test_units.py)."""
 
 import numpy as np
+import pytest
 from models import PairOfAll, script_bytes
 from opening import SHAPES, compute, parameter_text
 from particles import cluster, interleaved
 
 from kim_torchml.driver import open_model
+from kim_torchml.errors import DriverError
 
 POWERS = {
     "partialEnergy": (1, 0),
@@ -32,3 +34,16 @@ def test_outputs_are_in_the_units_of_the_simulator(tmp_path):
     for name, (of_energy, of_length) in POWERS.items():
         expected = plain[name] * energy**of_energy * length**of_length
         np.testing.assert_allclose(converted[name], expected, rtol=1e-14, err_msg=name)
+
+
+def test_numbers_that_are_too_large_in_the_units_of_the_simulator(tmp_path):
+    (tmp_path / "model.pt").write_bytes(script_bytes(PairOfAll))
+    (tmp_path / "kim.param").write_text(parameter_text())
+    model = open_model(str(tmp_path), ["kim.param", "model.pt"], energy=1e308, force=1.0)
+    model.prepare()
+    configuration = cluster(9, 3.0)
+    arrays = {name: np.full(SHAPES[name](9), 5.0) for name in ("partialForces", "partialEnergy")}
+    arguments = (configuration.coordinates, configuration.species_codes, configuration.contributing)
+    with pytest.raises(DriverError, match=r"^the partialEnergy of the model in model\.pt must be finite, got infinity"):
+        model.compute(*arguments, configuration.neighbours(), arrays)
+    assert all((array == 5.0).all() for array in arrays.values())
