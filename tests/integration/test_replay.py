@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 from configurations import crystal, mixed
-from kim_collection import KimCollection
+from kim_collection import KimCollection, PortableModel
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
 from lammps_host import Case, run_lammps
 
@@ -132,6 +133,31 @@ def test_failure_of_a_model(
     np.testing.assert_array_equal(saved.arrays["species_code"], particles.codes)
     assert saved.info["requested"] == f"{ENERGY} {FORCES}"
     expect_same_failure(collection, path, name, error)
+
+
+def test_failure_of_a_model_without_forces(
+    collection: KimCollection,
+    install_models: Callable[[list[PortableModel]], None],
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    name = "Bad_DetachedRaises"
+    install_models([tiny.raw(name, bad.DetachedRaisesLater())])
+    model = KimpyModel(name)
+    assert "so it supports no forces" in capfd.readouterr().err
+    compute_and_fail(model, mixed(), (ENERGY,))
+    error, path, _ = failure_of(capfd.readouterr().err)
+    assert "too many particles" in error
+    done = replay(collection, path, name)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "too many particles" in done.stderr
+    atoms = ase.io.read(path)[:8]
+    ase.io.write(path, atoms, format="extxyz")
+    done = replay(collection, path, name)
+    assert done.returncode == 0, done.stderr
+    assert "energy" in done.stdout
+    assert "largest force" not in done.stdout
 
 
 def test_coordinates_that_the_shim_refuses(
