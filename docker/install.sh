@@ -10,7 +10,7 @@
 #   bash docker/install.sh environment EXTRA..   likewise, with kim-torchml and extras of pyproject.toml
 #   bash docker/install.sh driver                the driver, into KIM's user collection
 #   bash docker/install.sh model FOLDER..        models, likewise
-#   bash docker/install.sh account NAME FOLDER   for the image: a user, and a folder where anyone may write
+#   bash docker/install.sh account NAME N FOLDER for the image: user NAME, number N; a folder where anyone may write
 #   bash docker/install.sh clean                 for the image: removes what apt and pip have downloaded
 #
 # Variables: KIM_TORCHML_ENVIRONMENT (the environment's folder, default .venv), KIM_TORCHML_BASE_PYTHON (the Python it
@@ -238,8 +238,8 @@ install_models() {
 
 # Anyone may write in the image's home and working folder: `docker run --user` gives any number for a user.
 make_account() {
-    local name=$1 folder=$2
-    id "$name" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$name"
+    local name=$1 number=$2 folder=$3
+    id "$name" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --uid "$number" --user-group "$name"
     mkdir -p "$folder"
     chmod 1777 "$folder" "$(getent passwd "$name" | cut -d: -f6)"
 }
