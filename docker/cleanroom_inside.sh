@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # The part of docker/cleanroom.sh that runs in namespaces of its own: what it mounts and starts ends with it.
+# shellcheck disable=SC2329 # prepare_* and run_* are called by the name of the mode
 set -euo pipefail
 
 repository=$1 room=$2 mode=$3 reuse=$4 working_tree=$5 count=$6
@@ -136,7 +137,8 @@ in_room() {
         "${forwarded[@]}" "$@"
 }
 
-megabytes() { du -smx --apparent-size "$@" 2>/dev/null | awk '{ sum += $1 } END { print sum + 0 }'; }
+# Of what is there.
+megabytes() { { du -smx --apparent-size "$@" 2>/dev/null || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
 
 report() {
     local wheels packages downloads
