@@ -60,16 +60,21 @@ missing_packages() {
 }
 
 install_system() {
-    local missing
+    local missing log="$scratch/apt.txt"
     command -v dpkg-query >/dev/null || fail "this script needs Debian or Ubuntu; see README.md for other systems"
     mapfile -t missing < <(missing_packages)
     if [ ${#missing[@]} -eq 0 ]; then
         say "system packages: all there"
         return
     fi
-    say "system packages: installing ${missing[*]}"
-    as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+    say "system packages: installing ${missing[*]} (on an empty system some 200 MB are downloaded)"
+    # Before its output is hidden: it may ask for a password, or say what root must do.
+    as_root true
+    if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        fail "apt could not install the system packages (its output is above)"
+    fi
 }
 
 # Succeeds if the given Python has a torch that the driver can use.
