@@ -10,6 +10,7 @@
 #
 #   --user              as a user without rights; root has installed the system packages before
 #   --image             as docker/Dockerfile: its steps make the room; COMMAND runs as in a container of the image
+#   --check             with --image: docker/check.py, before COMMAND (which may be missing then)
 #   --build-arg N=V     with --image: a value for an ARG of the Dockerfile
 #   --working-tree      with what has not been committed
 #   --keep              leaves the room there, and prints its folder
@@ -102,7 +103,7 @@ finish() {
     exit "$status"
 }
 
-room="" keep="" mode=root working_tree="" reuse="" build_arguments=()
+room="" keep="" check="" mode=root working_tree="" reuse="" build_arguments=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --help) usage && exit ;;
@@ -115,6 +116,7 @@ while [ $# -gt 0 ]; do
         --remove) remove_room "${2:?--remove needs a folder}" && exit ;;
         --user) mode=user ;;
         --image) mode=image ;;
+        --check) check=yes ;;
         --build-arg) build_arguments+=(--build-arg "${2:?--build-arg needs NAME=VALUE}") && shift ;;
         --working-tree) working_tree=yes ;;
         --keep) keep=yes ;;
@@ -141,6 +143,6 @@ else
 fi
 status=0
 private bash "$repository/docker/cleanroom_inside.sh" "$repository" "$room" "$mode" "${reuse:+reuse}" "$working_tree" \
-    "${#build_arguments[@]}" "${build_arguments[@]}" "$@" || status=$?
+    "$check" "${#build_arguments[@]}" "${build_arguments[@]}" "$@" || status=$?
 say "$((SECONDS - started)) s in all, exit code $status"
 exit "$status"

@@ -5,8 +5,8 @@
 # shellcheck disable=SC2329 # prepare_* and run_* are called by the name of the mode
 set -euo pipefail
 
-repository=$1 room=$2 mode=$3 reuse=$4 working_tree=$5 count=$6
-shift 6
+repository=$1 room=$2 mode=$3 reuse=$4 working_tree=$5 check=$6 count=$7
+shift 7
 build_arguments=("${@:1:count}")
 shift "$count"
 root="$room/root"
@@ -44,6 +44,7 @@ make_base() {
         { tail -n 20 "$room/debootstrap.log" >&2 && exit 1; }
     [ -z "$(host_sources)" ] || host_sources >"$root/etc/apt/sources.list"
     umount --quiet "$root/proc" || true
+    rm -f "$root"/var/cache/apt/archives/*.deb
     if [ -n "$cached" ]; then
         mkdir -p "$(dirname "$cached")"
         tar -C "$root" --one-file-system --numeric-owner -cf "$cached.part" . && mv "$cached.part" "$cached"
@@ -184,9 +185,28 @@ SCRIPT
     in_room bash "$host/build.sh" </dev/null
 }
 
-run_as_image() {
-    python3 "$repository/docker/dockerfile.py" run "${build_arguments[@]}" >"$root$host/run.sh"
+# As a user of this number; of none, as the image's.
+run_container() {
+    python3 "$repository/docker/dockerfile.py" run --user "$1" "${build_arguments[@]}" >"$root$host/run.sh"
+    shift
     in_room bash "$host/run.sh" "$@"
+}
+
+check_image() {
+    local check=(python /opt/kim-torchml/docker/check.py) status=0
+    say "what the image holds"
+    run_container 0 "${check[@]}" contents || status=1
+    run_container "" "${check[@]}" use || status=1
+    # A number without an account, as in docker run --user "$(id -u)".
+    run_container 4321 "${check[@]}" use || status=1
+    return "$status"
+}
+
+run_as_image() {
+    if [ -n "$check" ]; then
+        check_image || return 1
+    fi
+    run_container "" "$@"
 }
 
 [ -n "$reuse" ] || { say "making an empty Debian 12 in $room" && make_base; }

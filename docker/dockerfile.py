@@ -94,16 +94,17 @@ def build_script(instructions: list[Instruction], context: str, arguments: Mappi
     return "\n".join(lines) + "\n"
 
 
-def run_script(instructions: list[Instruction], arguments: Mapping[str, str]) -> str:
+def run_script(instructions: list[Instruction], arguments: Mapping[str, str], user: str = "") -> str:
     """Return the shell script that runs its arguments as `docker run` would.
 
     Args:
         instructions: Of the Dockerfile.
         arguments: Values for ARG.
+        user: As in `docker run --user`: a user's number; by default the image's user.
     Returns:
-        The script, for root: it becomes the image's user itself.
+        The script, for root: it becomes the user itself.
     """
-    user, entry, folder = "root", "[]", "/"
+    image_user, entry, folder = "0", "[]", "/"
     lines: list[str] = []
     hidden: list[str] = []
     for instruction in instructions:
@@ -113,13 +114,14 @@ def run_script(instructions: list[Instruction], arguments: Mapping[str, str]) ->
         elif instruction.name == "ENV":
             lines += [f"export {name}={_quoted(value)}" for name, value in _assignments(instruction.text)]
         elif instruction.name == "USER":
-            user = instruction.text
+            image_user = instruction.text
         elif instruction.name == "ENTRYPOINT":
             entry = instruction.text
         elif instruction.name == "WORKDIR":
             folder = instruction.text
     lines += [f"unset {' '.join(hidden)}", f"cd {folder}"]
-    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *json.loads(entry)]
+    number = user or image_user
+    words = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", *json.loads(entry)]
     return "\n".join([*lines, f'exec {shlex.join(words)} "$@"']) + "\n"
 
 
@@ -129,13 +131,14 @@ def main() -> None:
     parser.add_argument("script", choices=("build", "run"))
     parser.add_argument("--context", default=".", help="folder of the project's files, for COPY")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--user", default="", help="with run: the number of a user")
     options = parser.parse_args()
     arguments = dict(argument.split("=", maxsplit=1) for argument in options.build_arg)
     instructions = read_dockerfile()
     if options.script == "build":
         print(build_script(instructions, options.context, arguments), end="")
     else:
-        print(run_script(instructions, arguments), end="")
+        print(run_script(instructions, arguments, options.user), end="")
 
 
 if __name__ == "__main__":

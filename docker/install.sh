@@ -26,8 +26,9 @@ base_python=${KIM_TORCHML_BASE_PYTHON:-/usr/bin/python3}
 torch_requirement="torch==2.13.0${KIM_TORCHML_TORCH_BUILD:++$KIM_TORCHML_TORCH_BUILD}"
 oldest_torch="2.4"
 
+# KIM's manager installs nothing, local folders neither, without wget or curl.
 system_packages=(
-    ca-certificates git cmake make g++ pkg-config xxd
+    ca-certificates git wget cmake make g++ pkg-config xxd
     libkim-api-dev openkim-models lammps mpi-default-bin
     python3 python3-dev python3-venv
 )
@@ -126,11 +127,14 @@ install_torch() {
             "build in KIM_TORCHML_TORCH_INDEX (docs/install.md)"
 }
 
-# torch is pinned to what is there, so that no other package can bring a second one.
+# torch is pinned to what is there, so that no other package can bring a second one. kimpy, which is compiled, without
+# debugging symbols and on all cores: half the time, and 90 MB less.
 pip_install() {
-    local constraints="$scratch/constraints.txt"
+    local constraints="$scratch/constraints.txt" setuptools="$scratch/setuptools.cfg"
+    printf '[build_ext]\nparallel = %d\n' "$(nproc)" >"$setuptools"
     "$environment/bin/python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
-    "$environment/bin/python" -m pip install --quiet --constraint "$constraints" "$@"
+    CFLAGS="-g0 ${CFLAGS:-}" CXXFLAGS="-g0 ${CXXFLAGS:-}" DIST_EXTRA_CONFIG="$setuptools" \
+        "$environment/bin/python" -m pip install --quiet --constraint "$constraints" "$@"
 }
 
 # What pyproject.toml asks for, with the given extras.

@@ -134,11 +134,16 @@ def test_container_has_the_environment_of_the_dockerfile() -> None:
     lines = done.stdout.splitlines()
     assert lines[:2] == [
         "cd /workdir",
-        "setpriv --reuid=1001 --regid=1001 --init-groups bash /opt/kim-torchml/docker/entrypoint.sh lmp -h",
+        "setpriv --reuid=1001 --regid=1001 --clear-groups bash /opt/kim-torchml/docker/entrypoint.sh lmp -h",
     ]
     assert "PATH=/opt/environment/bin:/usr/bin:/bin" in lines
     assert "KIM_TORCHML_EXPECTED_TORCH_BUILD=cpu" in lines
     assert not [line for line in lines if line.startswith("KIM_TORCHML_TORCH_INDEX")]
+
+
+def test_container_of_another_user() -> None:
+    """As with `docker run --user`; the number needs no account."""
+    assert "setpriv --reuid=77 --regid=77" in MODULE["run_script"](INSTRUCTIONS, {}, "77")
 
 
 def test_unknown_instruction_is_refused() -> None:
