@@ -193,12 +193,12 @@ run_container() {
 }
 
 check_image() {
-    local check=(python /opt/kim-torchml/docker/check.py) status=0
+    local checks=(python /opt/kim-torchml/docker/check.py) status=0
     say "what the image holds"
-    run_container 0 "${check[@]}" contents || status=1
-    run_container "" "${check[@]}" use || status=1
+    run_container 0 "${checks[@]}" contents || status=1
+    run_container "" "${checks[@]}" use || status=1
     # A number without an account, as in docker run --user "$(id -u)".
-    run_container 4321 "${check[@]}" use || status=1
+    run_container 4321 "${checks[@]}" use || status=1
     return "$status"
 }
 
