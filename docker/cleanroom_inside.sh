@@ -196,9 +196,10 @@ check_image() {
     local checks=(python /opt/kim-torchml/docker/check.py) status=0
     say "what the image holds"
     run_container 0 "${checks[@]}" contents || status=1
-    run_container "" "${checks[@]}" use || status=1
-    # A number without an account, as in docker run --user "$(id -u)".
+    # A number without an account, as in docker run --user "$(id -u)"; the next container starts without its files.
     run_container 4321 "${checks[@]}" use || status=1
+    find "$root/home" "$root/workdir" -xdev -uid 4321 -delete
+    run_container "" "${checks[@]}" use || status=1
     return "$status"
 }
 
