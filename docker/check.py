@@ -8,6 +8,7 @@
 """
 
 import argparse
+import gc
 import os
 import re
 import shutil
@@ -117,6 +118,16 @@ def command_line() -> str:
     return run("kim-torchml", "--version").strip()
 
 
+def entry_point() -> str:
+    """Check that the entry point tells what is inside."""
+    told = run("bash", str(Path(__file__).with_name("entrypoint.sh")))
+    for words in (version("torch"), version("kimpy"), DRIVER, *EXAMPLES, "docker run"):
+        expect(words in told, f"the entry point does not name {words}:\n{told}")
+    lammps = re.search(r"LAMMPS +(.*20\d\d.*) \(", told)
+    expect(lammps is not None, f"the entry point does not tell LAMMPS' version:\n{told}")
+    return lammps[1] if lammps else ""
+
+
 def collection() -> str:
     """Check that the driver and the models are in the system's collection, and the user's own is empty."""
     items = installed_models()
@@ -154,6 +165,9 @@ def ase_energy() -> str:
         atoms.calc = KIM(model)
         difference = atoms.get_potential_energy() / len(atoms) - lammps_energy(model)
         expect(abs(difference) < 1e-6, f"{model} differs between ASE and LAMMPS by {difference} eV/atom")
+    # KIM writes to its log, in the folder of that moment, when a model goes.
+    del atoms
+    gc.collect()
     return "ASE and LAMMPS agree"
 
 
@@ -223,7 +237,7 @@ def caches() -> str:
 
 CHECKS: dict[str, tuple[Callable[[], str], ...]] = {
     "contents": (size, single_torch, caches),
-    "use": (account, packages, command_line, collection, energies, parallel, ase_energy, own_model),
+    "use": (account, packages, command_line, entry_point, collection, energies, parallel, ase_energy, own_model),
 }
 
 
