@@ -12,11 +12,12 @@ namespace kim_torchml {
 namespace {
 
 // The driver's own errors are sentences for the user; anything else keeps its type and traceback.
-std::string readable(py::error_already_set& error) {
+std::string readable(py::error_already_set& error, bool* is_interrupt) {
     const GilLock gil;
     if (error.matches(PyExc_KeyboardInterrupt)) {
         // The host's Ctrl-C ended our Python code: hand it back, so that it ends the host's as well.
         PyErr_SetInterrupt();
+        *is_interrupt = true;
         return "interrupted";
     }
     if (py::hasattr(error.type(), "is_kim_torchml_error")) {
@@ -27,18 +28,27 @@ std::string readable(py::error_already_set& error) {
 
 }  // namespace
 
-int run_guarded(const std::function<void()>& body, std::string* message) {
+int run_guarded(const std::function<void()>& body, std::string* message, const OnFailure& on_failure) {
+    bool is_interrupt = false;
     try {
         body();
         return 0;
     } catch (py::error_already_set& error) {
-        *message = readable(error);
+        *message = readable(error, &is_interrupt);
     } catch (const std::exception& error) {
         *message = error.what();
     } catch (...) {
         *message = "an unknown C++ exception";
     }
+    FailureNote note;
+    if (on_failure && !is_interrupt) {
+        note = on_failure(*message);
+    }
+    *message += note.addition;
     report_error(*message);
+    if (!note.second_line.empty()) {
+        report_error(note.second_line);
+    }
     return 1;
 }
 

@@ -8,15 +8,25 @@
 
 namespace kim_torchml {
 
+// What is to be said beside a failure's message.
+struct FailureNote {
+    std::string addition;     // goes on after the message, on its line
+    std::string second_line;  // a line of its own, or empty
+};
+
+// Called with the message of a failure before that is reported; must not throw.
+using OnFailure = std::function<FailureNote(const std::string& message)>;
+
 // Runs the routine's body; returns 0, or 1 after reporting what was thrown on stderr.
 // Stores the message in *message, for KIM's log.
-int run_guarded(const std::function<void()>& body, std::string* message);
+int run_guarded(const std::function<void()>& body, std::string* message, const OnFailure& on_failure);
 
 // The same, for a routine that was given a KIM object to log through.
 template <class KimObject>
-int guarded(KimObject* kim, const char* routine, const std::function<void()>& body) {
+int guarded(KimObject* kim, const char* routine, const std::function<void()>& body,
+            const OnFailure& on_failure = nullptr) {
     std::string message;
-    const int result = run_guarded(body, &message);
+    const int result = run_guarded(body, &message, on_failure);
     if (result != 0) {
         kim->LogEntry(KIM::LOG_VERBOSITY::error, message, __LINE__, routine);
     }

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "compute_arguments.hpp"
+#include "failure_dump.hpp"
 #include "gil.hpp"
 #include "neighbour_lists_binding.hpp"
 
@@ -70,6 +71,7 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
     cutoff_ = units_.length() * model.attr("cutoff").cast<double>();
     will_not_request_of_noncontributing_ = model.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
     parameters_.read(model.attr("parameters"));
+    model_file_ = model.attr("file_name").cast<std::string>();
     // Last, so that a throw above cannot leave a Python object to be dropped without the GIL.
     model_ = std::move(model);
 }
@@ -133,7 +135,9 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
-    const bool host_holds_gil = PyGILState_Check() != 0;
+    ++n_computes_;
+    // A Python host's callback may be Python too, even where the host gave up the GIL for the compute, as kimpy can.
+    const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
     void* buffer = nullptr;
     arguments.GetModelBufferPointer(&buffer);
     auto* scratch = static_cast<ComputeScratch*>(buffer);
@@ -143,10 +147,16 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
     const Configuration& particles = inputs.configuration;
     const GilLock gil;
     const py::object neighbours =
-        py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !host_holds_gil));
+        py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !callback_needs_gil));
     model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
                            view(particles.contributing, particles.n), neighbours,
                            requested_outputs(arguments, scratch->supported, particles.n));
+}
+
+FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
+                                const std::string& message) const {
+    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom(), n_computes_},
+                                     message);
 }
 
 }  // namespace kim_torchml

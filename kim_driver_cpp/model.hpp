@@ -5,10 +5,12 @@
 #include <pybind11/pybind11.h>
 
 #include <KIM_ModelDriverHeaders.hpp>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "barrier.hpp"
 #include "interpreter.hpp"
 #include "parameters.hpp"
 #include "shim.hpp"
@@ -41,6 +43,9 @@ class Model {
 
     void create_arguments(KIM::ModelComputeArgumentsCreate* arguments);
     void compute(const KIM::ModelComputeArguments& arguments);
+    // For a compute that has failed with this message.
+    FailureNote save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
+                             const std::string& message) const;
 
   private:
     LiveModel live_;
@@ -48,6 +53,8 @@ class Model {
     pybind11::object model_;
     Parameters parameters_;
     std::vector<std::string> species_;
+    std::string model_file_;
+    std::atomic<long> n_computes_{0};  // several threads may compute
     // In the simulator's unit of length; KIM holds pointers to them.
     double influence_distance_ = 0.0;
     double cutoff_ = 0.0;

@@ -17,6 +17,8 @@ include("${CMAKE_CURRENT_LIST_DIR}/python_environment.cmake")
 set(SHIM_DIR "${CMAKE_CURRENT_LIST_DIR}")
 configure_file("${SHIM_DIR}/build_configuration.hpp.in" "${CMAKE_CURRENT_BINARY_DIR}/build_configuration.hpp" @ONLY)
 configure_file("${SHIM_DIR}/kimspec.edn.in" "${CMAKE_CURRENT_BINARY_DIR}/kimspec.edn" @ONLY)
+# For `kim-torchml doctor`, which cannot ask the libraries what they were built for.
+configure_file("${SHIM_DIR}/installation.json.in" "${CMAKE_CURRENT_BINARY_DIR}/installation.json" @ONLY)
 
 add_kim_api_model_driver_library(
   NAME "${PROJECT_NAME}"
@@ -39,6 +41,7 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/barrier.cpp"
   "${SHIM_DIR}/interpreter.cpp"
   "${SHIM_DIR}/compute_arguments.cpp"
+  "${SHIM_DIR}/failure_dump.cpp"
   "${SHIM_DIR}/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/parameters.cpp"
@@ -56,6 +59,12 @@ foreach(target "${PROJECT_NAME}" kim_torchml_shim)
   set_target_properties("${target}" PROPERTIES
     CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
     INSTALL_RPATH_USE_LINK_PATH ON)
+  if("$ENV{KIM_TORCHML_SANITIZE}" STREQUAL "1")
+    # For tests (tests/integration/test_sanitizers.py): a host of such a driver must be linked with the sanitizers.
+    set(SANITIZERS -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+    target_compile_options("${target}" PRIVATE ${SANITIZERS} -O0 -g1 -fno-omit-frame-pointer)
+    target_link_options("${target}" PRIVATE ${SANITIZERS})
+  endif()
 endforeach()
 
 get_target_property(SHIM_SOURCES kim_torchml_shim SOURCES)
@@ -67,5 +76,6 @@ set_source_files_properties(${SHIM_SOURCES} "${SHIM_DIR}/loader.cpp" "${SHIM_DIR
   PROPERTIES COMPILE_FLAGS "${SHIM_WARNINGS}")
 
 install(TARGETS kim_torchml_shim LIBRARY DESTINATION "${DRIVER_FOLDER}")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/installation.json" DESTINATION "${DRIVER_FOLDER}")
 install(DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/src/kim_torchml" DESTINATION "${DRIVER_FOLDER}/python"
   PATTERN "__pycache__" EXCLUDE PATTERN "*.so" EXCLUDE)

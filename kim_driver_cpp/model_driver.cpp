@@ -38,7 +38,9 @@ int write_parameterized_model(KIM::ModelWriteParameterizedModel const* const kim
 }
 
 int compute(KIM::ModelCompute const* const kim, KIM::ModelComputeArguments const* const arguments) {
-    return guarded(kim, "Compute", [&] { model_of(kim)->compute(*arguments); });
+    return guarded(
+        kim, "Compute", [&] { model_of(kim)->compute(*arguments); },
+        [&](const std::string& message) { return model_of(kim)->save_failure(*kim, *arguments, message); });
 }
 
 int compute_arguments_create(KIM::ModelCompute const* const kim, KIM::ModelComputeArgumentsCreate* const arguments) {

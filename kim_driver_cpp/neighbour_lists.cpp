@@ -2,6 +2,7 @@
 #include "neighbour_lists.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,10 +21,9 @@ void NeighbourLists::reset(const Configuration& configuration, NeighbourSource s
 }
 
 void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list) {
-    const double* r = configuration_.coordinates;
-    const double x = r[3 * particle];
-    const double y = r[3 * particle + 1];
-    const double z = r[3 * particle + 2];
+    // Three times a particle's number may be more than an int holds.
+    const auto position = [r = configuration_.coordinates](int i) { return r + 3 * static_cast<std::ptrdiff_t>(i); };
+    const double* own = position(particle);
     for (int k = 0; k < list.count; ++k) {
         const int other = list.particles[k];
         if (other < 0 || other >= configuration_.n) {
@@ -31,9 +31,10 @@ void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list)
                                     " names particle " + std::to_string(other) + ", but there are " +
                                     std::to_string(configuration_.n) + " particles");
         }
-        const double dx = r[3 * other] - x;
-        const double dy = r[3 * other + 1] - y;
-        const double dz = r[3 * other + 2] - z;
+        const double* there = position(other);
+        const double dx = there[0] - own[0];
+        const double dy = there[1] - own[1];
+        const double dz = there[2] - own[2];
         if (dx * dx + dy * dy + dz * dz <= cutoff_squared_) {
             flat_.push_back(other);
         }

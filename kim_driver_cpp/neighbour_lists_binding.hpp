@@ -11,8 +11,7 @@ namespace kim_torchml {
 // Valid during one compute only. Its arrays own their memory: a model may keep them.
 class NeighbourAccess {
   public:
-    // release_gil: whether the source may be asked without the GIL. A host that entered the driver holding it keeps it,
-    // as its callback may be Python.
+    // release_gil: whether the source may be asked without the GIL.
     NeighbourAccess(const Configuration& configuration, NeighbourSource source, NeighbourLists* scratch,
                     bool release_gil);
 

@@ -7,6 +7,7 @@ import re
 import torch
 
 from kim_torchml import settings
+from kim_torchml.device_request import parse_device_request
 from kim_torchml.errors import DriverError
 from kim_torchml.launcher import Rank
 
@@ -24,15 +25,15 @@ def choose_device(request: str, rank: Rank) -> torch.device:
     Raises:
         DriverError: If the device is unknown or absent; the message lists those that are there.
     """
-    match = re.fullmatch(r"(cpu|cuda)(?::(\d+))?", request.strip().lower())
-    if match is None or (match.group(1) == "cpu" and match.group(2) is not None):
+    wanted = parse_device_request(request)
+    if wanted is None:
         raise DriverError(
             f"`{settings.DEVICE}` must be cpu, cuda or cuda:N, got '{request}'; available here: {_available()}"
         )
-    if match.group(1) == "cpu":
+    if wanted.kind == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(match.group(2)) if match.group(2) is not None else rank.local_rank % max(count, 1)
+    index = wanted.index if wanted.index is not None else rank.local_rank % max(count, 1)
     if index >= count:
         raise DriverError(
             f"`{settings.DEVICE}` asks for '{request}', but that device is not there; available here: "

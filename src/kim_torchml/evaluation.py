@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs import ModelInputs, Particles
+from kim_torchml.inputs import ModelInputs, PairInputs, Particles
 from kim_torchml.results import EnergyLayout, check_entries, check_finite, check_forces, split_result
 from kim_torchml.torch_runtime import ScriptModel
 from kim_torchml.virials import virials_of_pairs
@@ -50,15 +50,15 @@ def evaluate(
     returns_forces: bool,
     wanted: Set[Quantity],
 ) -> Evaluation:
-    """Call a model and, if a derivative is wanted, differentiate its energy once.
+    """Call a model and, if forces are wanted, differentiate its energy once.
 
     Args:
         script: The model.
-        inputs: What it is called with; with pairs if particle virials are wanted.
+        inputs: What it is called with.
         particles: What the inputs were made from.
         layout: What the entries of its energy stand for.
         returns_forces: Whether it returns (energy, forces).
-        wanted: What to give beside the energy.
+        wanted: What to give beside the energy; virials by particle are not given here.
     Returns:
         The energy and what was wanted, all finite.
     Raises:
@@ -76,17 +76,38 @@ def evaluate(
     if Quantity.PARTICLE_ENERGIES in wanted:
         energies = np.zeros(n)
         energies[particles.contributing] = _to_numpy(contributing)
-    forces, virials = None, None
-    if Quantity.FORCES in wanted or Quantity.PARTICLE_VIRIALS in wanted:
+    forces = None
+    if Quantity.FORCES in wanted:
         if model_forces is not None:
             rows = check_forces(model_forces, len(inputs.coordinates), name)
         else:
             rows = _minus_gradient(total, inputs, script)
-        forces = _to_numpy(inputs.sums_by_particle(rows, n))
+        forces = _to_numpy(inputs.by_particle(rows, n))
         check_finite(forces, "forces", name)
-        if Quantity.PARTICLE_VIRIALS in wanted:
-            virials = _particle_virials(rows, inputs, particles)
-    return Evaluation(value, particles.coordinates, energies, forces, virials)
+    return Evaluation(value, particles.coordinates, energies, forces)
+
+
+def evaluate_particle_virials(script: ScriptModel, inputs: PairInputs, particles: Particles) -> np.ndarray:
+    """Call a model, and differentiate its energy by the vector of each pair.
+
+    A call of its own, so that what else is asked for keeps its bits.
+
+    Args:
+        script: The model, whose energy autograd can differentiate.
+        inputs: What it is called with.
+        particles: What the inputs were made from.
+    Returns:
+        Partial particle virials, shape [n, 6], float64, eV, Voigt order xx, yy, zz, yz, xz, xy.
+    Raises:
+        DriverError: If the model fails, or a derivative is not finite.
+    """
+    energy, _ = split_result(script(*inputs.model.arguments), False, script.file_name)
+    rows = -_to_numpy(_minus_gradient(energy.to(torch.float64).sum(), inputs.model, script))
+    vectors = particles.coordinates[inputs.second] - particles.coordinates[inputs.first]
+    gradients = rows[len(rows) - len(vectors) :]
+    virials = virials_of_pairs(gradients, vectors, inputs.first, inputs.second, len(particles))
+    check_finite(virials, "particle virials", script.file_name)
+    return virials
 
 
 def depends_on_coordinates(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> bool:
@@ -133,13 +154,3 @@ def _minus_gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptMod
         f"the energy of the model in {script.file_name} does not depend on the coordinates through autograd, so "
         "there are no forces; do not detach or convert coordinates in the model, or let it return the forces itself"
     )
-
-
-def _particle_virials(rows: torch.Tensor, inputs: ModelInputs, particles: Particles) -> np.ndarray:
-    """Return particle virials out of the forces on rows [rows, 3], one row of which stands for each pair's end."""
-    pairs = inputs.pairs
-    if pairs is None:
-        raise ValueError("particle virials need inputs with pairs")
-    gradients = -_to_numpy(rows)[pairs.n_centres :]
-    vectors = particles.coordinates[pairs.second] - particles.coordinates[pairs.first]
-    return virials_of_pairs(gradients, vectors, pairs.first, pairs.second, len(particles))

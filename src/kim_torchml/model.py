@@ -2,6 +2,7 @@
 """A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from kim_torchml import process, settings
 from kim_torchml.capability import probe_capability
 from kim_torchml.device import choose_device, describe_device, set_determinism, set_threads
 from kim_torchml.errors import DriverError
-from kim_torchml.evaluation import Evaluation, Quantity, evaluate
+from kim_torchml.evaluation import Evaluation, Quantity, evaluate, evaluate_particle_virials
 from kim_torchml.inputs import FILE_FORMATS, Neighbours, PairKind, Particles, make_inputs
 from kim_torchml.launcher import find_rank
 from kim_torchml.model_folder import read_model_folder
@@ -27,6 +28,7 @@ class Model:
     """A model.
 
     Attributes:
+        file_name: Of its TorchScript file, without a folder.
         species: Element symbols; the index is KIM's species code.
         cutoff: Of its neighbour lists, Å.
         influence_distance: Å.
@@ -58,6 +60,7 @@ class Model:
         self._atomic_numbers = settings.wants_atomic_numbers()
         self._inputs = make_inputs(files, self._atomic_numbers)
         self.species = list(self._file.elements)
+        self.file_name = self._file.model_file
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
@@ -134,12 +137,13 @@ class Model:
 
     def _evaluate(self, particles: Particles, wanted: set[Quantity]) -> Evaluation:
         kind, script = self._inputs, self._script
+        inputs = kind.build(particles, script.dtype, self._device)
+        evaluation = evaluate(script, inputs, particles, self._layout, self._file.returns_forces, wanted)
         if Quantity.PARTICLE_VIRIALS in wanted and isinstance(kind, PairKind):
-            build = kind.build_by_pair
-        else:
-            build = kind.build
-        inputs = build(particles, script.dtype, self._device)
-        return evaluate(script, inputs, particles, self._layout, self._file.returns_forces, wanted)
+            pairs = kind.build_by_pair(particles, script.dtype, self._device)
+            virials = evaluate_particle_virials(script, pairs, particles)
+            evaluation = replace(evaluation, particle_virials=virials)
+        return evaluation
 
     @torch.inference_mode(False)
     @torch.enable_grad()

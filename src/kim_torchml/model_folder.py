@@ -92,10 +92,20 @@ def _only_file(names: Sequence[str], suffix: str, whose: str) -> str:
 
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
-    if path.resolve().parent != folder.resolve():
+    try:
+        target = path.resolve()
+        leaves = target.parent != folder.resolve()
+        # Reading a pipe or a device might never end. What is not there is left to who reads it.
+        is_special = not leaves and target.exists() and not target.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        # Links in a circle (a RuntimeError up to Python 3.12), names that no file can have.
+        raise DriverError(f"the file {name} cannot be found: {error}; put the file itself there") from error
+    if leaves:
         raise DriverError(
             f"the file {name} must lie in the model's own folder, got a link that leaves it; put the file itself there"
         )
+    if is_special:
+        raise DriverError(f"{name} must be a file, got a folder, a pipe or a device; put the file itself there")
     return path
 
 

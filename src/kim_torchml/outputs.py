@@ -68,4 +68,5 @@ def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np
         value = output.value(evaluation)
         if value is None:
             raise ValueError(f"{name} was asked for, but {output.needs} not evaluated")
-        np.multiply(value, output.unit(units), out=out)
+        unit = output.unit(units)
+        out[:] = value if unit == 1.0 else value * unit

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Read and check a model's parameter file (version 1 of the published format)."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from kim_torchml.elements import ATOMIC_NUMBERS, spelling_hint
 from kim_torchml.errors import DriverError
+from kim_torchml.plain_text import lines_of, quoted, to_number
 
 MODEL_SUFFIX = ".pt"
 
@@ -62,13 +62,14 @@ class _Values:
     def __init__(self, text: str, file_name: str) -> None:
         self.file_name = file_name
         self._lines = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        lines = lines_of(text)
+        for number, line in enumerate(lines, start=1):
             # A '#' inside a word is part of it, as in a file name.
             value = re.sub(r"(^|\s)#.*", "", line).strip()
             if value:
                 self._lines.append((number, value))
         self._position = 0
-        self._last_line = len(text.splitlines())
+        self._last_line = len(lines)
 
     def next(self, what: str) -> str:
         """Return the next value; `what` names it in the error where the file has ended."""
@@ -86,7 +87,9 @@ class _Values:
     def error(self, what: str, expected: str, found: str, advice: str) -> DriverError:
         """Return the error for the value that was read last."""
         line = self._lines[self._position - 1][0]
-        raise DriverError(f"`{what}` must be {expected}, got '{found}' (file {self.file_name}, line {line}); {advice}")
+        return DriverError(
+            f"`{what}` must be {expected}, got {quoted(found)} (file {self.file_name}, line {line}); {advice}"
+        )
 
 
 def read_parameter_file(path: Path, kinds: Mapping[str, KindFormat]) -> ParameterFile:
@@ -161,9 +164,7 @@ def _read_preprocessing(values: _Values, kinds: Mapping[str, KindFormat]) -> str
 
 def _read_cutoff(values: _Values) -> float:
     found = values.next("cutoff")
-    # float() alone would take "3_5" for 35.
-    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", found, re.ASCII)
-    cutoff = float(found) if is_number else math.nan
+    cutoff = to_number(found)
     if not SMALLEST_CUTOFF <= cutoff <= LARGEST_CUTOFF:
         raise values.error("cutoff", "a positive number (Å)", found, "give the model's cutoff")
     return cutoff

@@ -8,6 +8,18 @@ ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
 THREADS = "KIM_TORCHML_THREADS"
 QUIET = "KIM_TORCHML_QUIET"
 DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
+PYTHON = "KIM_TORCHML_PYTHON"
+DUMP = "KIM_TORCHML_DUMP"
+
+
+def of_results() -> str:
+    """Return the variables that results depend on, as "NAME=value ...", without those that are not set."""
+    return " ".join(f"{name}={os.environ[name]}" for name in (DEVICE, ELEMENTS_MAP) if name in os.environ)
+
+
+def dump_folder() -> str:
+    """Return the folder in which failures are saved; empty where they are not."""
+    return os.environ.get(DUMP, "")
 
 
 def execution_device() -> str:

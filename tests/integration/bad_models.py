@@ -32,6 +32,8 @@ class Bad:
 
 BAD_CUTOFF = "Bad_Cutoff"
 RAISES_LATER = "Bad_RaisesLater"
+RAISES_FAR_AWAY = "Bad_RaisesFarAway"
+FARTHEST = 8.0  # Å
 
 _IN_FILE = r" \(file file\.param{line}\)[;:] .+"
 _SOUND = tiny.parameter_file("None")
@@ -78,6 +80,15 @@ class RaisesLater(_Raw):
         if r.size(0) != 5:
             raise ValueError("too many particles")
         return (r * self.scale).sum()
+
+
+class RaisesFarAway(_Raw):
+    """No forces, until an atom comes too far along x."""
+
+    def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
+        if bool((r[:, 0] > 8.0).any()):
+            raise ValueError("an atom has left")
+        return (0.0 * r).sum()
 
 
 class WrongShape(_Raw):
@@ -197,6 +208,7 @@ def _in_model() -> list[Bad]:
         _module("Bad_TooFew", TooFewInputs(), "create", r"the model in .+ must take 5 inputs, .+ takes 4; .+"),
         _module("Bad_Mixed", MixedTypes(), "create", r".+ must have one floating type, got .+; .+"),
         _module(RAISES_LATER, RaisesLater(), "compute", raised + r".*too many particles.*"),
+        _module(RAISES_FAR_AWAY, RaisesFarAway(), "compute", raised + r".*an atom has left.*"),
         _module("Bad_LaterShape", WrongShapeLater(), "compute", energy + r".+ got the shape \[80, 3\].*"),
         _module("Bad_NaN", NotANumber(), "compute", energy + r"must be finite, got NaN.+"),
         _module("Bad_Infinite", InfiniteForces(), "compute", forces + r"must be finite, got .+"),

@@ -2,7 +2,6 @@
 """One private KIM collection for all integration tests: the driver, and tiny models that many tests share."""
 
 import shutil
-import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from types import ModuleType
 import pytest
 from bad_models import all_bad_models
 from example_models import EXAMPLES, REFERENCE, find_reference
-from kim_collection import REPOSITORY, KimCollection, PortableModel, export_sources
+from kim_collection import REPOSITORY, KimCollection, PortableModel, compile_simulator, export_sources
 from tiny_models import sound_models
 
 
@@ -80,14 +79,7 @@ def bad_models(collection: KimCollection, install_models: Callable[[list[Portabl
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ simulator of these tests."""
-    sources = sorted((Path(__file__).parent / "simulator").glob("*.cpp"))
-    program = tmp_path_factory.mktemp("simulator") / "simulator"
-    flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "libkim-api"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    strict = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    subprocess.run(["c++", *strict, *map(str, sources), *flags, "-o", str(program)], check=True)
-    return program
+    return compile_simulator("simulator", tmp_path_factory.mktemp("simulator"), ("-O2", "-pthread"))
 
 
 @pytest.fixture(scope="session")

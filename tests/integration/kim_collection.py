@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +101,14 @@ class KimCollection:
         """Build several portable models at once and install them."""
         cmake = [_ALL_MODELS_CMAKE, *(f"add_subdirectory({model.write(build).name})\n" for model in models)]
         (build / "CMakeLists.txt").write_text("".join(cmake))
+        self.cmake(build, build / "build")
+
+    def cmake(self, sources: Path, build: Path, *options: str) -> None:
+        """Configure, build and install portable models; an error shows what CMake printed."""
         for arguments in (
-            ["-S", build, "-B", build / "build", "-DKIM_API_INSTALL_COLLECTION=USER"],
-            ["--build", build / "build", "--parallel", "2"],
-            ["--install", build / "build"],
+            ["-S", sources, "-B", build, "-DKIM_API_INSTALL_COLLECTION=USER", *options],
+            ["--build", build, "--parallel", "2"],
+            ["--install", build],
         ):
             done = subprocess.run(
                 ["cmake", *map(str, arguments)],
@@ -154,3 +158,15 @@ def export_sources(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     return folder
+
+
+def compile_simulator(name: str, folder: Path, flags: Sequence[str]) -> Path:
+    """Compile the C++ simulator in the folder `name` beside this file; return the program."""
+    program = folder / name
+    kim = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "libkim-api"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    sources = sorted((HERE / name).glob("*.cpp"))
+    strict = ["-std=c++17", "-Wall", "-Wextra", "-Werror", *flags]
+    subprocess.run(["c++", *strict, *map(str, sources), *kim, "-o", str(program)], check=True)
+    return program

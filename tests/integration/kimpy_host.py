@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A KIM model run through kimpy, with nothing in between."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import kimpy
 import kimpy.neighlist
 import numpy as np
 from configurations import Configuration
+from scipy.spatial import cKDTree
 
 ENERGY = "partialEnergy"
 FORCES = "partialForces"
@@ -53,6 +55,12 @@ class KimpyModel:
     def create_arguments(self) -> None:
         """Create the arguments anew: only then the driver probes the model."""
         self.arguments = self.model.compute_arguments_create()
+
+    def with_own_arguments(self) -> "KimpyModel":
+        """Return the same model with compute arguments of its own, for another thread."""
+        same = copy.copy(self)
+        same.create_arguments()
+        return same
 
     @property
     def cutoff(self) -> float:
@@ -101,17 +109,24 @@ class KimpyModel:
 
     def _set_neighbours(self, configuration: Configuration, callback: Callable | None) -> None:
         get_neighbours = kimpy.compute_callback_name.GetNeighborList
+        if callback is None and self._scale != 1.0:
+            callback = self._lists_from_python(configuration)
         if callback is not None:
             self.arguments.set_callback(get_neighbours, callback, {})
             return
         self._lists = kimpy.neighlist.create()
         if len(configuration) > 0:
-            # In Å: kimpy's lists refuse distances as small as those in cm or m.
-            coordinates = configuration.coordinates / self._scale
-            reach, cutoff = (x / self._scale + SKIN for x in (self.model.get_influence_distance(), self.cutoff))
+            reach = self.model.get_influence_distance() + SKIN
             everyone = np.ones(len(configuration), dtype=np.int32)
-            self._lists.build(coordinates, reach, np.array([cutoff]), everyone)
+            self._lists.build(configuration.coordinates, reach, np.array([self.cutoff + SKIN]), everyone)
         self.arguments.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)
+
+    def _lists_from_python(self, configuration: Configuration) -> Callable:
+        """Return a callback for other units than Å: kimpy's lists refuse distances as small as those in cm or m."""
+        points = configuration.coordinates / self._scale
+        found = cKDTree(points).query_ball_point(points, self.cutoff / self._scale + SKIN)
+        lists = [np.setdiff1d(neighbours, i).astype(np.int32) for i, neighbours in enumerate(found)]
+        return lambda _, __, ___, particle: (lists[particle], 0)
 
 
 def energy(model: KimpyModel, configuration: Configuration) -> float:

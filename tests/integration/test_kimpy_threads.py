@@ -29,6 +29,27 @@ def test_gil_released_or_held(name: str) -> None:
 
 
 @pytest.mark.parametrize("release_gil", [False, True])
+@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_3, tiny.DESCRIPTOR])
+def test_threads_compute_with_one_model_and_arguments_of_their_own(name: str, release_gil: bool) -> None:
+    model = KimpyModel(name)
+    particles = [mixed(seed=seed) for seed in range(4)]
+    expected = [model.compute(p) for p in particles]
+    hosts = [model.with_own_arguments() for _ in particles]
+    together = threading.Barrier(len(hosts))
+
+    def work(index: int) -> list[list[np.ndarray]]:
+        together.wait(timeout=30)
+        return [hosts[index].compute(particles[index], release_gil=release_gil) for _ in range(20)]
+
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        found = list(pool.map(work, range(len(hosts))))
+    for theirs, computes in zip(expected, found, strict=True):
+        for ours in computes:
+            for one, other in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("release_gil", [False, True])
 def test_two_threads_compute_at_the_same_time(release_gil: bool) -> None:
     """Each with its own model and arguments; one started them in the main thread, both compute elsewhere."""
     models = [KimpyModel(tiny.GRAPH_3), KimpyModel(tiny.GRAPH_3), KimpyModel(tiny.RAW)]
@@ -73,6 +94,25 @@ def test_models_in_two_threads_make_progress_together(release_gil: bool) -> None
             computes += not ended.is_set()
         done.result()
     assert computes > 10
+
+
+@pytest.mark.parametrize("release_gil", [False, True])
+def test_neighbours_from_python(release_gil: bool) -> None:
+    """The host's callback may be Python, and kimpy calls it without taking the GIL back."""
+    particles = mixed()
+    n = len(particles)
+    calls = []
+
+    def everyone_else(_, __, ___, particle: int) -> tuple[np.ndarray, int]:
+        calls.append(particle)
+        return np.delete(np.arange(n, dtype=np.int32), particle), 0
+
+    model = KimpyModel(tiny.GRAPH_2)
+    expected = model.compute(particles)
+    found = model.compute(particles, release_gil=release_gil, neighbours=everyone_else)
+    assert set(np.flatnonzero(particles.contributing)) <= set(calls)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_threads_that_create_their_own_models() -> None:

@@ -133,6 +133,15 @@ def test_a_cutoff_that_is_not_the_parameter_files(opened):
         opened(cutoff=3.5)
 
 
+def test_a_network_of_another_width_names_both_sides(opened):
+    fewer = SYMMETRY_FUNCTIONS.split("2\ng2")[0] + "1\ng2 1 2\n0.1 0.0\n"
+    message = (
+        r"^the model in model\.pt raised an error: .*4.*; the descriptor in kim\.dat has 1 column \(found by a probe"
+    )
+    with pytest.raises(DriverError, match=message):
+        opened(text=fewer)
+
+
 def test_description_names_the_width(opened, tmp_path):
     opened()
     files = read_model_folder(tmp_path, ["kim.param", "model.pt", "kim.dat"], FILE_FORMATS)

@@ -199,7 +199,7 @@ MISTAKES = [
     ("model.pt", "../x.pt", NAME + "'../x.pt'", 5, "without a folder"),
     ("model.pt", "/x.pt", NAME + "'/x.pt'", 5, "without a folder"),
     ("model.pt", "a\\x.pt", NAME + "'a\\x.pt'", 5, "without a folder"),
-    ("model.pt", "a\0.pt", NAME + "'a\0.pt'", 5, "without a folder"),
+    ("model.pt", "a\0.pt", NAME + "'a\\x00.pt'", 5, "without a folder"),
     ("false", "no", "`returns forces` must be true or false, got 'no'", 6, "say whether the model itself"),
     ("5\nNone", "five\nNone", "`number of inputs` must be a whole number, 1 or more, got 'five'", 7, "give the number"),
     ("5\nNone", "6\nNone", "`number of inputs` must be 5 for the preprocessing None, got '6'", 7, "correct the number"),

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kim_torchml.errors import DriverError
-
-# float() alone would take "3_5" for 35.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+from kim_torchml.plain_text import is_number, lines_of, quoted, to_number
 
 # Writers round to as few as eight digits.
 _RELATIVE_TOLERANCE = 1e-6
@@ -46,7 +44,7 @@ class Field:
 
     def is_number(self) -> bool:
         """Return whether it is a number."""
-        return _NUMBER.fullmatch(self.text) is not None
+        return is_number(self.text)
 
 
 class DescriptorFile:
@@ -55,10 +53,7 @@ class DescriptorFile:
     def __init__(self, content: str, name: str) -> None:
         """Divide the content; `name` is the file's name for errors."""
         self.name = name
-        # Not splitlines(): it takes a form feed or a Unicode separator, in a comment say, for the end of a line.
-        lines = re.split(r"\r\n|\r|\n", content.lstrip("\ufeff"))
-        if not lines[-1]:
-            lines.pop()
+        lines = lines_of(content.removeprefix("\ufeff"))
         self._n_lines = len(lines)
         self._blank_lines = [n for n, line in enumerate(lines, start=1) if not line.strip()]
         fields = [[Field(text, n) for text in line.split("#")[0].split()] for n, line in enumerate(lines, start=1)]
@@ -103,7 +98,7 @@ class DescriptorFile:
     def error(self, what: str, expected: str, found: Field, advice: str) -> DriverError:
         """Return the error for a field that is not as expected."""
         return DriverError(
-            f"`{what}` must be {expected}, got '{found.text}' (file {self.name}, line {found.line}); {advice}"
+            f"`{what}` must be {expected}, got {quoted(found.text)} (file {self.name}, line {found.line}); {advice}"
         )
 
     @contextmanager
@@ -116,7 +111,7 @@ class DescriptorFile:
 
     def number(self, what: str, field: Field) -> float:
         """Return a field as a finite number."""
-        value = float(field.text) if field.is_number() else math.nan
+        value = to_number(field.text)
         if not math.isfinite(value):
             raise self.error(what, "a number", field, f"correct the {what}")
         return value

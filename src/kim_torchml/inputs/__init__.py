@@ -3,7 +3,7 @@
 
 from functools import lru_cache
 
-from kim_torchml.inputs.base import InputKind, ModelInputs, Neighbours, PairKind, Particles
+from kim_torchml.inputs.base import InputKind, ModelInputs, Neighbours, PairInputs, PairKind, Particles
 from kim_torchml.inputs.descriptor import DescriptorInputs
 from kim_torchml.inputs.graph import GraphInputs
 from kim_torchml.inputs.raw import RawInputs
@@ -34,4 +34,14 @@ def make_inputs(files: ModelFolder, atomic_numbers: bool) -> InputKind:
     return KINDS[files.parameters.preprocessing](files, atomic_numbers)
 
 
-__all__ = ["FILE_FORMATS", "KINDS", "InputKind", "ModelInputs", "Neighbours", "PairKind", "Particles", "make_inputs"]
+__all__ = [
+    "FILE_FORMATS",
+    "KINDS",
+    "InputKind",
+    "ModelInputs",
+    "Neighbours",
+    "PairInputs",
+    "PairKind",
+    "Particles",
+    "make_inputs",
+]

@@ -44,21 +44,6 @@ class Particles:
 
 
 @dataclass(frozen=True)
-class PairEnds:
-    """Rows of which each stands for one end of pairs: first the centres, then the second end of one pair each.
-
-    Attributes:
-        n_centres: Number of centres.
-        first: Particle at the centre of each pair, shape [p].
-        second: Particle at its other end, shape [p].
-    """
-
-    n_centres: int
-    first: np.ndarray
-    second: np.ndarray
-
-
-@dataclass(frozen=True)
 class ModelInputs:
     """The tensors that a model is called with.
 
@@ -68,20 +53,12 @@ class ModelInputs:
         particle_of_row: Particle that each row stands for, shape [rows]; None where row i is particle i. Rows
             beyond its length stand for none.
         n_pairs: Number of pairs within the cutoff: with none, the energy does not depend on coordinates.
-        pairs: Where the rows are ends of pairs: then several rows may stand for one particle.
     """
 
     arguments: tuple[torch.Tensor, ...]
     coordinates: torch.Tensor
     particle_of_row: torch.Tensor | None
     n_pairs: int
-    pairs: PairEnds | None = None
-
-    def sums_by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
-        """Return values of rows [rows, ...], those of rows for one particle added up, shape [n, ...]."""
-        if self.pairs is None or self.particle_of_row is None:
-            return self.by_particle(rows, n)
-        return rows.new_zeros((n, *rows.shape[1:])).index_add_(0, self.particle_of_row, rows)
 
     def by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
         """Return values of rows [rows, ...], one for each particle, in the order of the particles, shape [n, ...]."""
@@ -90,6 +67,21 @@ class ModelInputs:
         values = rows.new_empty((n, *rows.shape[1:]))
         values[self.particle_of_row] = rows[: len(self.particle_of_row)]
         return values
+
+
+@dataclass(frozen=True)
+class PairInputs:
+    """Inputs in which every pair has a copy of its second particle, so that a row's gradient is the pair's.
+
+    Attributes:
+        model: The model's inputs; the last p rows of its coordinates are the pairs' second particles.
+        first: First particle of each pair, which contributes, shape [p].
+        second: Second particle of each pair, shape [p].
+    """
+
+    model: ModelInputs
+    first: np.ndarray
+    second: np.ndarray
 
 
 class InputKind(ABC):
@@ -142,8 +134,8 @@ class PairKind(InputKind):
     """
 
     @abstractmethod
-    def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
-        """Return the model's inputs as `build` does, with a row of coordinates for each end of a pair."""
+    def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> PairInputs:
+        """Return inputs of the same values as those of `build`."""
 
 
 def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from kim_torchml.descriptors import Neighbourhoods, read_descriptor
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs.base import ModelInputs, PairEnds, PairKind, Particles, leaf, to_tensor
+from kim_torchml.inputs.base import ModelInputs, PairInputs, PairKind, Particles, leaf, to_tensor
 from kim_torchml.model_folder import ModelFolder
 from kim_torchml.parameter_file import KindFormat
 
@@ -33,7 +33,8 @@ class DescriptorInputs(PairKind):
     @property
     def description(self) -> str:
         """How wide the descriptor is, which the model's first layer must fit."""
-        return f"the descriptor in {self._file_name} has {self._descriptor.width} columns"
+        width = self._descriptor.width
+        return f"the descriptor in {self._file_name} has {width} {'column' if width == 1 else 'columns'}"
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
@@ -48,8 +49,8 @@ class DescriptorInputs(PairKind):
         )
         return ModelInputs((self._describe(neighbourhoods),), rows, None, len(neighbours))
 
-    def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
-        """Return the model's inputs; every pair has a copy of its neighbour, so that a row's gradient is the pair's."""
+    def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> PairInputs:
+        """Return inputs of the same values, with one row for each centre and each of its neighbours."""
         counts, neighbours = particles.neighbours.of_contributing(self.cutoff)
         centres = np.flatnonzero(particles.contributing)
         particle_of_row = np.concatenate([centres, neighbours])
@@ -62,9 +63,8 @@ class DescriptorInputs(PairKind):
             neighbours=torch.arange(len(centres), len(particle_of_row), device=device),
             particle_of_row=_indices(particle_of_row, device),
         )
-        pairs = PairEnds(len(centres), np.repeat(centres, counts), neighbours)
-        values = self._describe(neighbourhoods)
-        return ModelInputs((values,), rows, neighbourhoods.particle_of_row, len(neighbours), pairs)
+        inputs = ModelInputs((self._describe(neighbourhoods),), rows, None, len(neighbours))
+        return PairInputs(inputs, np.repeat(centres, counts), neighbours)
 
     def _describe(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
         values = self._descriptor(neighbourhoods)

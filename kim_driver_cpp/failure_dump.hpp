@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The configuration of a compute that has failed, saved in the folder that KIM_TORCHML_DUMP names.
+#pragma once
+
+#include <KIM_ModelDriverHeaders.hpp>
+#include <string>
+#include <vector>
+
+#include "barrier.hpp"
+
+namespace kim_torchml {
+
+// What is known of a compute that has failed.
+struct FailedCompute {
+    const KIM::ModelCompute& kim;
+    const KIM::ModelComputeArguments& arguments;
+    const std::vector<std::string>& species;  // by KIM's species code
+    const std::string& model_file;
+    double to_angstrom;  // one of the simulator's units of length in Å
+    long step;           // how many computes the model has had
+};
+
+// Saves it if KIM_TORCHML_DUMP is set, and says where. Reads the arguments as the simulator gave them, checked or not.
+// Throws nothing: what goes wrong here must not hide the failure itself.
+FailureNote save_failure(const FailedCompute& failed, const std::string& message) noexcept;
+
+}  // namespace kim_torchml

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim-torchml verify`: OpenKIM's verification checks on an installed KIM portable model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kim_torchml.verification.result import Verification
+    from kim_torchml.verification.runner import Options
+
+STDOUT = Path("-")
+# Of the table where output is not a terminal's.
+PIPED_WIDTH = 120
+
+
+class CannotVerifyError(click.ClickException):
+    """Nothing could be checked: exit status 2, because 1 means that a check failed."""
+
+    exit_code = 2
+
+
+def _need(*packages: str) -> None:
+    """Fail with one line if packages of the extra `verify` are missing."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise CannotVerifyError(
+            f"kim-torchml verify needs {', '.join(missing)}: python -m pip install 'kim-torchml[verify]'"
+        )
+
+
+def _list_checks(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Print the checks and end."""
+    del parameter
+    if not value or context.resilient_parsing:
+        return
+    _need("ase", "kimpy")
+    from rich.console import Console
+    from rich.table import Table
+
+    from kim_torchml.verification.checks import CHECKS
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    for check in CHECKS.values():
+        table.add_row(check.name, check.grading, check.description)
+    _console(Console).print(table)
+    context.exit()
+
+
+def _console(kind: type[Console]) -> Console:
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return kind(width=PIPED_WIDTH if piped else None)
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--check", "names", multiple=True, metavar="NAME", help="Run this check only (may be given several times)."
+)
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_checks, help="List the checks and exit."
+)
+@click.option("--species", multiple=True, metavar="NAME", help="Check this species only (may be given several times).")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report with plots.")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write everything that was found as JSON; - is standard output, in place of the table.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True,
+    help="Seconds after which a check that has not ended counts as failed.",
+)  # fmt: skip
+def verify(
+    model: str,
+    names: tuple[str, ...],
+    species: tuple[str, ...],
+    html: Path | None,
+    json_path: Path | None,
+    seed: int,
+    timeout: float,
+) -> None:
+    r"""Run OpenKIM's ten verification checks on the installed KIM portable model MODEL.
+
+    \b
+    Exit status: 0 if no check has grade F, 1 if one has, 2 if nothing could be checked.
+    """
+    _need("ase", "kimpy", *(("jinja2", "matplotlib") if html else ()))
+    from kim_torchml.verification.checks import CHECKS
+    from kim_torchml.verification.runner import Options
+
+    if unknown := [name for name in names if name not in CHECKS]:
+        raise click.UsageError(f"there is no check {unknown[0]}; --list shows those that there are")
+    for path in (html, json_path):
+        if path is not None and path != STDOUT and not path.resolve().parent.is_dir():
+            raise click.UsageError(f"there is no folder {path.parent} to write {path.name} into")
+    chosen = [name for name in CHECKS if name in names] if names else list(CHECKS)
+    # The run at constant energy is a figure of the report, not a check.
+    nve = (html is not None or json_path is not None) and not names
+    found = _run(Options(model, chosen, seed, species, nve, timeout), json_path == STDOUT)
+    _write(found, html, json_path)
+    sys.exit(1 if found.failures else 0)
+
+
+def _run(options: Options, quiet: bool) -> Verification:
+    """Run the checks with progress on stderr, and print the table."""
+    from rich.console import Console
+
+    from kim_torchml.verification.kim_model import ModelError
+    from kim_torchml.verification.progress import with_progress
+    from kim_torchml.verification.table import print_model, print_results
+
+    console = _console(Console)
+    try:
+        found = with_progress(options, Console(stderr=True))
+    except ModelError as error:
+        raise CannotVerifyError(str(error)) from error
+    if not quiet:
+        print_model(console, found.model)
+        print_results(console, found)
+    return found
+
+
+def _write(found: Verification, html: Path | None, json_path: Path | None) -> None:
+    """Write the files that were asked for."""
+    if json_path is not None:
+        content: dict[str, Any] = found.as_json()
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if json_path == STDOUT:
+            sys.stdout.write(text)
+        else:
+            json_path.write_text(text, encoding="utf-8")
+    if html is not None:
+        from kim_torchml.verification.html_report import html_report
+
+        html.write_text(html_report(found), encoding="utf-8")
+        click.echo(f"report: {html}", err=True)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""LAMMPS: built with KIM, with the same KIM-API, and with a Python that the driver can run in."""
+
+import re
+from pathlib import Path
+
+from kim_torchml.doctor.check_drivers import IN_FOLDER_OF_CLONE
+from kim_torchml.doctor.commands import run
+from kim_torchml.doctor.drivers import InstalledDriver
+from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
+from kim_torchml.doctor.kim_api import MANAGER, linked_library
+from kim_torchml.doctor.machine import Machine
+
+_GET_LAMMPS = (
+    "sudo apt-get install lammps   # Debian, Ubuntu",
+    "conda install -c conda-forge lammps   # conda",
+)
+
+
+def check_lammps(machine: Machine) -> list[Finding]:
+    """Check that LAMMPS can run the driver; skipped where there is none."""
+    program = machine.which(machine.lammps)
+    if program is None:
+        found = f"there is no '{machine.lammps}' on PATH; only those who use LAMMPS need it"
+        advice = "If it is there under another name: kim-torchml doctor --lammps NAME. To install it:"
+        return [skipped("LAMMPS", found, advice, *_GET_LAMMPS)]
+    help_text = run([program, "-h"], machine.environment)
+    if help_text.failure:
+        advice = "Install LAMMPS again:"
+        return [problem("LAMMPS", f"'{program} -h' fails: {help_text.failure}", advice, *_GET_LAMMPS)]
+    packages = _installed_packages(help_text.stdout)
+    if "KIM" not in packages:
+        found = f"{program} was built without the package KIM: `kim init` and `pair_style kim` are unknown to it"
+        advice = "Install a LAMMPS that has it, or configure your build with cmake -D PKG_KIM=on:"
+        return [problem("LAMMPS", found, advice, *_GET_LAMMPS)]
+    return [
+        ok("LAMMPS", f"{program}, {_version(help_text.stdout)}, with the package KIM"),
+        *_check_kim_library(machine, program),
+        *_check_python_library(machine, program),
+    ]
+
+
+def _version(help_text: str) -> str:
+    match = re.search(r"Massively Parallel Simulator - (.+)", help_text)
+    return match.group(1).strip() if match is not None else "of unknown version"
+
+
+def _installed_packages(help_text: str) -> set[str]:
+    match = re.search(r"^Installed packages:\s*\n\n((?:.+\n)*)", help_text, re.MULTILINE)
+    return set() if match is None else set(match.group(1).split())
+
+
+def _check_kim_library(machine: Machine, program: str) -> list[Finding]:
+    name = "LAMMPS' KIM-API"
+    library = linked_library(program, "libkim-api.so", machine.environment)
+    if machine.kim_api is None or not library:
+        return []
+    other = machine.kim_api.library
+    if other and Path(library).resolve() != Path(other).resolve():
+        found = f"LAMMPS is linked with {library}, but KIM's tools with {other}: each has collections of its own"
+        advice = f"Put the {MANAGER} that belongs to your LAMMPS first on PATH, and install driver and models with it."
+        return [warning(name, found, advice)]
+    return [ok(name, library)]
+
+
+def _check_python_library(machine: Machine, program: str) -> list[Finding]:
+    name = "LAMMPS' Python"
+    library = linked_library(program, "libpython", machine.environment)
+    match = re.search(r"libpython(\d+\.\d+)", library)
+    if match is None:
+        return [ok(name, "none: the driver brings its own"), *_without_library(machine)]
+    version = match.group(1)
+    findings = [_other_python(driver, version, library) for driver in machine.drivers if driver.python_version]
+    mismatches = [finding for finding in findings if finding is not None]
+    return mismatches or [ok(name, f"{version} ({library})")]
+
+
+def _other_python(driver: InstalledDriver, version: str, library: str) -> Finding | None:
+    if driver.python_version == version:
+        return None
+    found = (
+        f"LAMMPS is linked with Python {version} ({library}), but the driver {driver.name} was built for Python "
+        f"{driver.python_version} ({driver.python}): they must be of the same version"
+    )
+    commands = (
+        f"python{version} -m venv ~/kim-torchml-{version}",
+        f"~/kim-torchml-{version}/bin/python -m pip install torch numpy pybind11",
+        f"KIM_TORCHML_PYTHON=~/kim-torchml-{version}/bin/python {MANAGER} install --force user ./kim-torchml",
+    )
+    return problem(
+        "LAMMPS' Python",
+        found,
+        f"Install the driver for an environment of Python {version}, {IN_FOLDER_OF_CLONE}",
+        *commands,
+    )
+
+
+def _without_library(machine: Machine) -> list[Finding]:
+    """Return the drivers that could not start Python in a simulator that has none."""
+    return [
+        problem(
+            "LAMMPS' Python",
+            f"LAMMPS has no Python of its own, and the Python that {driver.name} was built for ({driver.python}) has "
+            "no shared library to load",
+            f"Install the driver for a Python that has libpython, {IN_FOLDER_OF_CLONE}",
+            "sudo apt-get install python3-dev   # Debian, Ubuntu",
+            f"KIM_TORCHML_PYTHON=/usr/bin/python3 {MANAGER} install --force user ./kim-torchml",
+        )
+        for driver in machine.drivers
+        if driver.record and not driver.python_library
+    ]

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Portable models: the driver that each names is installed."""
+
+import json
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from kim_torchml.doctor.check_drivers import IN_FOLDER_OF_CLONE, reinstall_commands
+from kim_torchml.doctor.commands import last_line, run
+from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
+from kim_torchml.doctor.kim_api import MANAGER
+from kim_torchml.doctor.machine import NO_COLLECTIONS, Machine
+
+_READER = Path(__file__).with_name("read_driver_names.py")
+_LIBRARY = "libkim-api-portable-model.so"
+
+
+def check_models(machine: Machine) -> list[Finding]:
+    """Check that no model names a driver that is missing."""
+    if machine.collections is None:
+        return [skipped("models", NO_COLLECTIONS)]
+    models = machine.collections.items("portable_models")
+    libraries = {os.fspath(item.folder / _LIBRARY): item.name for item in models}
+    if not libraries:
+        return [ok("models", "none is installed")]
+    outcome = run([sys.executable, _READER, *libraries], machine.environment)
+    if outcome.failure:
+        found = f"reading which driver each model names failed: {outcome.failure}"
+        return [
+            warning(
+                "models", found, "Look for a model whose files are damaged, and install it again:", f"{MANAGER} list"
+            )
+        ]
+    answers = json.loads(last_line(outcome.stdout))
+    installed = {item.name for item in machine.collections.items("model_drivers")}
+    ours = {driver.name for driver in machine.drivers}
+    orphans: dict[str, list[str]] = defaultdict(list)
+    findings = []
+    count = 0
+    for library, name in libraries.items():
+        answer = answers[library]
+        if answer["failure"]:
+            advice = "Install the model again, or remove it:"
+            found = f"its library cannot be loaded: {answer['failure']}"
+            findings.append(problem(f"model {name}", found, advice, f"{MANAGER} remove --force {name}"))
+        elif answer["driver"] and answer["driver"] not in installed:
+            orphans[answer["driver"]].append(name)
+        count += answer["driver"] in ours
+    findings += [_orphaned(driver, names) for driver, names in orphans.items()]
+    return findings or [ok("models", f"{count} for kim-torchml; each of {len(models)} models has the driver it names")]
+
+
+def _orphaned(driver: str, names: list[str]) -> Finding:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    found = f"{shown}: the driver {driver}, which it names, is not installed"
+    if driver.startswith("TorchML"):
+        advice = f"Install kim-torchml under that id, {IN_FOLDER_OF_CLONE}"
+        return problem("models", found, advice, *reinstall_commands("", driver))
+    return problem("models", found, "Install that driver:", f"{MANAGER} install user {driver}")

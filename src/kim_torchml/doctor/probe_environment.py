@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Run by the Python of the environment in question, which may have nothing installed: print facts as one JSON line.
+
+The argument is `python`, or the package to import.
+"""
+
+import importlib
+import json
+import platform
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# How a package is imported -> the distribution that brings it.
+PACKAGES = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "torch_scatter": "torch-scatter",
+    "torch_sparse": "torch-sparse",
+    "ase": "ase",
+    "kimpy": "kimpy",
+}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _describe_python() -> dict[str, Any]:
+    return {
+        "version": platform.python_version(),
+        "include": sysconfig.get_path("include"),
+        "packages": {name: _version(distribution) for name, distribution in PACKAGES.items()},
+    }
+
+
+def _describe_torch(torch: Any) -> dict[str, Any]:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {"cuda": torch.version.cuda, "gpus": [torch.cuda.get_device_name(index) for index in range(count)]}
+
+
+def _describe_kimpy() -> dict[str, Any]:
+    # The part of kimpy that is linked with KIM-API.
+    return {"library": importlib.import_module("kimpy.model").__file__}
+
+
+def main() -> None:
+    """Print the facts."""
+    # Modules beside this script must not hide others.
+    sys.path = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
+    what = sys.argv[1]
+    if what == "python":
+        facts = _describe_python()
+    else:
+        module = importlib.import_module(what)
+        facts = {"torch": lambda: _describe_torch(module), "kimpy": _describe_kimpy}.get(what, dict)()
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    main()

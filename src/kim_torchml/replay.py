@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A configuration that a failure left behind (dump.py), computed again through kimpy.
+
+Needs ASE and kimpy, the extra `verify`.
+"""
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import ase.io
+import kimpy
+import numpy as np
+from ase.neighborlist import neighbor_list
+
+from kim_torchml import settings
+from kim_torchml.dump import UNKNOWN_SPECIES
+from kim_torchml.errors import DriverError
+
+_COLUMNS = ("contributing", "species_code")
+
+ENERGY, FORCES, PARTICLE_ENERGIES = "partialEnergy", "partialForces", "partialParticleEnergy"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A configuration as it was saved.
+
+    Attributes:
+        symbols: Element symbols, [n]; X where the simulator gave a species code that the model has not.
+        coordinates: Shape [n, 3], Å.
+        contributing: Shape [n], int32.
+        species_codes: As the simulator gave them, [n], int32.
+        facts: What else the file says: `step`, `error`, `model` and more.
+    """
+
+    symbols: Sequence[str]
+    coordinates: np.ndarray
+    contributing: np.ndarray
+    species_codes: np.ndarray
+    facts: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What the model gave.
+
+    Attributes:
+        energy: eV.
+        forces: Shape [n, 3], eV/Å.
+        particle_energies: Shape [n], eV; None if the model does not give them.
+    """
+
+    energy: float
+    forces: np.ndarray
+    particle_energies: np.ndarray | None
+
+
+def read_saved(path: Path) -> Saved:
+    """Read a file that dump.py has written.
+
+    Raises:
+        DriverError: If it cannot be read or is another file.
+    """
+    origin = f"use a file that the driver saved in the folder that {settings.DUMP} names"
+    try:
+        content = io.StringIO(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DriverError(f"cannot read {path}: {error.strerror or error}; {origin}") from error
+    except UnicodeDecodeError as error:
+        raise DriverError(f"{path} must be an extended XYZ file, got one that is not text; {origin}") from error
+    try:
+        atoms = cast(ase.Atoms, ase.io.read(content, index=-1, format="extxyz"))
+    # ASE's reader raises whatever the line at hand brings about.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".strip().removesuffix(":")
+        raise DriverError(f"{path} must be an extended XYZ file, got something else ({reason}); {origin}") from error
+    for name in _COLUMNS:
+        if name not in atoms.arrays:
+            raise DriverError(f"{path} must have the column `{name}`: what the simulator gave to KIM; {origin}")
+    return Saved(
+        atoms.get_chemical_symbols(),
+        atoms.positions.copy(),
+        atoms.arrays["contributing"].astype(np.int32),
+        atoms.arrays["species_code"].astype(np.int32),
+        {str(key): str(value) for key, value in atoms.info.items()},
+    )
+
+
+class ReplayModel:
+    """A model that is run through kimpy, in Å and eV."""
+
+    def __init__(self, name: str) -> None:
+        """Create it, and its arguments: only then the driver loads the model.
+
+        Raises:
+            DriverError: If KIM cannot; the driver's own reason, if there is one, is on stderr by then.
+        """
+        # The failure is there already.
+        os.environ.pop(settings.DUMP, None)
+        self.name = name
+        try:
+            _, self._model = kimpy.model.create(
+                kimpy.numbering.zeroBased,
+                kimpy.length_unit.A,
+                kimpy.energy_unit.eV,
+                kimpy.charge_unit.unused,
+                kimpy.temperature_unit.unused,
+                kimpy.time_unit.unused,
+                name,
+            )
+            self._arguments = self._model.compute_arguments_create()
+        except RuntimeError as error:
+            raise DriverError(
+                f"KIM cannot create the model {name}: {error}; if no other line says why, see whether it is installed: "
+                "kim-api-collections-management list"
+            ) from error
+
+    def species_codes(self, saved: Saved) -> np.ndarray:
+        """Return the model's codes for the particles' species, int32, [n]; unknown ones keep what the simulator gave.
+
+        Raises:
+            DriverError: If the model has not all of the species.
+        """
+        codes: np.ndarray = saved.species_codes.copy()
+        symbols = np.array(saved.symbols)
+        missing = []
+        for symbol in sorted(set(saved.symbols) - {UNKNOWN_SPECIES}):
+            supported, code = self._model.get_species_support_and_code(getattr(kimpy.species_name, symbol))
+            if not supported:
+                missing.append(symbol)
+            codes[symbols == symbol] = code
+        if missing:
+            raise DriverError(
+                f"the model {self.name} must have all species of the configuration, but lacks {', '.join(missing)}; "
+                f"replay it with the model that failed ({saved.facts.get('model', 'see the file')})"
+            )
+        return codes
+
+    def compute(self, saved: Saved) -> Replayed | None:
+        """Compute all that the model gives.
+
+        Args:
+            saved: The configuration.
+        Returns:
+            The results, or None if the compute failed; then the driver has said why on stderr.
+        """
+        n = len(saved)
+        inputs = {
+            "numberOfParticles": np.array([n], dtype=np.int32),
+            "particleSpeciesCodes": self.species_codes(saved),
+            "particleContributing": saved.contributing,
+            "coordinates": saved.coordinates,
+        }
+        outputs = {ENERGY: np.full(1, math.nan), FORCES: np.full((n, 3), math.nan)}
+        if self._supports(PARTICLE_ENERGIES):
+            outputs[PARTICLE_ENERGIES] = np.full(n, math.nan)
+        for name, values in (inputs | outputs).items():
+            self._arguments.set_argument_pointer(getattr(kimpy.compute_argument_name, name), values)
+        self._arguments.set_callback(kimpy.compute_callback_name.GetNeighborList, self._neighbours(saved), {})
+        try:
+            self._model.compute(self._arguments, False)
+        except RuntimeError:
+            # kimpy knows only that it failed; the driver's line is on stderr.
+            return None
+        return Replayed(float(outputs[ENERGY][0]), outputs[FORCES], outputs.get(PARTICLE_ENERGIES))
+
+    def _supports(self, output: str) -> bool:
+        status = self._arguments.get_argument_support_status(getattr(kimpy.compute_argument_name, output))
+        return bool(status == kimpy.support_status.optional)
+
+    def _neighbours(self, saved: Saved) -> Any:
+        """Return a callback that gives the neighbours of a particle, all particles' alike, within the cutoff."""
+        cutoffs, _ = self._model.get_neighbor_list_cutoffs_and_hints()
+        lists = neighbour_lists(saved.coordinates, float(max(cutoffs)))
+
+        def neighbours_of(_data: object, _cutoffs: object, _list: int, particle: int) -> tuple[np.ndarray, int]:
+            return lists[particle], 0
+
+        return neighbours_of
+
+
+def neighbour_lists(coordinates: np.ndarray, cutoff: float) -> list[np.ndarray]:
+    """Return each particle's neighbours within a cutoff; the particles are all there are, without periodicity.
+
+    Args:
+        coordinates: Shape [n, 3], Å. With one that is not finite there are no neighbours: the driver refuses such
+            coordinates before it asks for any.
+        cutoff: Å.
+    Returns:
+        n arrays of int32.
+    """
+    n = len(coordinates)
+    if not np.isfinite(coordinates).all():
+        return [np.zeros(0, dtype=np.int32)] * n
+    with warnings.catch_warnings():
+        # Particles of a simulation that has blown up may be 1e30 Å apart.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        first, second = neighbor_list("ij", ase.Atoms(positions=coordinates, numbers=np.ones(n, dtype=int)), cutoff)
+    starts = np.searchsorted(first, np.arange(1, n))
+    return [np.ascontiguousarray(part, dtype=np.int32) for part in np.split(second, starts)]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Forces are minus the derivative of the energy."""
+
+from typing import Any
+
+import numpy as np
+
+from kim_torchml.verification.bench import Bench, label
+from kim_torchml.verification.checks.base import GRADED, Check
+from kim_torchml.verification.derivatives import Derivative, central_difference, gradient
+from kim_torchml.verification.grades import FAILED, NOT_APPLICABLE, letter_grade, score
+from kim_torchml.verification.kim_model import ModelError
+from kim_torchml.verification.result import Finding
+from kim_torchml.verification.structures import Floats, Structure, crystal
+
+# Over the distance of nearest neighbours.
+GREATEST_STEP = 0.01
+STEPS = np.logspace(-1.5, -8.5, 29)
+
+
+def run(bench: Bench) -> Finding:
+    """Compare all components of the forces on a rattled piece of fcc crystal, by composition."""
+    if not bench.has_forces:
+        return Finding(NOT_APPLICABLE, None, "The model computes no forces.")
+    random = bench.random("forces-numerical-derivative")
+    rows: list[dict[str, Any]] = []
+    compositions = bench.compositions()
+    by_step: dict[str, Any] = {}
+    for index, species in enumerate(compositions):
+        piece = crystal("fcc", (2, 1, 1), bench.nearest("fcc", species), species, random)
+        row: dict[str, Any] = {"configuration": label(species)}
+        try:
+            row |= _compare(bench, piece, bench.nearest("fcc", species), (index, len(compositions)))
+            by_step = by_step or error_by_step(bench, piece, bench.nearest("fcc", species), random) | row
+        except ModelError as error:
+            row["not computed"] = str(error)
+        rows.append(row)
+    return _finding(rows, by_step)
+
+
+def _compare(bench: Bench, piece: Structure, nearest: float, position: tuple[int, int]) -> dict[str, Any]:
+    """Return the relative error of the forces, and where it is greatest."""
+    forces = bench.evaluate(piece).forces
+    assert forces is not None
+    index, count = position
+    derivative = gradient(
+        lambda coordinates: bench.energy(piece.moved(coordinates.reshape(-1, 3))),
+        piece.positions.ravel(),
+        GREATEST_STEP * nearest,
+        lambda fraction: bench.progress((index + fraction) / count),
+    )
+    numerical = -derivative.values
+    wrong = np.abs(forces.ravel() - numerical)
+    worst = int(wrong.argmax())
+    return {
+        "error": relative_error(forces.ravel(), derivative),
+        "uncertainty": float(np.linalg.norm(derivative.uncertainties)),
+        "greatest force": float(np.abs(forces).max()),
+        "worst": f"atom {worst // 3 + 1} ({piece.species[worst // 3]}), {'xyz'[worst % 3]}: "
+        f"{forces.ravel()[worst]:.6g} eV/Å, numerically {numerical[worst]:.6g}",
+    }
+
+
+def relative_error(forces: Floats, derivative: Derivative) -> float:
+    """Return the root mean square of forces + derivative over that of the derivative; 0 if there are no forces at all.
+
+    Each component has the weight 1 / its uncertainty, so that those where the numerical derivative is poor (a neighbour
+    is at the cutoff) count less, as in KIM-API's utility_forces_numer_deriv.
+    """
+    scale = float(np.abs(derivative.values).max(initial=0.0))
+    if scale == 0.0:
+        return float("inf") if np.any(forces) else 0.0
+    weights = 1.0 / np.maximum(derivative.uncertainties / scale, np.finfo(float).eps)
+    whole = float(np.sqrt((weights * derivative.values**2).sum()))
+    return float(np.sqrt((weights * (forces + derivative.values) ** 2).sum())) / whole
+
+
+def error_by_step(bench: Bench, piece: Structure, nearest: float, random: np.random.Generator) -> dict[str, Any]:
+    """Return the error of plain central differences along one random direction, by step (Å), for the plot."""
+    forces = bench.evaluate(piece).forces
+    assert forces is not None
+    direction = random.normal(size=forces.size)
+    direction /= np.linalg.norm(direction)
+    along = float(forces.ravel() @ direction)
+
+    def energy(coordinates: Floats) -> float:
+        return bench.energy(piece.moved(coordinates.reshape(-1, 3)))
+
+    at = piece.positions.ravel()
+    steps = STEPS * nearest
+    errors = [abs(-central_difference(energy, at, direction, float(step)) - along) for step in steps]
+    scale = abs(along) or 1.0
+    return {"steps": steps.tolist(), "errors": [error / scale for error in errors]}
+
+
+def _finding(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> Finding:
+    errors = {row["configuration"]: row["error"] for row in rows if "error" in row}
+    if not errors:
+        return Finding(FAILED, None, f"no configuration could be computed: {rows[0]['not computed']}", {"rows": rows})
+    worst = max(errors, key=lambda name: errors[name])
+    grade = letter_grade(errors[worst])
+    details = {"rows": rows, "by step": by_step, "score": min(score(errors[worst]), 99.0)}
+    row = next(row for row in rows if row["configuration"] == worst)
+    if grade == FAILED:
+        return Finding(grade, errors[worst], f"Forces are not minus the energy's derivative; {row['worst']}.", details)
+    comment = f"Forces equal minus the numerical derivative of the energy to {errors[worst]:.0e}, relative"
+    missing = len(rows) - len(errors)
+    comment += f" ({missing} of {len(rows)} configurations could not be computed)." if missing else "."
+    return Finding(grade, errors[worst], comment, details)
+
+
+CHECK = Check(
+    "forces-numerical-derivative",
+    "Forces equal minus the numerical derivative of the energy, component by component.",
+    run,
+    grading=GRADED,
+)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Energies and forces beside those that they must equal: what five of the checks have in common."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kim_torchml.verification.bench import Bench, Evaluation, label
+from kim_torchml.verification.grades import FAILED, TOLERANCE, pass_grade
+from kim_torchml.verification.kim_model import ModelError
+from kim_torchml.verification.result import Finding
+
+
+def difference(found: Evaluation, expected: Evaluation, length: float) -> float:
+    """Return the greater of the relative differences of energy and forces.
+
+    Forces are compared over the greatest component expected; energies over the greater of the energy and the work of
+    that force along `length`, so that an energy near zero by chance does not count.
+
+    Args:
+        found: What the model gave.
+        expected: What it must have given.
+        length: A distance at which atoms interact, Å.
+    """
+    scale = abs(expected.energy)
+    of_forces = 0.0
+    if found.forces is not None and expected.forces is not None:
+        greatest = float(np.abs(expected.forces).max(initial=0.0))
+        scale = max(scale, greatest * length)
+        of_forces = _ratio(float(np.abs(found.forces - expected.forces).max(initial=0.0)), greatest)
+    return max(of_forces, _ratio(abs(found.energy - expected.energy), scale))
+
+
+def _ratio(part: float, whole: float) -> float:
+    """Return part / whole, and 0 if both vanish."""
+    if part == 0.0:
+        return 0.0
+    return part / whole if whole > 0.0 else float("inf")
+
+
+def compare_compositions(bench: Bench, error_of: Callable[[Sequence[str]], float], holds: str, broken: str) -> Finding:
+    """Grade the greatest error over all compositions that the model can compute.
+
+    Args:
+        bench: The model.
+        error_of: Computes the relative error for one composition.
+        holds: The comment if it is within the tolerance.
+        broken: The comment if not.
+    """
+    rows: list[dict[str, Any]] = []
+    compositions = bench.compositions()
+    for index, species in enumerate(compositions):
+        row: dict[str, Any] = {"configuration": label(species)}
+        try:
+            row["error"] = error_of(species)
+        except ModelError as error:
+            # As in OpenKIM: what the model cannot compute is not held against it here.
+            row["not computed"] = str(error)
+        rows.append(row)
+        bench.progress((index + 1) / len(compositions))
+    errors = [row["error"] for row in rows if "error" in row]
+    if not errors:
+        return Finding(FAILED, None, f"no configuration could be computed: {rows[0]['not computed']}", {"rows": rows})
+    worst = max(errors)
+    grade = pass_grade(worst)
+    comment = (broken if grade == FAILED else holds) + _counted(rows, len(errors))
+    return Finding(grade, worst, comment, {"rows": rows, "tolerance": TOLERANCE})
+
+
+def _counted(rows: list[dict[str, Any]], computed: int) -> str:
+    missing = len(rows) - computed
+    return f" ({missing} of {len(rows)} configurations could not be computed)" if missing else ""

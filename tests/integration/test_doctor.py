@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim-torchml doctor` on a real installation: all is well, and then one thing is not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_models as tiny
+from kim_collection import DRIVER, KimCollection
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, dict[str, dict]]:
+    """Return the exit code, what was printed, and the findings by name."""
+    command = "from kim_torchml.cli import main; main(['doctor', '--json', 'findings.json'])"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env=collection.environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    findings = json.loads(Path("findings.json").read_text())["findings"]
+    return done.returncode, done.stdout, {finding["name"]: finding for finding in findings}
+
+
+def test_all_is_well(collection: KimCollection) -> None:
+    code, printed, findings = run_doctor(collection)
+    assert code == 0, printed
+    assert "No problem found" in printed
+    assert {finding["status"] for finding in findings.values()} <= {"ok", "warning"}
+    driver = findings[f"driver {DRIVER}"]["found"]
+    assert f"for Python {PYTHON} ({sys.prefix}/bin/python" in driver
+    assert findings["configuration"]["found"] == collection.environment["KIM_API_CONFIGURATION_FILE"]
+    assert int(findings["models"]["found"].split()[0]) >= len(tiny.sound_models())
+    assert f"{PYTHON} (" in findings["LAMMPS' Python"]["found"]
+    # It leaves nothing behind, not even KIM's log.
+    assert [path.name for path in Path.cwd().iterdir()] == ["findings.json"]
+
+
+def test_record_says_what_the_driver_was_built_for(collection: KimCollection) -> None:
+    record = json.loads((collection.drivers / DRIVER / "installation.json").read_text())
+    assert record["driver"] == DRIVER
+    assert record["python_version"] == PYTHON
+    assert Path(record["python_executable"]).samefile(sys.executable)
+    assert Path(record["python_library"]).name.startswith(f"libpython{PYTHON}.so")
+    assert record["torch_version"].split(".")[0] == "2"
+    assert record["kim_api_version"].startswith("2.")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            {"python_version": "3.9"},
+            f"it was built for Python 3.9, but '{sys.prefix}/bin/python3' is now Python {PYTHON}",
+        ),
+        ({"version": "0.0.9"}, "it is version 0.0.9"),
+        ({"python_executable": "/nonexistent/python3"}, "is gone: '/nonexistent/python3' cannot be run"),
+    ],
+)
+def test_driver_that_does_not_fit_any_more(collection: KimCollection, change: dict[str, str], found: str) -> None:
+    path = collection.drivers / DRIVER / "installation.json"
+    sound = path.read_text()
+    try:
+        path.write_text(json.dumps(json.loads(sound) | change))
+        code, printed, findings = run_doctor(collection)
+    finally:
+        path.write_text(sound)
+    assert code == 1
+    assert findings[f"driver {DRIVER}"]["status"] == "problem"
+    assert found in findings[f"driver {DRIVER}"]["found"]
+    assert "1 problem" in printed or "python_version" in change
+
+
+def test_configuration_file_that_kim_cannot_read(collection: KimCollection, own_folder: Path) -> None:
+    broken = own_folder / "configuration"
+    broken.write_text("nonsense\n")
+    code, printed, findings = run_doctor(collection, KIM_API_CONFIGURATION_FILE=str(broken))
+    assert code == 1
+    assert f"KIM cannot read its configuration file '{broken}'" in findings["configuration"]["found"]
+    assert findings["models"]["status"] == "skipped"
+    assert f"mv '{broken}' '{broken}.broken'" in printed
+
+
+def test_models_of_a_driver_that_is_not_installed(collection: KimCollection, own_folder: Path) -> None:
+    """As KLIFF's exports where kim-torchml was installed by its own id only."""
+    other = "TorchML__MD_173118614730_001"
+    model = tiny.raw("Tiny_Orphan", tiny.RawModel(), driver=other)
+    # KIM's manager refuses such a model; one whose driver is removed later stays.
+    collection.install_models([model], own_folder / "build")
+    try:
+        code, _, findings = run_doctor(collection)
+    finally:
+        collection.manage("remove", "--force", model.name)
+    assert code == 1
+    assert findings["models"]["found"] == f"Tiny_Orphan: the driver {other}, which it names, is not installed"
+    assert (
+        f"KIM_TORCHML_DRIVER_NAME={other} kim-api-collections-management install" in findings["models"]["commands"][0]
+    )

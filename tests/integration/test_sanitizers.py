@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The driver under AddressSanitizer and UndefinedBehaviorSanitizer, in a simulator that does everything wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_models as tiny
+from effort import seed, times
+from kim_collection import KimCollection, compile_simulator, export_sources
+
+# Leaks: of Python and torch, which keep what they have until the process ends. Sizes beyond reason: torch answers them.
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    # Python's objects are watched too.
+    "PYTHONMALLOC": "malloc",
+}
+FLAGS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+MODELS = (tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR)
+
+
+@pytest.fixture(scope="module")
+def sanitized_collection(tmp_path_factory: pytest.TempPathFactory) -> KimCollection:
+    """A collection with the driver built under the sanitizers, and three models."""
+    collection = KimCollection(tmp_path_factory.mktemp("sanitized"))
+    # KIM's manager loads what it has built into a program that is not linked with the sanitizers.
+    settings = {"KIM_TORCHML_SANITIZE": "1", "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0"}
+    collection.install(export_sources(tmp_path_factory.mktemp("export")), KIM_TORCHML_PYTHON=sys.executable, **settings)
+    models = [model for model in tiny.sound_models() if model.name in MODELS]
+    collection.install_models(models, tmp_path_factory.mktemp("models"))
+    return collection
+
+
+Fuzz = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def fuzz_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_simulator("fuzz_simulator", tmp_path_factory.mktemp("fuzz"), FLAGS)
+
+
+@pytest.fixture
+def fuzz(fuzz_program: Path, sanitized_collection: KimCollection, own_folder: Path) -> Fuzz:
+    """A function that runs the simulator and returns its exit code, stdout and stderr."""
+
+    def function(*arguments: str | int) -> tuple[int, str, str]:
+        # The program reads what is said on stderr.
+        with (own_folder / "stderr").open("a+b") as stderr:
+            done = subprocess.run(
+                [str(fuzz_program), *map(str, arguments)],
+                env=sanitized_collection.environment | SANITIZER_OPTIONS | {"KIM_TORCHML_QUIET": "1"},
+                cwd=own_folder,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                timeout=times(120),
+                check=False,
+            )
+        return done.returncode, done.stdout, (own_folder / "stderr").read_text(errors="replace")
+
+    return function
+
+
+def result_of(run: tuple[int, str, str]) -> dict:
+    """What a run found that ended well."""
+    code, stdout, stderr = run
+    # A sanitizer's report is the end of what was said.
+    assert code == 0, f"{stdout}\n{stderr[-6000:]}"
+    found: dict = json.loads(stdout)
+    return found
+
+
+@pytest.mark.parametrize(("name", "calls"), [(tiny.RAW, 1000), (tiny.GRAPH_2, 1000), (tiny.DESCRIPTOR, 500)])
+def test_odd_calls(fuzz: Fuzz, name: str, calls: int) -> None:
+    """Each ends as it should, and the sound call after it gives bit for bit what it gave before."""
+    counts = result_of(fuzz("run", name, seed(MODELS.index(name)), times(calls)))
+    assert sum(map(sum, counts.values())) == times(calls)
+    assert [kind for kind, (succeeded, refused) in counts.items() if succeeded + refused == 0] == []
+    assert len(counts) > 20
+
+
+def test_two_million_particles(fuzz: Fuzz) -> None:
+    """Almost all of them far away: the others' results are the same."""
+    assert result_of(fuzz("large", tiny.GRAPH_2, 2_000_000)) == {"n": 2_000_000}
+
+
+def test_more_coordinates_than_an_int_can_count(fuzz: Fuzz) -> None:
+    assert result_of(fuzz("vast", tiny.RAW)) == {"n": (2**31 - 1) // 3 + 1000}
+
+
+@pytest.mark.parametrize(
+    ("kind", "report"),
+    [
+        ("short input", r"AddressSanitizer: use-after-poison (?s:.*)in check_species_codes"),
+        ("misaligned input", r"compute_arguments\.cpp:\d+:\d+: runtime error: load of misaligned address"),
+        ("short output", r"AddressSanitizer: use-after-poison"),
+    ],
+)
+def test_sanitizers_are_on(fuzz: Fuzz, kind: str, report: str) -> None:
+    """In the driver, too: the first two mistakes show only in its own code."""
+    code, _, stderr = fuzz("mistakes", tiny.GRAPH_2, kind)
+    assert code != 0
+    assert re.search(report, stderr), stderr[-6000:]
+
+
+def test_simulator_notices(fuzz: Fuzz) -> None:
+    violations = {
+        "short output for zeros": "something was written beside an output",
+        "other refusal": "a refusal must say 'something else', got: [kim-torchml] error: `numberOfParticles` must not",
+        "no refusal": "it must be refused, but succeeds",
+        "other result": "an output is not what it was before",
+    }
+    code, stdout, stderr = fuzz("mistakes", tiny.GRAPH_2, *violations)
+    assert code == 0, stderr[-6000:]
+    for kind, violation in violations.items():
+        assert f"{kind}: {violation}" in stdout

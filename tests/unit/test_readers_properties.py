@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Readers of a stranger's files: what is right is read exactly; all else is our error, soon and in little memory.
+
+More than 10,000 files by default, always the same ones. KIM_TORCHML_FUZZ=20 tries 20 times as many,
+other ones in every run.
+"""
+
+import re
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+from effort import IS_RANDOM, times
+from file_mutations import LONG, mutated
+from file_strategies import (
+    DescriptorValues,
+    ParameterValues,
+    bispectra,
+    descriptor_values,
+    layouts,
+    parameter_values,
+    soaps,
+    symmetry_functions,
+)
+from guards import bounded
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from kim_torchml.descriptors import read_descriptor
+from kim_torchml.elements import ATOMIC_NUMBERS
+from kim_torchml.errors import DriverError
+from kim_torchml.inputs import FILE_FORMATS
+from kim_torchml.parameter_file import read_parameter_file
+
+PARAMETERS, DESCRIPTOR = "kim.param", "kim.dat"
+
+# How many were read, by their names.
+FILES: Counter[str] = Counter()
+
+
+def tries(count):
+    """Settings for so many examples."""
+    return settings(
+        max_examples=times(count),
+        derandomize=not IS_RANDOM,
+        database=None,
+        deadline=None,  # `bounded` is the guard: it ends a hang as well, and a slow machine is no failure
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """Where parameter files are written, one after the other."""
+    return tmp_path_factory.mktemp("parameters") / PARAMETERS
+
+
+def read_parameters(path, text):
+    """What is read, or None for a refusal."""
+    FILES[path.name] += 1
+    path.write_bytes(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
+    with bounded():
+        try:
+            return read_parameter_file(path, FILE_FORMATS)
+        except DriverError as error:
+            check_refusal(error, path.name, path.read_bytes())
+            return None
+
+
+def check_refusal(error, name, content):
+    """One short line that names the file, and a line that is there where it names one."""
+    message = str(error)
+    assert message.isprintable()
+    assert len(message) < 1000
+    assert name in message
+    n_lines = len(re.split(rb"\r\n|\r|\n", content))
+    for line in re.findall(r"line (\d+)\b", re.sub(r"'.*?'", "", message)):
+        assert 0 <= int(line) <= n_lines
+
+
+def check_parameters(found):
+    """Whatever was accepted is possible, and is read again from a file that says it."""
+    assert 1 <= len(set(found.elements)) == len(found.elements)
+    assert set(found.elements) <= set(ATOMIC_NUMBERS)
+    assert 1e-3 <= found.cutoff <= 1e6
+    assert found.model_file.endswith(".pt")
+    assert not set("/\\\0") & set(found.model_file)
+    assert (found.descriptor is None) == (found.preprocessing != "Descriptor")
+    assert found.n_layers >= 1
+
+
+def values_of(found):
+    """What a file says that was read."""
+    words = {"cutoff": repr(found.cutoff), "descriptor": found.descriptor or "None"}
+    return ParameterValues(**{field.name: getattr(found, field.name) for field in fields(ParameterValues)} | words)
+
+
+@tries(1500)
+@given(values=parameter_values(), write=layouts())
+def test_parameter_files(path, values, write):
+    found = read_parameters(path, write(values.lines()))
+    assert found is not None
+    assert (found.elements, found.preprocessing, found.cutoff) == (
+        values.elements,
+        values.preprocessing,
+        float(values.cutoff),
+    )
+    assert (found.n_layers, found.model_file, found.returns_forces) == (
+        values.n_layers,
+        values.model_file,
+        values.returns_forces,
+    )
+    assert found.n_inputs == int(values.lines()[-2])
+    assert (found.descriptor or "None") == values.descriptor
+
+
+@tries(550)
+@given(texts=mutated(st.builds(lambda values, write: write(values.lines()), parameter_values(), layouts())))
+@example(texts=["1\nSi\nNone\n" + "9" * LONG + "x\n", "999999\n" + "Si " * LONG])
+def test_mutated_parameter_files(path, texts):
+    for text in texts:
+        found = read_parameters(path, text)
+        if found is not None:
+            check_parameters(found)
+            assert read_parameters(path, "\n".join(values_of(found).lines())) == found
+
+
+@tries(500)
+@given(content=st.binary(max_size=60))
+@example(content=b"1\nSi\nNone\n3.5\nm\xff.pt\nfalse\n5\nNone\n")
+def test_parameter_files_of_anything(path, content):
+    found = read_parameters(path, content)
+    assert found is None
+
+
+def read(text, values):
+    """(descriptor, normalisation), or None for a refusal."""
+    FILES[DESCRIPTOR] += 1
+    with bounded():
+        try:
+            return read_descriptor(text, DESCRIPTOR, values.name, values.species, values.cutoff)
+        except DriverError as error:
+            check_refusal(error, DESCRIPTOR, text.encode(errors="surrogatepass"))
+            return None
+
+
+KINDS = st.one_of(symmetry_functions(), bispectra(), soaps())
+
+
+def parameters_of(descriptor):
+    return {field.name: getattr(descriptor.parameters, field.name) for field in fields(descriptor.parameters)}
+
+
+@tries(500)
+@given(values=descriptor_values(KINDS), write=layouts())
+def test_descriptor_files(values, write):
+    found = read(write(values.lines, values.n_loose), values)
+    assert found is not None
+    descriptor, normalisation = found
+    expected = dict(values.expected)
+    numbers = expected.pop("normalisation")
+    parameters = parameters_of(descriptor)
+    assert {name: parameters[name] for name in expected} == expected
+    assert descriptor.species == values.species
+    assert descriptor.cutoff == values.cutoff
+    assert (normalisation is None) == (numbers is None)
+    if numbers is not None:
+        assert normalisation.mean.tolist() == [numbers[0]] * descriptor.width
+        assert normalisation.standard_deviation.tolist() == [numbers[1]] * descriptor.width
+
+
+def check_descriptor_files(values, texts):
+    for text in texts:
+        check_descriptor_file(values, text)
+
+
+def check_descriptor_file(values, text):
+    """A refusal, or a descriptor for the model's species and cutoff that a second reading gives again."""
+    found = read(text, values)
+    if found is None:
+        return
+    descriptor, normalisation = found
+    assert descriptor.species == values.species
+    assert descriptor.cutoff == pytest.approx(values.cutoff, rel=1e-6)
+    assert 1 <= descriptor.width <= 10**6
+    if normalisation is not None:
+        assert normalisation.mean.shape == normalisation.standard_deviation.shape == (descriptor.width,)
+        assert bool((normalisation.standard_deviation > 0).all())
+    again, _ = read("\n# again\n" + text.removeprefix("\ufeff"), values)
+    assert parameters_of(again) == parameters_of(descriptor)
+
+
+def mutated_files(kind):
+    """(values, mutations of their file)"""
+    return descriptor_values(kind).flatmap(
+        lambda values: st.tuples(
+            st.just(values), mutated(layouts().map(lambda write: write(values.lines, values.n_loose)))
+        )
+    )
+
+
+ONE_ELEMENT = DescriptorValues("SymmetryFunctions", [], 0, ("Si",), 3.0, {})
+# In a few bytes: a thousand million functions, and a number of many digits.
+MANY_FUNCTIONS = "cos\n1\nSi Si 3.0\n1000\n" + "g1 999999 0\n" * 1000
+LONG_NUMBER = "cos\n1\nSi Si 3.0\n1\ng3 1 1\n" + "9" * LONG + "x\n"
+
+
+@tries(200)
+@example(pair=(ONE_ELEMENT, [MANY_FUNCTIONS, LONG_NUMBER]))
+@given(pair=mutated_files(symmetry_functions()))
+def test_mutated_symmetry_functions(pair):
+    check_descriptor_files(*pair)
+
+
+@tries(200)
+@given(pair=mutated_files(bispectra()))
+def test_mutated_bispectra(pair):
+    check_descriptor_files(*pair)
+
+
+@tries(150)
+@given(pair=mutated_files(soaps()))
+def test_mutated_soaps(pair):
+    check_descriptor_files(*pair)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        (
+            "SymmetryFunctions",
+            "1\ng1 10001 0",
+            "`g1 rows` must be 1, there being but one g1 for each cutoff, got '10001'",
+        ),
+        ("SymmetryFunctions", "1\ng2 999999 2\n1 1", "`g2 row` is missing (file kim.dat"),
+        ("Bispectrum", "500\n1\n3\n0\n1\n0\n1", "`jmax` must be 0, 0.5, 1, 1.5 or so on up to 10, got '500'"),
+        ("SOAP", "4\n1000\n3.0\npolynomial\n1", "`l_max` must be an integer from 0 to 16, got 1000"),
+        ("SOAP", "999999\n4\n3.0\npolynomial\n1", "`n_max` must be an integer from 1 to 16, got 999999"),
+    ],
+)
+def test_giant_sizes_are_refused(name, rows, message):
+    with bounded(seconds=5.0, size=64 * 2**20), pytest.raises(DriverError, match=re.escape(message)):
+        read_descriptor(f"cos\n1\nSi Si 3.0\n{rows}\n", DESCRIPTOR, name, ("Si",), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "width"),
+    [
+        ("SymmetryFunctions", "1\ng1", 1),
+        ("SymmetryFunctions", "1\ng2 9000 2" + "\n0.5 1.0" * 9000, 9000),
+        ("Bispectrum", "10\n1\n2\n0\n1\n0\n1", 21),
+        ("SOAP", "4\n16\n3.0\npolynomial\n1", 170),
+    ],
+)
+def test_large_sizes_are_cheap_to_read(name, rows, width):
+    with bounded(seconds=5.0, size=256 * 2**20):
+        descriptor, _ = read_descriptor(f"cos\n1\nSi Si 3.0\n{rows}\n", DESCRIPTOR, name, ("Si",), 3.0)
+    assert descriptor.width == width
+
+
+def test_so_many_files_were_read(request):
+    """Where all tests of this file have run: these are what the default settings promise."""
+    mine = [item for item in request.session.items if item.path == request.path]
+    if len({item.originalname for item in mine}) < 10:
+        pytest.skip("only some of the tests of this file run")
+    assert FILES[PARAMETERS] + FILES[DESCRIPTOR] >= times(10_000)
+    assert min(FILES.values()) >= times(4000)
