@@ -113,9 +113,9 @@ def packages() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("kim-torchml", "torch", "ase", "kimpy"))
 
 
-def command_line() -> str:
-    """Check that the command is there."""
-    return run("kim-torchml", "--version").strip()
+def doctor() -> str:
+    """Check that the driver's own diagnosis finds no error."""
+    return run("kim-torchml", "doctor").strip().splitlines()[-1]
 
 
 def entry_point() -> str:
@@ -237,7 +237,7 @@ def caches() -> str:
 
 CHECKS: dict[str, tuple[Callable[[], str], ...]] = {
     "contents": (size, single_torch, caches),
-    "use": (account, packages, command_line, entry_point, collection, energies, parallel, ase_energy, own_model),
+    "use": (account, packages, doctor, entry_point, collection, energies, parallel, ase_energy, own_model),
 }
 
 
