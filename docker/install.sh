@@ -257,7 +257,7 @@ clean() {
     rm -rf "$HOME/.cache/pip"
     [ "$(id -u)" = 0 ] || return 0
     apt-get clean
-    rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+    rm -rf /var/lib/apt/lists/*
 }
 
 step=${1:-}
