@@ -131,7 +131,7 @@ install_torch() {
 # debugging symbols and on all cores: half the time, and 90 MB less.
 pip_install() {
     local constraints="$scratch/constraints.txt" setuptools="$scratch/setuptools.cfg"
-    printf '[build_ext]\nparallel = %d\n' "$(nproc)" >"$setuptools"
+    printf '[build_ext]\nparallel = %d\n' "$(env -u OMP_NUM_THREADS nproc)" >"$setuptools"
     "$environment/bin/python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
     CFLAGS="-g0 ${CFLAGS:-}" CXXFLAGS="-g0 ${CXXFLAGS:-}" DIST_EXTRA_CONFIG="$setuptools" \
         "$environment/bin/python" -m pip install --quiet --constraint "$constraints" "$@"
