@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "units.hpp"
 
+#include <cmath>
 #include <stdexcept>
 
 namespace kim_torchml {
@@ -11,8 +12,15 @@ struct Unit {
     KIM::EnergyUnit energy;
 };
 
+// KIM-API 2.3 takes an erg for 1e7 J: ergs are counted from joules.
+constexpr double erg_per_joule = 1e7;
+
 // One unit of length^length_exponent * energy^energy_exponent of `from` in those of `to`.
 double factor(const Unit& from, const Unit& to, double length_exponent, double energy_exponent) {
+    if (to.energy == KIM::ENERGY_UNIT::erg) {
+        const Unit in_joules{to.length, KIM::ENERGY_UNIT::J};
+        return std::pow(erg_per_joule, energy_exponent) * factor(from, in_joules, length_exponent, energy_exponent);
+    }
     const auto& charge = KIM::CHARGE_UNIT::unused;
     const auto& temperature = KIM::TEMPERATURE_UNIT::unused;
     const auto& time = KIM::TIME_UNIT::unused;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The simulator's units, and KIM's own factors between them and the models' Å and eV.
+// The simulator's units, and KIM's own factors between them and the models' Å and eV; but for the erg, which KIM-API
+// 2.3 has wrong.
 #pragma once
 
 #include <KIM_ModelDriverHeaders.hpp>

@@ -51,12 +51,14 @@ class Verified:
     """One run of the command.
 
     Attributes:
+        folder: Where it ran.
         status: Exit status.
         output: Standard output.
         errors: Standard error.
         report: What --json wrote; None if it wrote nothing.
     """
 
+    folder: Path
     status: int
     output: str
     errors: str
@@ -88,7 +90,7 @@ def verify(collection: KimCollection, folder: Path, model: str, *options: str, *
         check=False,
     )
     report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return Verified(done.returncode, done.stdout, done.stderr, report)
+    return Verified(folder, done.returncode, done.stdout, done.stderr, report)
 
 
 def verify_all(

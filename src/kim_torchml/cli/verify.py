@@ -91,9 +91,8 @@ def verify(
     seed: int,
     timeout: float,
 ) -> None:
-    r"""Run OpenKIM's ten verification checks on the installed KIM portable model MODEL.
+    """Run OpenKIM's ten verification checks on the installed KIM portable model MODEL.
 
-    \b
     Exit status: 0 if no check has grade F, 1 if one has, 2 if nothing could be checked.
     """
     _need("ase", "kimpy", *(("jinja2", "matplotlib") if html else ()))
@@ -107,7 +106,7 @@ def verify(
             raise click.UsageError(f"there is no folder {path.parent} to write {path.name} into")
     chosen = [name for name in CHECKS if name in names] if names else list(CHECKS)
     # The run at constant energy is a figure of the report, not a check.
-    nve = (html is not None or json_path is not None) and not names
+    nve = html is not None and not names
     found = _run(Options(model, chosen, seed, species, nve, timeout), json_path == STDOUT)
     _write(found, html, json_path)
     sys.exit(1 if found.failures else 0)

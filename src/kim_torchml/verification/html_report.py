@@ -81,7 +81,8 @@ def cell(value: Any) -> str | Markup:
     if value is None or value == "":
         return Markup("&nbsp;")
     if isinstance(value, float):
-        return f"{value:.3g}"
+        # A model that fades out exponentially leaves numbers like 1e-128.
+        return "0" if abs(value) < 1e-30 else f"{value:.3g}"
     return str(value)
 
 

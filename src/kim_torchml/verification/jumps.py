@@ -19,10 +19,10 @@ PARTS = 8
 AROUND = 4
 # Intervals to look at by each order of differences: the sixth sees small jumps on a steep wall, the third those of
 # tabulated curves, which have little beyond.
-CANDIDATES = 4
+CANDIDATES = 3
 ORDERS = (3, 6)
 # Wider than the steps in which a float32 model sees a distance.
-NARROWEST = 1e-5
+NARROWEST = 2e-5
 
 
 @dataclass(frozen=True)

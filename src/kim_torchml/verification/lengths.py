@@ -15,7 +15,7 @@ PLAUSIBLE = (0.7, 1.8)
 # Where there is none, that sum is used, brought into this range over the cutoff.
 SENSIBLE = (0.4, 0.85)
 # A minimum is one if the energy is higher at this many distances on its near side.
-RISING = 3
+RISING = 2
 
 Energy = Callable[[Structure], float]
 
@@ -29,7 +29,7 @@ def find_bond(energy: Energy, first: str, second: str, cutoff: float) -> float:
         second: A species.
         cutoff: Å.
     """
-    distances = np.linspace(0.3, 0.98, 80) * cutoff
+    distances = np.linspace(0.3, 0.98, 60) * cutoff
     return _lowest(lambda distance: energy(dimer(first, second, distance)), distances, _covalent(first, second), cutoff)
 
 
@@ -41,7 +41,7 @@ def find_nearest(energy: Energy, lattice: str, species: Sequence[str], cutoff: f
     """
     names = sorted(set(species))
     typical = float(np.mean([_covalent(name, name) for name in names]))
-    distances = np.linspace(0.35, 0.98, 32) * cutoff
+    distances = np.linspace(0.35, 0.98, 24) * cutoff
     random = np.random.default_rng(0)
 
     def of_crystal(distance: float) -> float:

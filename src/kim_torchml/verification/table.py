@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from kim_torchml.verification.grades import FAILED, NOT_APPLICABLE
+from kim_torchml.verification.grades import FAILED, MACHINE_PRECISION, NOT_APPLICABLE
 from kim_torchml.verification.result import CheckResult, ModelFacts, Verification
 
 _COLOURS = {"A": "green", "P": "green", "B": "green", "C": "yellow", "D": "yellow", FAILED: "bold red"}
@@ -48,7 +48,7 @@ def error_of(result: CheckResult) -> str:
         return ""
     if result.name == "memory-leak":
         return f"{result.error:.0f} B"
-    return "0" if result.error == 0.0 else f"{result.error:.0e}"
+    return "0" if result.error < MACHINE_PRECISION else f"{result.error:.0e}"
 
 
 def said(verification: Verification, most: int = 3) -> list[str]:

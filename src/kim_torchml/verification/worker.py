@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import kimpy
@@ -86,28 +87,33 @@ def _finite(value: Any) -> Any:
 
 
 def _find(request: Request) -> None:
-    """Check that there is a portable model of this name, then move to the scratch folder.
+    """Check that there is a portable model of this name, in the scratch folder: KIM writes kim.log where it is.
 
-    KIM writes kim.log into the working directory; but a model in a collection that is the working directory itself is
-    only found from there.
+    A model in the collection that is the working directory itself can only be found, and run, from there.
 
     Raises:
         ModelError: There is none.
     """
-    collections = kimpy.collections.create()
-    try:
-        kind = str(collections.get_item_type(request.model))
-    except RuntimeError as error:
+    here = Path.cwd()
+    os.chdir(request.scratch)
+    kind = _kind(request.model)
+    if kind is None:
+        os.chdir(here)
+        kind = _kind(request.model)
+    if kind is None:
         raise ModelError(
             f"no model {request.model} is installed; kim-api-collections-management list shows those that are"
-        ) from error
+        )
     if kind != "portableModel":
         raise ModelError(f"{request.model} is a {kind}; only portable models can be checked")
-    _, collection = collections.get_item_library_file_name_and_collection(
-        kimpy.collection_item_type.portableModel, request.model
-    )
-    if str(collection) != "currentWorkingDirectory":
-        os.chdir(request.scratch)
+
+
+def _kind(name: str) -> str | None:
+    """Return what KIM knows by a name, or None."""
+    try:
+        return str(kimpy.collections.create().get_item_type(name))
+    except RuntimeError:
+        return None
 
 
 def _run(check: Check, bench: Bench, send: Send) -> None:

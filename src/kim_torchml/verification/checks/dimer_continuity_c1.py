@@ -13,9 +13,7 @@ from kim_torchml.verification.kim_model import ModelError
 from kim_torchml.verification.result import Finding
 from kim_torchml.verification.structures import Floats, dimer
 
-POINTS = 600
-# Of the plot.
-EVERY = 2
+POINTS = 400
 # How closely the end of the distances that a model computes is found, Å.
 AT_END = 1e-8
 # A step counts as a jump only if it is this much above those around it.
@@ -84,7 +82,7 @@ def _test(bench: Bench, first: str, second: str) -> dict[str, Any]:
         values = curve(grid)
         # Beyond the bond: the wall's height must not excuse a jump at the cutoff.
         scale = float(np.ptp(values[grid >= 0.9 * bond]))
-        row[name] = values[::EVERY].tolist()
+        row[name] = values.tolist()
         found = [(relative(jump, scale), jump.at, jump.size) for jump in find_jumps(curve, grid, values, cutoffs)]
         if end is not None and name == "force":
             row["not computed beyond"] = end
@@ -93,7 +91,7 @@ def _test(bench: Bench, first: str, second: str) -> dict[str, Any]:
         errors.append(error)
         if error > TOLERANCE:
             row["jumps"].append({"of": name, "at": at, "size": size, "relative": error})
-    return row | {"error": max(errors), "distances": grid[::EVERY].tolist()}
+    return row | {"error": max(errors), "distances": grid.tolist()}
 
 
 def _computable(grid: Floats, computed: np.ndarray, cutoffs: list[float]) -> tuple[Floats, float | None]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Forces are minus the derivative of the energy."""
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from kim_torchml.verification.kim_model import ModelError
 from kim_torchml.verification.result import Finding
 from kim_torchml.verification.structures import Floats, Structure, crystal
 
+# Seconds for the energy of 8 atoms, which is needed some 300 times.
+SLOW = 0.02
 # Over the distance of nearest neighbours.
 GREATEST_STEP = 0.01
 STEPS = np.logspace(-1.5, -8.5, 29)
@@ -27,15 +31,25 @@ def run(bench: Bench) -> Finding:
     compositions = bench.compositions()
     by_step: dict[str, Any] = {}
     for index, species in enumerate(compositions):
-        piece = crystal("fcc", (2, 1, 1), bench.nearest("fcc", species), species, random)
         row: dict[str, Any] = {"configuration": label(species)}
         try:
+            piece = _piece(bench, species, random)
             row |= _compare(bench, piece, bench.nearest("fcc", species), (index, len(compositions)))
             by_step = by_step or error_by_step(bench, piece, bench.nearest("fcc", species), random) | row
         except ModelError as error:
             row["not computed"] = str(error)
         rows.append(row)
     return _finding(rows, by_step)
+
+
+def _piece(bench: Bench, species: Sequence[str], random: np.random.Generator) -> Structure:
+    """Return two rattled cells of fcc crystal, 8 atoms; of slow models one, 4 atoms."""
+    nearest = bench.nearest("fcc", species)
+    pieces = [crystal("fcc", (count, 1, 1), nearest, species, random) for count in (1, 2)]
+    bench.energy(pieces[1])
+    started = time.monotonic()
+    bench.energy(pieces[1])
+    return pieces[0] if time.monotonic() - started > SLOW else pieces[1]
 
 
 def _compare(bench: Bench, piece: Structure, nearest: float, position: tuple[int, int]) -> dict[str, Any]:

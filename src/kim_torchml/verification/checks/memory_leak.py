@@ -26,8 +26,8 @@ WARM_UP = 100
 WINDOWS = 5
 # Cycles in each window; of a slow model fewer, so that it takes about this many seconds in all.
 MOST_CYCLES = 200
-FEWEST_CYCLES = 20
-SECONDS = 5.0
+FEWEST_CYCLES = 40
+SECONDS = 3.0
 # Bytes by cycle. A page is 4096 bytes, so a window of 200 cycles resolves 20.
 LIMIT = 256.0
 
@@ -70,7 +70,7 @@ def _cycle(name: str, particles: Particles, outputs: tuple[str, ...]) -> None:
 def _warm_up(name: str, particles: Particles, outputs: tuple[str, ...]) -> int:
     """Run cycles until what is allocated once has been; return how many fit into a window."""
     started, cycles = time.monotonic(), 0
-    while cycles < WARM_UP and (time.monotonic() - started < SECONDS / WINDOWS or cycles < FEWEST_CYCLES):
+    while cycles < WARM_UP and (time.monotonic() - started < SECONDS or cycles < FEWEST_CYCLES):
         _cycle(name, particles, outputs)
         cycles += 1
     per_cycle = (time.monotonic() - started) / cycles
