@@ -48,14 +48,14 @@ obstacle() {
     else
         probe=$(mktemp -d "$parent/kim-torchml-probe.XXXXXX")
         # shellcheck disable=SC2016 # for the shell in there
-        private sh -ec 'mount -t tmpfs none "$1"; mknod "$1/null" c 1 3; : >"$1/null"' sh "$probe" >/dev/null 2>&1 ||
+        "${private[@]}" sh -ec 'mount -t tmpfs none "$1"; mknod "$1/null" c 1 3; : >"$1/null"' sh "$probe" >/dev/null 2>&1 ||
             echo "this machine does not let root mount and make devices in a mount namespace of its own"
         rmdir "$probe"
     fi
 }
 
 # What is mounted in it nobody else sees, and it ends with all that it started.
-private() { unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@"; }
+private=(unshare --mount --propagation private --pid --fork --kill-child --mount-proc)
 
 install_debootstrap() {
     command -v debootstrap >/dev/null && return
@@ -88,10 +88,23 @@ make_room() {
     chmod 755 "$room"
 }
 
+# Ends what runs in the room: with its first process all others end.
+# shellcheck disable=SC2329 # by finish
+stop_child() {
+    [ -n "$child" ] || return 0
+    kill -KILL "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+    for _ in {1..50}; do
+        grep -qsF " $room/" /proc/[0-9]*/mountinfo || break
+        sleep 0.2
+    done
+}
+
 # shellcheck disable=SC2329 # by a trap
 finish() {
     local status=$?
     trap - EXIT
+    stop_child
     if [ -z "$room" ]; then
         exit "$status"
     fi
@@ -103,7 +116,7 @@ finish() {
     exit "$status"
 }
 
-room="" keep="" check="" mode=root working_tree="" reuse="" build_arguments=()
+room="" child="" keep="" check="" mode=root working_tree="" reuse="" build_arguments=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --help) usage && exit ;;
@@ -135,14 +148,17 @@ started=$SECONDS
 if [ -n "$reuse" ]; then
     check_room "$reuse"
     room=$reuse keep=yes
-else
-    trap finish EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    make_room
 fi
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+[ -n "$reuse" ] || make_room
+# In the background, as a trap waits for what runs in the foreground.
+"${private[@]}" bash "$repository/docker/cleanroom_inside.sh" "$repository" "$room" "$mode" "${reuse:+reuse}" "$working_tree" \
+    "$check" "${#build_arguments[@]}" "${build_arguments[@]}" "$@" <&0 &
+child=$!
 status=0
-private bash "$repository/docker/cleanroom_inside.sh" "$repository" "$room" "$mode" "${reuse:+reuse}" "$working_tree" \
-    "$check" "${#build_arguments[@]}" "${build_arguments[@]}" "$@" || status=$?
+wait "$child" || status=$?
+child=""
 say "$((SECONDS - started)) s in all, exit code $status"
 exit "$status"

@@ -132,7 +132,7 @@ in_room() {
         OPENBLAS_L2_SIZE CI; do
         [ -z "${!name:-}" ] || forwarded+=("$name=${!name}")
     done
-    chroot "$root" /usr/bin/env -i "$folder" HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+    chroot "$root" /usr/bin/env -i --default-signal=INT,QUIT "$folder" HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         APT_CONFIG="$host/apt.conf" PIP_CONFIG_FILE="$host/pip.conf" SSL_CERT_FILE="$host/certificates.crt" \
         "${forwarded[@]}" "$@"
