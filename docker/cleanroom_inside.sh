@@ -141,13 +141,13 @@ in_room() {
 # Of what is there.
 megabytes() { { du -smx --apparent-size "$@" 2>/dev/null || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
 
+# What all of this machine has received from the network.
+received() { sed 's/:/ /' /proc/net/dev | awk '$1 != "lo" { sum += $2 } END { printf "%d", sum / 1048576 }'; }
+
 report() {
-    local wheels packages downloads
-    wheels=$(megabytes "$root$host"/wheels*)
-    packages=$(megabytes "$root/var/cache/apt/archives")
-    downloads=$(megabytes "$root"/root/.cache/pip "$root"/home/*/.cache/pip)
-    say "the room: $base_size MB before, $(megabytes "$root") MB after; downloaded and still there: Debian packages" \
-        "$packages MB, by pip $downloads MB; wheels found on the host: $wheels MB"
+    say "the room: $base_size MB before, $(megabytes "$root") MB after; this machine has received" \
+        "$(($(received) - received_before)) MB meanwhile (all that runs on it), and pip took wheels of" \
+        "$(megabytes "$root$host"/wheels*) MB from it"
 }
 
 prepare_root() { cp -R "$root$host/context" "$root/root/kim-torchml"; }
@@ -210,6 +210,7 @@ run_as_image() {
     run_container "" "$@"
 }
 
+received_before=$(received)
 [ -n "$reuse" ] || { say "making an empty Debian 12 in $room" && make_base; }
 base_size=$(megabytes "$root")
 say "an empty Debian 12 of $base_size MB after $SECONDS s; running: $*"
