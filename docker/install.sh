@@ -171,7 +171,7 @@ install_environment() {
         say "Python environment: up to date ($environment)"
         return
     fi
-    say "Python environment: installing kim-torchml with its extras: ${extras:-none} (kimpy is compiled: some minutes)"
+    say "Python environment: installing kim-torchml with its extras: ${extras:-none}${extras:+ (kimpy is compiled: some minutes)}"
     pip_install "$repository${extras:+[$extras]}"
     environment_state "$extras" >"$state"
 }
