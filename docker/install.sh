@@ -2,23 +2,33 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Sets up what kim-torchml needs on Debian 12 or Ubuntu. One list of system packages and one place where torch is
-# chosen: examples/run.sh and tests/run.sh share it. Every step is quick where it has been done before.
+# chosen: examples/run.sh, tests/run.sh and docker/Dockerfile share it. Every step is quick where it has been done before.
 #
-#   bash docker/install.sh system               system packages (by apt, only where one is missing)
-#   bash docker/install.sh environment EXTRA..  the Python environment .venv, with extras of pyproject.toml
-#   bash docker/install.sh driver               the driver, into KIM's user collection
-#   bash docker/install.sh model FOLDER..       models, likewise
+#   bash docker/install.sh system                system packages (by apt, only where one is missing)
+#   bash docker/install.sh torch                 the Python environment (.venv), with torch alone
+#   bash docker/install.sh dependencies EXTRA..  likewise, with what pyproject.toml asks for, but not kim-torchml
+#   bash docker/install.sh environment EXTRA..   likewise, with kim-torchml and extras of pyproject.toml
+#   bash docker/install.sh driver                the driver, into KIM's user collection
+#   bash docker/install.sh model FOLDER..        models, likewise
+#   bash docker/install.sh account NAME N FOLDER for the image: user NAME, number N; a folder where anyone may write
+#   bash docker/install.sh clean                 for the image: removes what apt and pip have downloaded
+#
+# Variables: KIM_TORCHML_ENVIRONMENT (the environment's folder, default .venv), KIM_TORCHML_BASE_PYTHON (the Python it
+# is made of), KIM_TORCHML_COLLECTION (user or system), KIM_TORCHML_TORCH_BUILD (such as cpu or cu130; default: what pip
+# takes) and KIM_TORCHML_TORCH_INDEX (where pip finds that build, beside its usual index).
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-environment="$repository/.venv"
+environment=${KIM_TORCHML_ENVIRONMENT:-$repository/.venv}
+collection=${KIM_TORCHML_COLLECTION:-user}
 # LAMMPS of Debian and Ubuntu links the system's libpython: the environment must be of the same Python.
 base_python=${KIM_TORCHML_BASE_PYTHON:-/usr/bin/python3}
-torch_requirement="torch==2.13.0"
+torch_requirement="torch==2.13.0${KIM_TORCHML_TORCH_BUILD:++$KIM_TORCHML_TORCH_BUILD}"
 oldest_torch="2.4"
 
+# KIM's manager installs nothing, local folders neither, without wget or curl.
 system_packages=(
-    ca-certificates git cmake make g++ pkg-config xxd
+    ca-certificates git wget cmake make g++ pkg-config xxd
     libkim-api-dev openkim-models lammps mpi-default-bin
     python3 python3-dev python3-venv
 )
@@ -51,16 +61,21 @@ missing_packages() {
 }
 
 install_system() {
-    local missing
+    local missing log="$scratch/apt.txt"
     command -v dpkg-query >/dev/null || fail "this script needs Debian or Ubuntu; see README.md for other systems"
     mapfile -t missing < <(missing_packages)
     if [ ${#missing[@]} -eq 0 ]; then
         say "system packages: all there"
         return
     fi
-    say "system packages: installing ${missing[*]}"
-    as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+    say "system packages: installing ${missing[*]} (on an empty system some 200 MB are downloaded)"
+    # Before its output is hidden: it may ask for a password, or say what root must do.
+    as_root true
+    if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        fail "apt could not install the system packages (its output is above)"
+    fi
 }
 
 # Succeeds if the given Python has a torch that the driver can use.
@@ -81,7 +96,7 @@ create_environment() {
         # A machine prepared by its owner, with the torch that suits its GPU.
         options=(--system-site-packages)
     fi
-    say "Python environment: creating .venv from $base_python"
+    say "Python environment: creating $environment from $base_python"
     "$base_python" -m venv "${options[@]}" "$environment"
 }
 
@@ -96,26 +111,68 @@ environment_state() {
     (cd "$repository" && digest pyproject.toml docker/install.sh CMakeLists.txt src kim_driver_cpp)
 }
 
+install_torch() {
+    local index=()
+    # An interrupted creation leaves a Python without pip.
+    "$environment/bin/python" -m pip --version >/dev/null 2>&1 || create_environment
+    if has_torch "$environment/bin/python"; then
+        return
+    fi
+    say "Python environment: installing $torch_requirement (the largest download)"
+    if [ -n "${KIM_TORCHML_TORCH_INDEX:-}" ]; then
+        index=(--extra-index-url "$KIM_TORCHML_TORCH_INDEX")
+    fi
+    "$environment/bin/python" -m pip install --quiet "${index[@]}" "$torch_requirement" ||
+        fail "pip could not install $torch_requirement; if it found no such version, name PyTorch's index of that" \
+            "build in KIM_TORCHML_TORCH_INDEX (docs/install.md)"
+}
+
+# torch is pinned to what is there, so that no other package can bring a second one. kimpy, which is compiled, without
+# debugging symbols and on all cores: half the time, and 90 MB less.
+pip_install() {
+    local constraints="$scratch/constraints.txt" setuptools="$scratch/setuptools.cfg"
+    printf '[build_ext]\nparallel = %d\n' "$(env -u OMP_NUM_THREADS nproc)" >"$setuptools"
+    "$environment/bin/python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
+    CFLAGS="-g0 ${CFLAGS:-}" CXXFLAGS="-g0 ${CXXFLAGS:-}" DIST_EXTRA_CONFIG="$setuptools" \
+        "$environment/bin/python" -m pip install --quiet --constraint "$constraints" "$@"
+}
+
+# What pyproject.toml asks for, with the given extras.
+requirements() {
+    "$environment/bin/python" - "$repository/pyproject.toml" "$@" <<'PYTHON'
+import sys
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
+
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+extras = [project["optional-dependencies"][extra] for extra in sys.argv[2:]]
+print("\n".join(dict.fromkeys(sum(extras, project["dependencies"]))))
+PYTHON
+}
+
+install_dependencies() {
+    install_torch
+    say "Python environment: installing what kim-torchml needs with its extras: ${*:-none} (kimpy is compiled: some minutes)"
+    requirements "$@" >"$scratch/requirements.txt"
+    pip_install --requirement "$scratch/requirements.txt"
+}
+
 install_environment() {
-    local extras state python="$environment/bin/python"
+    local extras state
     extras=$(IFS=,; echo "$*")
     # One for each set of extras, so that the two commands of the README do not undo each other's.
     state="$environment/kim-torchml-state-${extras//,/-}"
-    # An interrupted creation leaves a Python without pip.
-    "$python" -m pip --version >/dev/null 2>&1 || create_environment
+    install_torch
     if [ "$(environment_state "$extras")" = "$(cat "$state" 2>/dev/null)" ]; then
-        say "Python environment: up to date (.venv)"
+        say "Python environment: up to date ($environment)"
         return
     fi
-    if ! has_torch "$python"; then
-        say "Python environment: installing $torch_requirement (the largest download)"
-        "$python" -m pip install --quiet "$torch_requirement"
-    fi
-    say "Python environment: installing kim-torchml with its extras: ${extras:-none} (kimpy is compiled: some minutes)"
-    # torch is pinned to what is there, so that no other package can bring a second one.
-    local constraints="$scratch/constraints.txt"
-    "$python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
-    "$python" -m pip install --quiet --constraint "$constraints" "$repository${extras:+[$extras]}"
+    say "Python environment: installing kim-torchml with its extras: ${extras:-none}${extras:+ (kimpy is compiled: some minutes)}"
+    pip_install "$repository${extras:+[$extras]}"
     environment_state "$extras" >"$state"
 }
 
@@ -143,7 +200,7 @@ kim_install() {
     if is_installed "$name"; then
         kim_collections remove --force "$name" >"$log" 2>&1 || fail "KIM could not remove $name: $(cat "$log")"
     fi
-    if ! kim_collections install user "$(realpath "$folder")" >"$log" 2>&1; then
+    if ! kim_collections install "$collection" "$(realpath "$folder")" >"$log" 2>&1; then
         cat "$log" >&2
         fail "KIM could not install $name (its output is above)"
     fi
@@ -155,16 +212,16 @@ kim_install_if_changed() {
     stamp="$environment/installed-$(kim_collection | sha256sum | cut -c1-16)-$name"
     state="$environment ${KIM_TORCHML_PYTHON:-} $("$environment/bin/python" -VV) $(cd "$folder" && digest .)"
     if [ "$state" = "$(cat "$stamp" 2>/dev/null)" ] && is_installed "$name"; then
-        say "KIM user collection: $name is up to date"
+        say "KIM $collection collection: $name is up to date"
         return
     fi
-    say "KIM user collection: installing $name"
+    say "KIM $collection collection: installing $name"
     kim_install "$folder" "$name"
     echo "$state" >"$stamp"
 }
 
 kim_collection() {
-    echo "${KIM_API_CONFIGURATION_FILE:-default}"
+    echo "$collection ${KIM_API_CONFIGURATION_FILE:-default}"
 }
 
 install_driver() {
@@ -188,15 +245,34 @@ install_models() {
     done
 }
 
+# Anyone may write in the image's home and working folder: `docker run --user` gives any number for a user.
+make_account() {
+    local name=$1 number=$2 folder=$3
+    id "$name" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --uid "$number" --user-group "$name"
+    mkdir -p "$folder"
+    chmod 1777 "$folder" "$(getent passwd "$name" | cut -d: -f6)"
+}
+
+clean() {
+    rm -rf "$HOME/.cache/pip"
+    [ "$(id -u)" = 0 ] || return 0
+    apt-get clean
+    rm -rf /var/lib/apt/lists/*
+}
+
 step=${1:-}
 [ $# -gt 0 ] && shift
 case "$step" in
     system) install_system ;;
+    torch) install_torch ;;
+    dependencies) install_dependencies "$@" ;;
     environment) install_environment "$@" ;;
     driver) install_driver ;;
     model) install_models "$@" ;;
+    account) make_account "$@" ;;
+    clean) clean ;;
     *)
-        sed -n '4,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '/^# Sets up/,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 2
         ;;
 esac

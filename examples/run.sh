@@ -11,4 +11,4 @@ bash "$install" system
 bash "$install" environment examples
 bash "$install" driver
 bash "$install" model "$repository/examples/stillinger_weber" "$repository/examples/descriptor" "$repository/examples/graph"
-exec "$repository/.venv/bin/python" "$repository/examples/demo.py" "$@"
+exec "${KIM_TORCHML_ENVIRONMENT:-$repository/.venv}/bin/python" "$repository/examples/demo.py" "$@"

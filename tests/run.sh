@@ -6,6 +6,8 @@ set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
+# .pre-commit-config.yaml names the tools in .venv.
+unset KIM_TORCHML_ENVIRONMENT
 
 bash docker/install.sh system
 bash docker/install.sh environment examples test lint

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Outputs in the simulator's units. KIM's own factors are tested through KIM (tests/integration/test_units.py)."""
+"""Outputs in the simulator's units. KIM's own factors are tested through KIM (tests/integration/test_kim_units.py)."""
 
 import numpy as np
 import pytest

@@ -14,7 +14,7 @@ from example_models import EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
 from kim_collection import DRIVER, KimCollection
 from kimpy_host import ENERGY, FORCES, VIRIAL, KimpyModel, energy
 from lammps_host import run_lammps
-from test_units import crystal_commands
+from test_kim_units import crystal_commands
 
 pytestmark = pytest.mark.usefixtures("collection", "examples")
 

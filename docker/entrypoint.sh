@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The image's entry point: runs the command it is given; without one, tells what is inside and how to use it.
+set -euo pipefail
+
+if [ $# -gt 0 ]; then
+    exec "$@"
+fi
+
+models() {
+    kim-api-collections-management list 2>/dev/null | grep -o 'TorchML_[A-Za-z0-9_]*' | sort -u | paste -sd ' '
+}
+
+python - "$(kim-api-collections-management --version | tail -n 1)" "$(lmp -help | sed -n 's/.*Simulator - //p' | head -n 1)" \
+    "$(models)" <<'PYTHON'
+import platform
+import sys
+from importlib.metadata import version
+
+kim_api, lammps, models = sys.argv[1:]
+names = ("kim-torchml", "torch", "ase", "kimpy", "numpy")
+packages = ", ".join(f"{name} {version(name)}" for name in names)
+print(f"""\
+kim-torchml: PyTorch potentials in LAMMPS, ASE and every other KIM simulator
+
+Inside
+  LAMMPS   {lammps} (lmp; under MPI: mpirun -np 2 lmp ...)
+  KIM-API  {kim_api}, with the models of Debian's or Ubuntu's openkim-models
+  Python   {platform.python_version()}: {packages}
+  driver   TorchMLModelDriver
+  models   {models}
+
+Use (IMAGE is what you called this image; the working folder inside is /workdir)
+  docker run --rm IMAGE python /opt/kim-torchml/examples/demo.py --output /tmp/demo   try it: a table of three models
+  docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/workdir" IMAGE lmp -in in.lammps
+  docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/workdir" IMAGE python script.py
+  docker run --rm -it IMAGE bash                                                      a shell
+A model of yours (a folder with CMakeLists.txt), inside the container:
+  kim-api-collections-management install user ./My_Model
+It lasts as long as the container does: leave out --rm, or name a folder for it that you mount:
+  kim-api-collections-management set-user-portable-models-dir /workdir/kim-models
+On a GPU (an image built for CUDA, NVIDIA's container toolkit on the host):
+  docker run --rm --gpus all --env KIM_MODEL_EXECUTION_DEVICE=cuda ...""")
+PYTHON
