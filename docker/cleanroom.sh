@@ -70,6 +70,7 @@ check_room() {
     [ -f "$room/$marker" ] || fail "$room has no file $marker: it is not a clean room, and is left alone"
     [[ "$room" =~ ^/[A-Za-z0-9/._-]+$ && "$room" = "$(realpath "$room")" ]] ||
         fail "$room must be a plain absolute path, without links: it is left alone"
+    ! mountpoint --quiet "$room" || fail "something is mounted on $room itself, which is left alone"
     mounted=$(findmnt --noheadings --raw --output TARGET | grep -F "$room/" || true)
     [ -z "$mounted" ] || fail "something is mounted in $room, which is left alone: $mounted"
     ! grep -qsF " $room/" /proc/[0-9]*/mountinfo || fail "a process still has mounts in $room, which is left alone"

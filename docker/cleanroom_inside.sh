@@ -74,7 +74,8 @@ mount_kernel() {
 # Copies the host's pip settings, and the folders of wheels that they name; what is on the host's disk besides
 # (indexes, constraints) does not exist in the room.
 copy_pip_settings() {
-    python3 -m pip config list 2>/dev/null | python3 -c '
+    # Debian's python3 alone has no pip, and then there are no settings.
+    { python3 -m pip config list 2>/dev/null || true; } | python3 -c '
 import ast, pathlib, shutil, sys
 
 kept = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
