@@ -26,6 +26,14 @@ struct ComputeScratch {
     NeighbourLists neighbour_lists;
 };
 
+// For a compute and for the end of its arguments alike.
+template <class KimArguments>
+ComputeScratch* scratch_of(const KimArguments& arguments) {
+    void* buffer = nullptr;
+    arguments.GetModelBufferPointer(&buffer);
+    return static_cast<ComputeScratch*>(buffer);
+}
+
 // Inputs of one compute. Pointers are the simulator's, that to coordinates in other units than Å the scratch memory's.
 struct ComputeInputs {
     Configuration configuration;

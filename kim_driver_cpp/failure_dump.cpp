@@ -41,17 +41,15 @@ FailureNote save(const FailedCompute& failed, const std::string& message) {
     if (n == nullptr || *n <= 0 || codes == nullptr || contributing == nullptr || coordinates == nullptr) {
         return {};
     }
-    void* buffer = nullptr;
-    failed.arguments.GetModelBufferPointer(&buffer);
-    const auto& supported = static_cast<ComputeScratch*>(buffer)->supported;
+    const ComputeScratch& scratch = *scratch_of(failed.arguments);
     const GilLock gil;
     const py::object note =
         py::module_::import("kim_torchml.dump")
             .attr("save_failure")(
                 py::arg("message") = message,  //
                 py::arg("model") = model_name(failed.kim), py::arg("model_file") = failed.model_file,
-                py::arg("step") = failed.step,
-                py::arg("requested") = py::list(requested_outputs(failed.arguments, supported, *n)),
+                py::arg("step") = scratch.step,
+                py::arg("requested") = py::list(requested_outputs(failed.arguments, scratch.supported, *n)),
                 py::arg("species") = failed.species, py::arg("coordinates") = view(coordinates, *n, 3),
                 py::arg("to_angstrom") = failed.to_angstrom, py::arg("species_codes") = view(codes, *n),
                 py::arg("contributing") = view(contributing, *n));

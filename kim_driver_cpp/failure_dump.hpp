@@ -17,7 +17,6 @@ struct FailedCompute {
     const std::vector<std::string>& species;  // by KIM's species code
     const std::string& model_file;
     double to_angstrom;  // one of the simulator's units of length in Å
-    long step;           // how many computes the model has had
 };
 
 // Saves it if KIM_TORCHML_DUMP is set, and says where. Reads the arguments as the simulator gave them, checked or not.

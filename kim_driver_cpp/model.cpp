@@ -139,9 +139,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
     // A Python host's callback may be Python too, even where the host gave up the GIL for the compute, as kimpy can.
     const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
-    void* buffer = nullptr;
-    arguments.GetModelBufferPointer(&buffer);
-    auto* scratch = static_cast<ComputeScratch*>(buffer);
+    ComputeScratch* scratch = scratch_of(arguments);
     scratch->step = ++n_computes_;
     const ComputeInputs inputs =
         read_inputs(arguments, static_cast<int>(species_.size()), units_.to_angstrom(), &scratch->coordinates);
@@ -157,10 +155,7 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
 
 FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
                                 const std::string& message) const {
-    void* buffer = nullptr;
-    arguments.GetModelBufferPointer(&buffer);
-    const long step = static_cast<ComputeScratch*>(buffer)->step;
-    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom(), step}, message);
+    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom()}, message);
 }
 
 }  // namespace kim_torchml

@@ -49,11 +49,7 @@ int compute_arguments_create(KIM::ModelCompute const* const kim, KIM::ModelCompu
 
 int compute_arguments_destroy(KIM::ModelCompute const* const /*kim*/,
                               KIM::ModelComputeArgumentsDestroy* const arguments) {
-    return guarded(arguments, "ComputeArgumentsDestroy", [&] {
-        void* buffer = nullptr;
-        arguments->GetModelBufferPointer(&buffer);
-        delete static_cast<ComputeScratch*>(buffer);
-    });
+    return guarded(arguments, "ComputeArgumentsDestroy", [&] { delete scratch_of(*arguments); });
 }
 
 template <class Routine>
