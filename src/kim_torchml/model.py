@@ -20,7 +20,6 @@ from kim_torchml.model_folder import read_model_folder
 from kim_torchml.outputs import needed_quantities, supported_outputs, write_outputs
 from kim_torchml.parameter_file import ParameterFile
 from kim_torchml.parameters import new_tensors, publish_parameters
-from kim_torchml.script_archive import inspect_archive
 from kim_torchml.torch_runtime import ScriptModel, is_out_of_memory, load_script, summary_of
 from kim_torchml.units import Units
 
@@ -56,8 +55,6 @@ class Model:
         self._units = units
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
-        # Before anything else is made of the model: what it may not hold must not be loaded.
-        inspect_archive(files.script, self._file.model_file)
         self._atomic_numbers = settings.wants_atomic_numbers()
         self._inputs = make_inputs(files, self._atomic_numbers)
         self.species = list(self._file.elements)

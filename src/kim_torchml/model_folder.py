@@ -26,15 +26,18 @@ class ModelFolder:
 
     Attributes:
         parameters: The checked parameter file.
-        script: Content of the TorchScript file.
         descriptor: The descriptor's file, where the parameter file names one.
         contents: Name and content of every file, in KIM's order.
     """
 
     parameters: ParameterFile
-    script: bytes
     descriptor: TextFile | None
     contents: tuple[tuple[str, bytes], ...]
+
+    @property
+    def script(self) -> bytes:
+        """Content of the TorchScript file."""
+        return dict(self.contents)[self.parameters.model_file]
 
 
 def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, KindFormat]) -> ModelFolder:
@@ -57,9 +60,8 @@ def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, Ki
             f"'{parameters.model_file}' (file {parameter_file}); correct the name, or list the file in "
             "PARAMETER_FILES of the model's CMakeLists.txt"
         )
-    contents = tuple((name, _read(folder, name)) for name in names)
-    script = dict(contents)[parameters.model_file]
-    return ModelFolder(parameters, script, _read_descriptor_file(folder, names, parameters), contents)
+    contents = {name: _read(folder, name) for name in names}
+    return ModelFolder(parameters, _descriptor_file(contents, parameters), tuple(contents.items()))
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -69,13 +71,13 @@ def _read(folder: Path, name: str) -> bytes:
         raise DriverError(f"cannot read the model's file {name}: {error}; install the model again") from error
 
 
-def _read_descriptor_file(folder: Path, names: Sequence[str], parameters: ParameterFile) -> TextFile | None:
+def _descriptor_file(contents: Mapping[str, bytes], parameters: ParameterFile) -> TextFile | None:
     if parameters.descriptor is None:
         return None
-    name = _only_file(names, DESCRIPTOR_SUFFIX, f"a model with the descriptor {parameters.descriptor}")
+    name = _only_file(list(contents), DESCRIPTOR_SUFFIX, f"a model with the descriptor {parameters.descriptor}")
     try:
-        return TextFile(name, _inside(folder, name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return TextFile(name, contents[name].decode("utf-8"))
+    except UnicodeDecodeError as error:
         raise DriverError(f"cannot read the descriptor file {name}: {error}; it must be plain text") from error
 
 

@@ -21,7 +21,7 @@ def test_the_kind_of_the_example(tmp_path):
     names = {}
     exec(first, names)
     (tmp_path / "kim.param").write_text(parameter_text())
-    files = ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), b"", None, ())
+    files = ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), None, ())
     kind = names["VectorInputs"](files, atomic_numbers=False)
     configuration = interleaved(cluster(9, 3.0, n_contributing=5))
     contributing = configuration.contributing.astype(bool)

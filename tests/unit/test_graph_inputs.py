@@ -21,7 +21,7 @@ def make(tmp_path):
         text = parameter_text("Graph", elements=("Si", "C", "O"), n_layers=n_layers)
         (tmp_path / "kim.param").write_text(text)
         return make_inputs(
-            ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), b"", None, ()), atomic_numbers
+            ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), None, ()), atomic_numbers
         )
 
     return function

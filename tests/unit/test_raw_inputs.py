@@ -20,7 +20,7 @@ def build(tmp_path, device):
     def function(configuration, dtype=torch.float64, atomic_numbers=False, elements=("Si", "C", "O")):
         (tmp_path / "kim.param").write_text(parameter_text(elements=elements))
         kind = make_inputs(
-            ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), b"", None, ()), atomic_numbers
+            ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), None, ()), atomic_numbers
         )
         flags = configuration.contributing.astype(bool)
         lists = configuration.neighbours()
