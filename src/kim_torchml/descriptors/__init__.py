@@ -2,6 +2,7 @@
 """Descriptors of a particle's surroundings: one file each, registered here under the parameter file's word."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.files import DescriptorFile, ModelFacts
@@ -13,7 +14,7 @@ from kim_torchml.descriptors.normalisation import Normalisation
 from kim_torchml.errors import DriverError
 
 # Each reads its layout from the beginning of a file and returns the descriptor.
-READERS: dict[str, Callable[[DescriptorFile, ModelFacts], Descriptor]] = {
+READERS: dict[str, Callable[[DescriptorFile, ModelFacts], Descriptor[Any]]] = {
     "SymmetryFunctions": read_symmetry_functions,
     "Bispectrum": read_bispectrum,
     "SOAP": read_soap,
@@ -22,7 +23,7 @@ READERS: dict[str, Callable[[DescriptorFile, ModelFacts], Descriptor]] = {
 
 def read_descriptor(
     content: str, file_name: str, name: str, species: Sequence[str], cutoff: float
-) -> tuple[Descriptor, Normalisation | None]:
+) -> tuple[Descriptor[Any], Normalisation | None]:
     """Read a descriptor's file.
 
     Args:

@@ -3,8 +3,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
+
+from kim_torchml.descriptors.budget import Budget
+
+Tables = TypeVar("Tables")
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,10 @@ class Neighbourhoods:
     neighbours: torch.Tensor
 
 
-class Descriptor(ABC):
+class Descriptor(ABC, Generic[Tables]):
     """A descriptor. A new one: a subclass in a file of its own; an import and a line in `descriptors/__init__.py`.
+
+    `Tables` is the type of what it derives from its parameters, once for each dtype and device.
 
     Attributes:
         species: Symbols; the index is the species code.
@@ -39,6 +46,32 @@ class Descriptor(ABC):
     species: tuple[str, ...]
     width: int
     cutoff: float
+
+    def __init__(self, budget: Budget, block_bytes: int | None) -> None:
+        """Keep how much memory to work in.
+
+        Args:
+            budget: The descriptor's own.
+            block_bytes: Memory for one block in its place, bytes.
+        """
+        self._budget = budget
+        self._block_bytes = block_bytes
+        self._tables: dict[tuple[torch.dtype, torch.device], Tables] = {}
+
+    def tables(self, coordinates: torch.Tensor) -> Tables:
+        """Return what does not depend on the configuration, in the dtype and on the device of coordinates."""
+        key = coordinates.dtype, coordinates.device
+        if key not in self._tables:
+            self._tables[key] = self.make_tables(*key)
+        return self._tables[key]
+
+    def block_bytes(self, device: torch.device) -> int:
+        """Return the memory for one block on a device, bytes."""
+        return self._block_bytes or self._budget.on(device)
+
+    @abstractmethod
+    def make_tables(self, dtype: torch.dtype, device: torch.device) -> Tables:
+        """Return what does not depend on the configuration: called once for each dtype and device."""
 
     @abstractmethod
     def __call__(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:

@@ -77,7 +77,7 @@ def _check_choice(name: str, found: int, choices: range) -> None:
         raise DriverError(f"the bispectrum's {name} must be an integer from 0 to {choices[-1]}, got {found}")
 
 
-class Bispectrum(Descriptor):
+class Bispectrum(Descriptor[tuple[Plan, Radial]]):
     """Bispectrum components of the density of neighbours.
 
     Source:
@@ -96,6 +96,7 @@ class Bispectrum(Descriptor):
         Raises:
             DriverError: If the number of species differs.
         """
+        super().__init__(BUDGET, block_bytes)
         if len(species) != len(parameters.weights):
             raise DriverError(
                 f"the bispectrum's parameters are for {len(parameters.weights)} species, got {len(species)}: "
@@ -108,8 +109,6 @@ class Bispectrum(Descriptor):
         self._offsets = [float(label[2]) if is_coupled(label) else 0.0 for label in labels]
         self.width = len(labels)
         self.cutoff = max(max(row) for row in parameters.cutoffs)
-        self._block_bytes = block_bytes
-        self._prepared: dict[tuple[torch.dtype, torch.device], tuple[Plan, Radial]] = {}
 
     def __call__(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
         """Return the bispectrum of each centre, shape [m, width], in the dtype and on the device of the coordinates.
@@ -118,9 +117,9 @@ class Bispectrum(Descriptor):
             DriverError: If two particles are at the same place.
         """
         coordinates = neighbourhoods.coordinates
-        plan, radial = self._prepare(coordinates.dtype, coordinates.device)
+        plan, radial = self.tables(coordinates)
         pairs = find_pairs(neighbourhoods, radial.cutoffs)
-        budget = self._block_bytes or BUDGET.on(coordinates.device)
+        budget = self.block_bytes(coordinates.device)
         blocks = make_blocks(pairs.counts, lambda k: bytes_per_centre(plan, k), budget)
         task = Task(plan, radial, neighbourhoods.species_codes, pairs, blocks)
         values = cast(torch.Tensor, BispectrumFunction.apply(coordinates, task))  # type: ignore[no-untyped-call]
@@ -128,17 +127,14 @@ class Bispectrum(Descriptor):
             return values - coordinates.new_tensor(self._offsets)
         return values
 
-    def _prepare(self, dtype: torch.dtype, device: torch.device) -> tuple[Plan, Radial]:
-        """Return the tensors that do not depend on the configuration."""
-        key = dtype, device
-        if key not in self._prepared:
-            parameters = self.parameters
-            radial = Radial(
-                rfac0=parameters.rfac0,
-                rmin0=parameters.rmin0,
-                switch=parameters.switch_flag == 1,
-                cutoffs=torch.tensor(parameters.cutoffs, dtype=dtype, device=device),
-                weights=torch.tensor(parameters.weights, dtype=dtype, device=device),
-            )
-            self._prepared[key] = make_plan(parameters.twojmax, parameters.diagonalstyle, dtype, device), radial
-        return self._prepared[key]
+    def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Plan, Radial]:
+        """Return the plan of the sums, and the parameters of the radial part as tensors."""
+        parameters = self.parameters
+        radial = Radial(
+            rfac0=parameters.rfac0,
+            rmin0=parameters.rmin0,
+            switch=parameters.switch_flag == 1,
+            cutoffs=torch.tensor(parameters.cutoffs, dtype=dtype, device=device),
+            weights=torch.tensor(parameters.weights, dtype=dtype, device=device),
+        )
+        return make_plan(parameters.twojmax, parameters.diagonalstyle, dtype, device), radial

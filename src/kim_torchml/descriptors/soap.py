@@ -128,7 +128,7 @@ class _Task:
         return gradient.t().contiguous()
 
 
-class Soap(Descriptor):
+class Soap(Descriptor[tuple[Density, PowerSpectrum]]):
     """SOAP power spectrum of the densities of neighbours, by species.
 
     Neighbours count as long as they are within their cutoff, with no function that fades them out: when one crosses it
@@ -148,14 +148,13 @@ class Soap(Descriptor):
         Raises:
             DriverError: If the Gaussians are too narrow for the quadrature, or the radial functions too many.
         """
+        super().__init__(BUDGET, block_bytes)
         self.parameters = parameters
         self.species = parameters.species
         self.cutoff = parameters.reach
         n_pairs = len(self.species) * (len(self.species) + 1) // 2
         self.width = n_pairs * parameters.n_max * (parameters.n_max + 1) // 2 * (parameters.l_max + 1)
         self._series = tabulate(parameters.n_max, parameters.l_max, parameters.cutoff, parameters.eta, parameters.reach)
-        self._block_bytes = block_bytes
-        self._prepared: dict[tuple[torch.dtype, torch.device], tuple[Density, PowerSpectrum]] = {}
 
     def __call__(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
         """Return the power spectrum of each centre, shape [m, width], in dtype and on device of the coordinates.
@@ -164,8 +163,8 @@ class Soap(Descriptor):
             DriverError: If two particles are at the same place.
         """
         coordinates = neighbourhoods.coordinates
-        density, spectrum = self._prepare(coordinates.dtype, coordinates.device)
-        budget = self._block_bytes or BUDGET.on(coordinates.device)
+        density, spectrum = self.tables(coordinates)
+        budget = self.block_bytes(coordinates.device)
         pairs = find_pairs(neighbourhoods, coordinates.new_full((1, 1), self.cutoff))
         pairs = _by_species(pairs, neighbourhoods.species_codes, len(self.species))
         task = _Task(
@@ -179,15 +178,11 @@ class Soap(Descriptor):
         values: torch.Tensor = _SoapFunction.apply(coordinates, task)  # type: ignore[no-untyped-call]
         return values
 
-    def _prepare(self, dtype: torch.dtype, device: torch.device) -> tuple[Density, PowerSpectrum]:
-        """Return the tensors that do not depend on the configuration."""
-        key = dtype, device
-        if key not in self._prepared:
-            parameters = self.parameters
-            density = Density(self._series, parameters.n_max, parameters.reach, dtype, device)
-            spectrum = PowerSpectrum(parameters.n_max, parameters.l_max, len(self.species), device)
-            self._prepared[key] = density, spectrum
-        return self._prepared[key]
+    def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Density, PowerSpectrum]:
+        """Return the tables of the two steps."""
+        parameters = self.parameters
+        density = Density(self._series, parameters.n_max, parameters.reach, dtype, device)
+        return density, PowerSpectrum(parameters.n_max, parameters.l_max, len(self.species), device)
 
 
 def _by_species(pairs: Pairs, species_codes: torch.Tensor, n_species: int) -> Pairs:

@@ -87,7 +87,7 @@ def _check_function(which: str, family: str, numbers: tuple[float, ...]) -> None
         )
 
 
-class SymmetryFunctions(Descriptor):
+class SymmetryFunctions(Descriptor["_Tables"]):
     """Radial (g1, g2, g3) and angular (g4, g5) symmetry functions, summed over neighbours of all species.
 
     Source:
@@ -101,26 +101,26 @@ class SymmetryFunctions(Descriptor):
             parameters: Which functions.
             block_bytes: Memory to work in, in place of BUDGET.
         """
+        super().__init__(BUDGET, block_bytes)
         self.species = parameters.species
         self.width = len(parameters.functions)
         self.cutoff = max(max(row) for row in parameters.cutoffs)
         self.parameters = parameters
-        self._block_bytes = block_bytes
-        self._tables: dict[tuple[torch.dtype, torch.device], _Tables] = {}
 
     def __call__(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
         """Return the functions' values, shape [m, width]; gradients of a gradient (create_graph) take more memory."""
         coordinates = neighbourhoods.coordinates
-        key = (coordinates.dtype, coordinates.device)
-        if key not in self._tables:
-            self._tables[key] = _Tables(self.parameters, *key)
-        tables = self._tables[key]
+        tables = self.tables(coordinates)
         pairs = find_pairs(neighbourhoods, tables.cutoffs)
-        budget = self._block_bytes or BUDGET.on(coordinates.device)
+        budget = self.block_bytes(coordinates.device)
         blocks = make_blocks(pairs.counts, tables.bytes_of_centre, budget)
         work = _Work(tables, neighbourhoods, pairs, blocks)
         values: torch.Tensor = _Values.apply(coordinates, work)  # type: ignore[no-untyped-call]
         return values
+
+    def make_tables(self, dtype: torch.dtype, device: torch.device) -> "_Tables":
+        """Return the parameters as tensors."""
+        return _Tables(self.parameters, dtype, device)
 
 
 class _Tables:
