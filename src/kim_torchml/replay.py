@@ -8,7 +8,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,18 +21,9 @@ from ase.neighborlist import neighbor_list
 from kim_torchml import settings
 from kim_torchml.dump import UNKNOWN_SPECIES
 from kim_torchml.errors import DriverError
+from kim_torchml.verification.kim_model import ENERGY, FORCES, OUTPUTS, PARTICLE_ENERGIES, argument, shape_of
 
 _COLUMNS = ("contributing", "species_code")
-
-ENERGY, FORCES, PARTICLE_ENERGIES = "partialEnergy", "partialForces", "partialParticleEnergy"
-# All are computed, those that did not fail as well; virials can fail where these do not.
-_SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
-    ENERGY: lambda n: (1,),
-    FORCES: lambda n: (n, 3),
-    PARTICLE_ENERGIES: lambda n: (n,),
-    "partialVirial": lambda n: (6,),
-    "partialParticleVirial": lambda n: (n, 6),
-}
 
 
 @dataclass(frozen=True)
@@ -168,9 +159,10 @@ class ReplayModel:
             "particleContributing": saved.contributing,
             "coordinates": saved.coordinates,
         }
-        outputs = {name: np.full(shape(n), math.nan) for name, shape in _SHAPES.items() if self._supports(name)}
+        # All of them, not those alone that were asked for: a virial can fail where the forces do not.
+        outputs = {name: np.full(shape_of(name, n), math.nan) for name in OUTPUTS if self._supports(name)}
         for name, values in (inputs | outputs).items():
-            self._arguments.set_argument_pointer(getattr(kimpy.compute_argument_name, name), values)
+            self._arguments.set_argument_pointer(argument(name), values)
         self._arguments.set_callback(kimpy.compute_callback_name.GetNeighborList, self._neighbours(saved), {})
         try:
             self._model.compute(self._arguments, False)
@@ -180,7 +172,7 @@ class ReplayModel:
         return Replayed(float(outputs[ENERGY][0]), outputs.get(FORCES), outputs.get(PARTICLE_ENERGIES))
 
     def _supports(self, output: str) -> bool:
-        status = self._arguments.get_argument_support_status(getattr(kimpy.compute_argument_name, output))
+        status = self._arguments.get_argument_support_status(argument(output))
         return bool(status == kimpy.support_status.optional)
 
     def _neighbours(self, saved: Saved) -> Any:

@@ -64,6 +64,11 @@ class Bench:
         """Whether the model computes forces."""
         return FORCES in self.model.arguments.supported
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Energy, and forces if the model computes them."""
+        return (ENERGY, FORCES) if self.has_forces else (ENERGY,)
+
     def facts(self) -> ModelFacts:
         """Return what the model says of itself.
 
@@ -98,8 +103,7 @@ class Bench:
             ModelError: The model failed.
         """
         particles = self.particles(structure)
-        outputs = (ENERGY, FORCES) if self.has_forces else (ENERGY,)
-        return evaluation(particles, self.model.compute(particles, outputs))
+        return evaluation(particles, self.model.compute(particles, self.outputs))
 
     def energy(self, structure: Structure) -> float:
         """Return the energy alone, eV."""

@@ -61,13 +61,19 @@ def compare_compositions(bench: Bench, error_of: Callable[[Sequence[str]], float
         bench.progress((index + 1) / len(compositions))
     errors = [row["error"] for row in rows if "error" in row]
     if not errors:
-        return Finding(FAILED, None, f"no configuration could be computed: {rows[0]['not computed']}", {"rows": rows})
+        return none_computed(rows)
     worst = max(errors)
     grade = pass_grade(worst)
-    comment = (broken if grade == FAILED else holds) + _counted(rows, len(errors))
+    comment = (broken if grade == FAILED else holds) + missing(rows)
     return Finding(grade, worst, comment, {"rows": rows, "tolerance": TOLERANCE})
 
 
-def _counted(rows: list[dict[str, Any]], computed: int) -> str:
-    missing = len(rows) - computed
-    return f" ({missing} of {len(rows)} configurations could not be computed)" if missing else ""
+def none_computed(rows: list[dict[str, Any]]) -> Finding:
+    """Return the finding where every row has the reason why it was not computed."""
+    return Finding(FAILED, None, f"no configuration could be computed: {rows[0]['not computed']}", {"rows": rows})
+
+
+def missing(rows: list[dict[str, Any]]) -> str:
+    """Return how many rows have no error because they were not computed, to follow a comment; empty if none."""
+    count = sum("error" not in row for row in rows)
+    return f" ({count} of {len(rows)} configurations could not be computed)" if count else ""

@@ -28,12 +28,14 @@ class ModelError(Exception):
     """The model, or KIM on its behalf, refused or failed."""
 
 
-def _shape(output: str, n: int) -> tuple[int, ...]:
+def shape_of(output: str, n: int) -> tuple[int, ...]:
+    """Return the shape of an output's array for n particles."""
     shapes = {ENERGY: (1,), FORCES: (n, 3), PARTICLE_ENERGIES: (n,), VIRIAL: (6,), PARTICLE_VIRIALS: (n, 6)}
     return shapes[output]
 
 
-def _argument(name: str) -> Any:
+def argument(name: str) -> Any:
+    """Return kimpy's object for KIM's name of an argument."""
     return getattr(kimpy.compute_argument_name, name)
 
 
@@ -108,7 +110,7 @@ class ModelArguments:
             self._kim = model.kim.compute_arguments_create()
         except RuntimeError as error:
             raise ModelError(f"the model {model.name} gave no compute arguments") from error
-        status = {name: str(self._kim.get_argument_support_status(_argument(name))) for name in OUTPUTS}
+        status = {name: str(self._kim.get_argument_support_status(argument(name))) for name in OUTPUTS}
         self.supported = [name for name in OUTPUTS if status[name] in ("optional", "required")]
         self._required = [name for name in OUTPUTS if status[name] == "required"]
         for callback in ("ProcessDEDrTerm", "ProcessD2EDr2Term"):
@@ -165,12 +167,12 @@ class ModelArguments:
             "coordinates": np.ascontiguousarray(particles.coordinates / self._model.length),
         }
         asked = {*self._wanted, *self._required}
-        self._results = {name: np.empty(_shape(name, n)) for name in OUTPUTS if name in asked}
+        self._results = {name: np.empty(shape_of(name, n)) for name in OUTPUTS if name in asked}
         for name, values in {**self._inputs, **self._results}.items():
-            self._kim.set_argument_pointer(_argument(name), values)
+            self._kim.set_argument_pointer(argument(name), values)
         for name in OUTPUTS:
             if name not in asked:
-                self._kim.set_argument_null_pointer(_argument(name))
+                self._kim.set_argument_null_pointer(argument(name))
 
     def _set_neighbours(self, particles: Particles) -> None:
         """Build neighbour lists of all particles, with kimpy's own code: it needs no lock of Python's.

@@ -56,13 +56,11 @@ class Listener:
     """Told what happens.
 
     Attributes:
-        opened: The model is there.
         started: A check (or "nve") begins.
         progressed: The fraction of it that is done.
         finished: Its result.
     """
 
-    opened: Callable[[ModelFacts], None] = field(default=lambda facts: None)
     started: Callable[[str], None] = field(default=lambda name: None)
     progressed: Callable[[str, float], None] = field(default=lambda name, fraction: None)
     finished: Callable[[CheckResult], None] = field(default=lambda result: None)
@@ -123,9 +121,7 @@ class _Run:
             if kind == "unusable":
                 raise ModelError(event["reason"] + worker.reason())
             if kind == "model":
-                if self.facts is None:
-                    self.facts = ModelFacts(**event["facts"])
-                    self._listener.opened(self.facts)
+                self.facts = self.facts or ModelFacts(**event["facts"])
             elif kind == "start":
                 running = event["check"]
                 self._listener.started(event["check"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from kim_torchml.verification.bench import Bench, label
 from kim_torchml.verification.checks.base import GRADED, Check
+from kim_torchml.verification.comparison import missing, none_computed
 from kim_torchml.verification.derivatives import Derivative, central_difference, gradient
 from kim_torchml.verification.grades import FAILED, NOT_APPLICABLE, letter_grade, score
 from kim_torchml.verification.kim_model import ModelError
@@ -110,7 +111,7 @@ def error_by_step(bench: Bench, piece: Structure, nearest: float, random: np.ran
 def _finding(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> Finding:
     errors = {row["configuration"]: row["error"] for row in rows if "error" in row}
     if not errors:
-        return Finding(FAILED, None, f"no configuration could be computed: {rows[0]['not computed']}", {"rows": rows})
+        return none_computed(rows)
     worst = max(errors, key=lambda name: errors[name])
     grade = letter_grade(errors[worst])
     details = {"rows": rows, "by step": by_step, "score": min(score(errors[worst]), 99.0)}
@@ -118,9 +119,7 @@ def _finding(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> Finding:
     if grade == FAILED:
         return Finding(grade, errors[worst], f"Forces are not minus the energy's derivative; {row['worst']}.", details)
     comment = f"Forces equal minus the numerical derivative of the energy to {errors[worst]:.0e}, relative"
-    missing = len(rows) - len(errors)
-    comment += f" ({missing} of {len(rows)} configurations could not be computed)." if missing else "."
-    return Finding(grade, errors[worst], comment, details)
+    return Finding(grade, errors[worst], f"{comment}{missing(rows)}.", details)
 
 
 CHECK = Check(

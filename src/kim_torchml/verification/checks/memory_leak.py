@@ -16,7 +16,7 @@ import numpy as np
 from kim_torchml.verification.bench import Bench
 from kim_torchml.verification.checks.base import Check
 from kim_torchml.verification.grades import FAILED, NOT_APPLICABLE, PASSED
-from kim_torchml.verification.kim_model import ENERGY, FORCES, KimModel
+from kim_torchml.verification.kim_model import KimModel
 from kim_torchml.verification.particles import Particles
 from kim_torchml.verification.result import Finding
 from kim_torchml.verification.structures import Floats, crystal
@@ -57,7 +57,7 @@ def run(bench: Bench) -> Finding:
 def _work(bench: Bench) -> tuple[Particles, tuple[str, ...]]:
     """Return what each cycle computes."""
     piece = crystal("bcc", (2, 1, 1), bench.nearest("bcc", bench.species), bench.species, bench.random("memory-leak"))
-    return bench.particles(piece), (ENERGY, FORCES) if bench.has_forces else (ENERGY,)
+    return bench.particles(piece), bench.outputs
 
 
 def _cycle(name: str, particles: Particles, outputs: tuple[str, ...]) -> None:

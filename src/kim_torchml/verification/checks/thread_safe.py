@@ -21,7 +21,7 @@ import numpy as np
 from kim_torchml.verification.bench import Bench
 from kim_torchml.verification.checks.base import Check
 from kim_torchml.verification.grades import FAILED, PASSED
-from kim_torchml.verification.kim_model import ENERGY, FORCES, KimModel, ModelArguments
+from kim_torchml.verification.kim_model import KimModel, ModelArguments
 from kim_torchml.verification.particles import Particles
 from kim_torchml.verification.processes import describe_end, environment
 from kim_torchml.verification.result import Finding
@@ -110,16 +110,15 @@ def run(bench: Bench) -> Finding:
 
 def _task(bench: Bench) -> Task:
     """Return what to compute: small pieces, or periodic crystals if those take no time."""
-    outputs = (ENERGY, FORCES) if bench.has_forces else (ENERGY,)
     particles = _crystals(bench, SMALL, periodic=False)
     # A first compute takes longer than the later ones.
-    _timed(bench, particles[-1:], outputs)
-    if _timed(bench, particles[-1:], outputs)[0] < FAST:
+    _timed(bench, particles[-1:])
+    if _timed(bench, particles[-1:])[0] < FAST:
         particles = _crystals(bench, LARGE, periodic=True)
-    seconds, expected = _timed(bench, particles, outputs)
+    seconds, expected = _timed(bench, particles)
     in_a_row = int(np.clip(SECONDS / (seconds * MOST_CYCLES), 1, MOST_IN_A_ROW))
     cycles = int(np.clip(SECONDS / (seconds * in_a_row), FEWEST_CYCLES, MOST_CYCLES))
-    return Task(particles, outputs, expected, cycles, in_a_row)
+    return Task(particles, bench.outputs, expected, cycles, in_a_row)
 
 
 def _crystals(bench: Bench, repeats: list[tuple[int, int, int]], periodic: bool) -> list[Particles]:
@@ -130,10 +129,10 @@ def _crystals(bench: Bench, repeats: list[tuple[int, int, int]], periodic: bool)
     return [bench.particles(replace(cell, periodic=(periodic,) * 3)) for cell in cells]
 
 
-def _timed(bench: Bench, particles: list[Particles], outputs: tuple[str, ...]) -> tuple[float, list[dict[str, Floats]]]:
+def _timed(bench: Bench, particles: list[Particles]) -> tuple[float, list[dict[str, Floats]]]:
     """Return the seconds that the model takes, and its results."""
     started = time.monotonic()
-    results = [bench.model.compute(each, outputs) for each in particles]
+    results = [bench.model.compute(each, bench.outputs) for each in particles]
     return time.monotonic() - started, results
 
 
