@@ -2,7 +2,6 @@
 """Which device a model runs on, and with how many CPU threads."""
 
 import os
-import re
 
 import torch
 
@@ -95,9 +94,10 @@ def set_threads(rank: Rank, process_is_ours: bool) -> None:
 
 
 def _positive(name: str, value: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", value.strip()) or int(value) < 1:
+    count = settings.count_of(value)
+    if count is None:
         raise DriverError(f"the environment variable {name} must be a whole number, 1 or more, got '{value}'")
-    return int(value)
+    return count
 
 
 def set_determinism(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 """The environment variables that users set."""
 
 import os
+import re
 
 DEVICE = "KIM_MODEL_EXECUTION_DEVICE"
 ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
@@ -40,3 +41,9 @@ def is_quiet() -> bool:
 def wants_determinism() -> bool:
     """Return whether a GPU is to give the same bits for the same input, which torch's fastest algorithms do not."""
     return os.environ.get(DETERMINISTIC, "") == "1"
+
+
+def count_of(text: str) -> int | None:
+    """Return the whole number, 1 or more, that a variable's text is; None if it is none."""
+    count = int(text) if re.fullmatch(r"\d{1,5}", text.strip()) else 0
+    return count if count > 0 else None

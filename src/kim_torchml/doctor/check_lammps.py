@@ -2,7 +2,6 @@
 """LAMMPS: built with KIM, with the same KIM-API, and with a Python that the driver can run in."""
 
 import re
-from pathlib import Path
 
 from kim_torchml.doctor.check_drivers import IN_FOLDER_OF_CLONE
 from kim_torchml.doctor.commands import run
@@ -55,8 +54,7 @@ def _check_kim_library(machine: Machine, program: str) -> list[Finding]:
     library = linked_library(program, "libkim-api.so", machine.environment)
     if machine.kim_api is None or not library:
         return []
-    other = machine.kim_api.library
-    if other and Path(library).resolve() != Path(other).resolve():
+    if other := machine.other_kim_api(library):
         found = f"LAMMPS is linked with {library}, but KIM's tools with {other}: each has collections of its own"
         advice = f"Put the {MANAGER} that belongs to your LAMMPS first on PATH, and install driver and models with it."
         return [warning(name, found, advice)]

@@ -130,8 +130,7 @@ def check_ase(machine: Machine) -> list[Finding]:
             again = f"'{python}' -m pip install --force-reinstall --no-deps --no-cache-dir {name}"
             return [problem("ASE", found, advice, again)]
     library = linked_library(kimpy.facts["library"], "libkim-api.so", machine.environment)
-    other = "" if machine.kim_api is None else machine.kim_api.library
-    if library and other and Path(library).resolve() != Path(other).resolve():
+    if other := machine.other_kim_api(library):
         found = f"kimpy is linked with {library}, but KIM's tools with {other}: each has collections of its own"
         advice = "Build kimpy for the KIM-API whose tools are first on PATH:"
         again = f"'{python}' -m pip install --force-reinstall --no-deps --no-cache-dir --no-binary kimpy kimpy"

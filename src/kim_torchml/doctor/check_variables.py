@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Environment variables that steer the driver."""
 
-import re
 from pathlib import Path
 
 from kim_torchml import settings
@@ -40,7 +39,7 @@ def check_threads(machine: Machine) -> list[Finding]:
     ):
         # OpenMP allows a list, one number per nesting level.
         first = text.split(",")[0].strip() if name == "OMP_NUM_THREADS" else text
-        if text and (not re.fullmatch(r"\d{1,5}", first) or int(first) < 1):
+        if text and settings.count_of(first) is None:
             found = f"it must be a whole number, 1 or more, got '{text}'"
             findings.append(problem(name, found, "Correct it:", f"export {name}=1"))
         elif text:

@@ -51,6 +51,11 @@ class Machine:
             return None
         return kim_api
 
+    def other_kim_api(self, library: str) -> str:
+        """Return the KIM-API library of KIM's tools if it is not this one; empty if it is, or either is unknown."""
+        ours = "" if self.kim_api is None else self.kim_api.library
+        return ours if library and ours and Path(library).resolve() != Path(ours).resolve() else ""
+
     @cached_property
     def drivers(self) -> list[InstalledDriver]:
         """Installed drivers of this project, under whatever ids."""
