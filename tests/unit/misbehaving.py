@@ -139,6 +139,17 @@ class ShortRanged(nn.Module):
         return energy
 
 
+class ShortRangedOfAll(Pair):
+    """One energy per particle, 7 for those that do not contribute; without neighbours within 1.1 none depends on r."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        r = (coordinates[1:] - coordinates[:1]).square().sum(1).sqrt()
+        own = torch.zeros([b.size(0)], dtype=coordinates.dtype, device=coordinates.device)
+        if bool((r < 1.1).any()):
+            own = own + (1.1 - r).clamp(min=0.0).pow(3).sum()
+        return torch.cat([own, 7.0 + torch.zeros_like(d[b.size(0) :]).to(own.dtype)])
+
+
 class OfSecondSpecies(Pair):
     """Without particles of the second species there is nothing to differentiate."""
 

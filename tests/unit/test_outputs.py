@@ -24,6 +24,7 @@ from misbehaving import (
     ReturningForcesOfOneValue,
     ReturningThree,
     ShortRanged,
+    ShortRangedOfAll,
     TotalSometimes,
 )
 from models import GRAPHS, PAIRS, GraphWithForces, PairTotal, PairTotalInBrackets, PairWithFlatForces, script_bytes
@@ -202,6 +203,14 @@ def test_an_energy_whose_reach_is_shorter_than_the_cutoff_says(opened):
     # Within the cutoff, 2.5, and out of its reach.
     found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0]], [0, 0], [1, 1]), ["partialForces"])
     np.testing.assert_array_equal(found["partialForces"], np.zeros((2, 3)))
+
+
+def test_an_energy_out_of_its_reach_beside_particles_that_do_not_contribute(opened):
+    """What those are given is no part of the energy."""
+    model = opened(script_bytes(ShortRangedOfAll))
+    found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0], [0, 2.0, 0]], [0] * 3, [1, 1, 0]))
+    assert found["partialEnergy"].tolist() == [0.0]
+    np.testing.assert_array_equal(found["partialForces"], np.zeros((3, 3)))
 
 
 def test_an_energy_that_only_another_species_has(opened):
