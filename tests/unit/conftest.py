@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from fake_machine import FakeMachine
 from opening import open_model
 
 # What users, launchers and schedulers set.
@@ -30,6 +31,12 @@ def no_stray_output(capfd):
 def one_thread():
     """The models here are too small for more."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A machine for the doctor, with nothing on it."""
+    return FakeMachine(tmp_path)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 import sysconfig
 
 import pytest
-from fake_machine import FakeMachine, add_package, make_environment, script
+from fake_machine import add_package, make_environment, only, script
 
 from kim_torchml import __version__
 from kim_torchml.doctor import Machine, Status
@@ -15,16 +15,6 @@ from kim_torchml.doctor.check_models import check_models
 
 PYTHON = sysconfig.get_python_version()
 INSTALL = "kim-api-collections-management install --force user ./kim-torchml"
-
-
-@pytest.fixture
-def fake(tmp_path):
-    return FakeMachine(tmp_path)
-
-
-def only(findings):
-    (finding,) = findings
-    return finding
 
 
 def driver_of(fake, name="TorchMLModelDriver", **changes):

@@ -6,22 +6,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from fake_machine import FakeMachine, script
+from fake_machine import only, script
 
 from kim_torchml.doctor import Status
 from kim_torchml.doctor.check_build_tools import check_headers, check_programs
 from kim_torchml.doctor.check_folders import check_temporary_folders
 from kim_torchml.doctor.check_kim_api import check_configuration, check_tools, check_user_collection
-
-
-@pytest.fixture
-def fake(tmp_path):
-    return FakeMachine(tmp_path)
-
-
-def only(findings):
-    (finding,) = findings
-    return finding
 
 
 def test_no_tools_on_path(fake):

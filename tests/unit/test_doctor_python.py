@@ -2,7 +2,7 @@
 import sys
 
 import pytest
-from fake_machine import TORCH, FakeMachine, add_package, make_environment, script
+from fake_machine import TORCH, add_package, make_environment, only, script
 from fresh_python import run_python
 
 from kim_torchml.doctor import Status
@@ -16,21 +16,11 @@ from kim_torchml.doctor.check_variables import (
 
 
 @pytest.fixture
-def fake(tmp_path):
-    return FakeMachine(tmp_path)
-
-
-@pytest.fixture
 def python(fake, monkeypatch):
     """The Python of an empty environment, as if it ran this process."""
     python = make_environment(fake.folder / "environment")
     monkeypatch.setattr(sys, "executable", str(python))
     return python
-
-
-def only(findings):
-    (finding,) = findings
-    return finding
 
 
 def test_torch_of_these_tests(fake):

@@ -141,21 +141,26 @@ def test_a_host_with_a_default_device_of_its_own(kind, opened):
         assert_close(found, expected)
 
 
-def test_threads_compute_with_one_model(opened):
-    model = opened(script_bytes(Graph3), **PARAMETERS[Graph3])
-    configurations = [interleaved(cluster(8 + k, n_contributing=5, seed=k)) for k in range(4)]
-    expected = [compute(model, configuration) for configuration in configurations]
-    found = [[] for _ in configurations]
+def in_threads(models, configurations, times):
+    """The results of each thread, which computes its configuration with its model so many times."""
+    found = [[] for _ in models]
 
     def work(k):
-        found[k].extend(compute(model, configurations[k]) for _ in range(5))
+        found[k].extend(compute(models[k], configurations[k]) for _ in range(times))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(models))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for results, wanted in zip(found, expected, strict=True):
+    return found
+
+
+def test_threads_compute_with_one_model(opened):
+    model = opened(script_bytes(Graph3), **PARAMETERS[Graph3])
+    configurations = [interleaved(cluster(8 + k, n_contributing=5, seed=k)) for k in range(4)]
+    expected = [compute(model, configuration) for configuration in configurations]
+    for results, wanted in zip(in_threads([model] * 4, configurations, 5), expected, strict=True):
         assert len(results) == 5
         for result in results:
             assert_close(result, wanted)
@@ -184,17 +189,7 @@ def test_threads_compute_with_a_model_that_writes_to_itself(opened):
     models = [opened(script_bytes(Remembering)) for _ in range(3)]
     configurations = [cluster(8, seed=k) for k in range(3)]
     expected = [compute(model, configuration) for model, configuration in zip(models, configurations, strict=True)]
-    found = [[] for _ in models]
-
-    def work(k):
-        found[k].extend(compute(models[k], configurations[k]) for _ in range(20))
-
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for results, wanted in zip(found, expected, strict=True):
+    for results, wanted in zip(in_threads(models, configurations, 20), expected, strict=True):
         assert len(results) == 20
         for result in results:
             assert_close(result, wanted)
