@@ -17,6 +17,7 @@ EXAMPLES = {
 }
 NOT_UNITS = [check for check in CHECKS if check != "unit-conversion"]
 CONVERTS = "Tersoff_LAMMPS_Tersoff_1988T3_Si__MO_"
+TABULATED = ("EAM_Dynamo_MendelevSunZhang_2019_CuZr__MO_", "LJ_Truncated_Nguyen_2005_Ar__MO_")
 STILLINGER_WEBER = "SW_StillingerWeber_1985_Si__MO_"
 
 
@@ -67,7 +68,7 @@ def test_examples_are_graded_a_or_p(examples: dict[str, Verified], name: str) ->
 @pytest.mark.parametrize(
     ("name", "dimer"),
     [
-        ("TorchMLModel1_SW", "Energy and force are continuous"),
+        ("TorchMLModel1_SW", "Energy, its slope and force are continuous"),
         ("TorchMLModel2_Desc", "the force jumps by"),
         ("TorchMLModel3_Graph", "at 3.0000 Å, the cutoff"),
     ],
@@ -95,6 +96,16 @@ def test_models_of_kim(bare_collection: KimCollection, own_folder: Path) -> None
     for system in ("si (m, J)", "electron (Bohr, Hartree)", "nm, eV (nm, eV)"):
         assert rows[system]["error"] < 1e-8
     assert runs[names[1]].grades() == {"unit-conversion": "P"}
+
+
+@pytest.mark.parametrize("prefix", TABULATED)
+def test_forces_of_tabulated_models(bare_collection: KimCollection, own_folder: Path, prefix: str) -> None:
+    """Steps that cross knots of a spline give poor derivatives; atoms too far apart, or too close, give none."""
+    name = installed(prefix)
+    run = verify(bare_collection, own_folder, name, "--check", "forces-numerical-derivative")
+    assert run.grades() == {"forces-numerical-derivative": "A"}
+    for row in run.result("forces-numerical-derivative")["details"]["rows"]:
+        assert 0.01 < row["greatest force"] < 50.0
 
 
 def test_table_fits_the_terminal(examples: dict[str, Verified]) -> None:

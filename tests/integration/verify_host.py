@@ -29,16 +29,22 @@ FOUND_BY = {
     "DIMER_JUMP": "dimer-continuity-c1",
     "FORCE_JUMP": "dimer-continuity-c1",
     "CUTOFF_JUMP": "dimer-continuity-c1",
+    "ENERGY_KINK": "dimer-continuity-c1",
+    "KINK_WITHOUT_FORCES": "dimer-continuity-c1",
     "DIRECTION_DEPENDENT": "objectivity",
     "NOT_INVERSION_SYMMETRIC": "inversion-symmetry",
     "INDEX_DEPENDENT": "permutation-symmetry",
     "NOT_PERIODIC": "periodicity-support",
     "LEAK": "memory-leak",
+    "SMALL_LEAK": "memory-leak",
+    "LUMPY_LEAK": "memory-leak",
     "SHARED_BUFFER": "thread-safe",
     "FORGOTTEN_UNIT": "unit-conversion",
+    "WRONG_VIRIAL_UNIT": "unit-conversion",
     "WRONG_SPECIES": "species-supported-as-stated",
+    "LONELY_SPECIES": "species-supported-as-stated",
 }
-OTHERS = ("SOUND", "WITHOUT_FORCES", "CRASHES", "HANGS")
+OTHERS = ("SOUND", "NO_INTERACTION", "WITHOUT_FORCES", "ENDLESS_PARTICLE_ENERGY", "CRASHES", "HANGS")
 
 
 def broken(defect: str) -> str:

@@ -105,6 +105,19 @@ class Bench:
         particles = self.particles(structure)
         return evaluation(particles, self.model.compute(particles, self.outputs))
 
+    def reference(self, structure: Structure) -> Evaluation:
+        """Return energy and forces that others can be compared with: of atoms that interact.
+
+        Raises:
+            ModelError: The model failed, or its energy does not depend on where the atoms are.
+        """
+        found = self.evaluate(structure)
+        if found.forces is None or not found.forces.any():
+            stretched = structure.moved(1.01 * structure.positions)
+            if self.energy(stretched) == found.energy:
+                raise ModelError("the atoms do not interact: energy and forces do not depend on where they are")
+        return found
+
     def energy(self, structure: Structure) -> float:
         """Return the energy alone, eV."""
         return float(self.model.compute(self.particles(structure), (ENERGY,))[ENERGY][0])

@@ -13,7 +13,12 @@ from kim_torchml.verification.result import Finding
 
 
 def difference(found: Evaluation, expected: Evaluation, length: float) -> float:
-    """Return the greater of the relative differences of energy and forces.
+    """Return the greater of the relative differences of energy and forces; see `differences`."""
+    return max(differences(found, expected, length).values())
+
+
+def differences(found: Evaluation, expected: Evaluation, length: float) -> dict[str, float]:
+    """Return the relative difference of the energy and, where there are any, of the forces.
 
     Forces are compared over the greatest component expected; energies over the greater of the energy and the work of
     that force along `length`, so that an energy near zero by chance does not count.
@@ -23,13 +28,14 @@ def difference(found: Evaluation, expected: Evaluation, length: float) -> float:
         expected: What it must have given.
         length: A distance at which atoms interact, Å.
     """
-    scale = abs(expected.energy)
-    of_forces = 0.0
-    if found.forces is not None and expected.forces is not None:
-        greatest = float(np.abs(expected.forces).max(initial=0.0))
-        scale = max(scale, greatest * length)
-        of_forces = _ratio(float(np.abs(found.forces - expected.forces).max(initial=0.0)), greatest)
-    return max(of_forces, _ratio(abs(found.energy - expected.energy), scale))
+    of_energy = abs(found.energy - expected.energy)
+    if found.forces is None or expected.forces is None:
+        return {"energy": _ratio(of_energy, abs(expected.energy))}
+    greatest = float(np.abs(expected.forces).max(initial=0.0))
+    return {
+        "energy": _ratio(of_energy, max(abs(expected.energy), greatest * length)),
+        "forces": _ratio(float(np.abs(found.forces - expected.forces).max(initial=0.0)), greatest),
+    }
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -22,7 +22,7 @@ COLUMNS = {
     "uncertainty": "uncertainty (eV/Å)",
     "greatest force": "greatest force (eV/Å)",
     "worst": "greatest deviation",
-    "greatest in": "greatest in",
+    "errors": "of each output",
     "bond": "bond (Å)",
     "refused": "refused",
     "KIM": "KIM-API",
@@ -83,6 +83,8 @@ def cell(value: Any) -> str | Markup:
     if isinstance(value, float):
         # A model that fades out exponentially leaves numbers like 1e-128.
         return "0" if abs(value) < 1e-30 else f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {error:.1g}" for name, error in value.items())
     return str(value)
 
 
@@ -116,7 +118,10 @@ def _figures(result: CheckResult) -> list[Figure]:
         )
         return [_figure(plots.force_error(details["by step"]), caption)]
     if result.name == "memory-leak" and "cycles" in details:
-        caption = "Resident memory of the process. A leak rises as steadily as the dashed line, or steeper."
+        caption = (
+            "Memory of the process: what malloc has given out, and what is resident. A leak rises as steadily as the "
+            "dashed line, or steeper."
+        )
         return [_figure(plots.memory(details), caption)]
     return []
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Jumps of a curve and of its derivative: looked for on a grid, then narrowed down.
+"""Jumps and kinks of a curve: looked for on a grid, then narrowed down.
 
-A jump between two points of a grid shows in differences of a higher order, where a smooth curve leaves next to nothing.
-So the intervals with differences large beside those around them are divided again and again, and what remains of the
-step between the ends of the last, tiny interval, beyond what the slope explains, is the jump. A smooth curve leaves
-nothing there but rounding, whose size is measured on the intervals next to it.
+They show in differences of a higher order, where a smooth curve leaves next to nothing. So the intervals with
+differences large beside those around them are divided again and again. What remains of the step between the ends of the
+last, tiny interval, beyond what the slope explains, is the jump; what remains of the change of slope across it, beyond
+what the curvature explains, is the kink. A smooth curve leaves nothing there but rounding, whose size is measured on
+the intervals next to it.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,24 +17,28 @@ from kim_torchml.verification.structures import Floats
 
 # Points within each interval that is divided, with some on both sides for the differences.
 PARTS = 8
-AROUND = 4
+AROUND = 6
 # Intervals to look at by each order of differences: the sixth sees small jumps on a steep wall, the third those of
 # tabulated curves, which have little beyond.
 CANDIDATES = 3
 ORDERS = (3, 6)
 # Wider than the steps in which a float32 model sees a distance.
-NARROWEST = 2e-5
+NARROW = 2e-5
+# What a jump of the next derivative leaves falls with the width of the interval; it is followed down to this width.
+NARROWEST = 1e-8
+# It has fallen if it is less than this part of what it was in an interval PARTS times as wide, or PARTS^2.
+FALLS = 0.4
 
 
 @dataclass(frozen=True)
 class Jump:
-    """What is left in one narrow interval.
+    """What is left in one narrow interval, of a curve or of its slope.
 
     Attributes:
         at: The middle of the interval, Å.
-        size: The step that the slope does not explain.
+        size: The step that the slope does not explain; of a slope, that the curvature does not.
         noise: The same in the intervals around it.
-        level: Magnitude of the curve there.
+        level: Magnitude of the curve, or of its slope, there.
     """
 
     at: float
@@ -44,8 +49,8 @@ class Jump:
 
 def find_jumps(
     curve: Callable[[Floats], Floats], grid: Floats, values: Floats, suspects: Sequence[float] = ()
-) -> list[Jump]:
-    """Return what is left at the most suspicious places of a curve, the most suspicious first.
+) -> list[tuple[Jump, Jump]]:
+    """Return what is left of a curve, and of its slope, at the curve's most suspicious places.
 
     Args:
         curve: Values at distances (Å).
@@ -53,52 +58,89 @@ def find_jumps(
         values: The curve there.
         suspects: Places to look at in any case.
     """
-    inside = [place for place in suspects if grid[2] < place < grid[-3]]
-    indices = [int(np.searchsorted(grid, place)) - 1 for place in inside]
+    places = [(place - NARROW, place + NARROW) for place in suspects if grid[2] < place < grid[-3]]
+    found = []
     for order in ORDERS:
-        indices += [index for index in _suspicious(values, order) if index not in indices]
-    return [_narrow(curve, float(grid[index]), float(grid[index + 1])) for index in indices]
+        intervals = [(float(grid[index]), float(grid[index + 1])) for index in _suspicious(values, order)]
+        found += [_narrow(curve, left, right, order) for left, right in places + intervals]
+    return found
+
+
+def _roughness(values: Floats, order: int) -> Floats:
+    """Return, of intervals order - 1 and on, the sum of the magnitudes of the differences that its ends are both in.
+
+    A jump in an interval, or a kink, shows in all of them, in any one of which it may be least.
+    """
+    return np.asarray(np.convolve(np.abs(np.diff(values, order)), np.ones(order), "valid"), dtype=np.float64)
 
 
 def _suspicious(values: Floats, order: int) -> list[int]:
     """Return the intervals (by their left ends) with differences large beside those around them."""
-    differences = np.abs(np.diff(values, order))
+    roughness = _roughness(values, order)
     window = 12
-    padded = np.pad(differences, window, mode="reflect")
-    around = np.array([np.median(padded[i : i + 2 * window + 1]) for i in range(len(differences))])
-    floor = 2.0**order * np.finfo(float).eps * max(float(np.abs(values).max()), np.finfo(float).tiny)
-    ratio = differences / (around + floor)
+    padded = np.pad(roughness, window, mode="reflect")
+    around = np.array([np.median(padded[i : i + 2 * window + 1]) for i in range(len(roughness))])
+    floor = order * 2.0**order * np.finfo(float).eps * max(float(np.abs(values).max()), np.finfo(float).tiny)
     found: list[int] = []
-    # Of the points of difference i, interval i + (order - 1) / 2 is the middle. One jump shows in `order` of them.
-    for index in np.argsort(-ratio):
-        middle = int(index) + (order - 1) // 2
-        if all(abs(middle - other) > order for other in found):
-            found.append(middle)
+    for index in np.argsort(-roughness / (around + floor)):
+        # All about a jump stand out; its own is the highest.
+        first = max(0, int(index) - order)
+        interval = first + int(roughness[first : int(index) + order + 1].argmax()) + order - 1
+        if all(abs(interval - other) > order for other in found):
+            found.append(interval)
         if len(found) == CANDIDATES:
             break
     return found
 
 
-def _narrow(curve: Callable[[Floats], Floats], left: float, right: float) -> Jump:
-    """Divide an interval, following the greatest third difference, until it is narrow."""
+def _narrow(curve: Callable[[Floats], Floats], left: float, right: float, order: int) -> tuple[Jump, Jump]:
+    """Divide an interval, following the greatest differences, until what is left of curve and slope stays."""
+    of_curve: list[Jump] = []
+    of_slope: list[Jump] = []
     while True:
         width = (right - left) / PARTS
         points = left + width * np.arange(-AROUND, PARTS + AROUND + 1, dtype=np.float64)
         values = curve(points)
-        third = np.abs(np.diff(values, 3))
-        # Of the intervals inside: the middle interval of third difference i is i + 1.
-        inside = slice(AROUND - 1, AROUND + PARTS - 1)
-        middle = int(third[inside].argmax()) + AROUND
+        # Of the intervals inside.
+        first = AROUND - order + 1
+        middle = int(_roughness(values, order)[first : first + PARTS].argmax()) + AROUND
         left, right = float(points[middle]), float(points[middle + 1])
-        if width <= NARROWEST:
-            return _leftover(points, values, middle)
+        if width > NARROW:
+            continue
+        of_curve.append(_leftover(points, values, middle))
+        of_slope.append(_leftover_of_slope(points, values, middle))
+        jump, kink = _stays(of_curve), _stays(of_slope)
+        if width <= NARROWEST or (jump < len(of_curve) - 2 and kink < len(of_slope) - 2):
+            return of_curve[jump], of_slope[kink]
+
+
+def _stays(jumps: list[Jump]) -> int:
+    """Return the index of the first jump that has not fallen in the next two, narrower intervals."""
+    for index, jump in enumerate(jumps):
+        if all(later.size >= FALLS * jump.size for later in jumps[index + 1 : index + 3]):
+            return index
+    return len(jumps) - 1
 
 
 def _leftover(points: Floats, values: Floats, middle: int) -> Jump:
     """Return the step over the middle interval less the mean of those next to it, and the noise of that measure."""
     steps = np.diff(values)
     leftover = np.abs(steps[1:-1] - 0.5 * (steps[:-2] + steps[2:]))
-    here = middle - 1
+    return _jump(points, leftover, middle - 1, middle, float(np.abs(values).max()))
+
+
+def _leftover_of_slope(points: Floats, values: Floats, middle: int) -> Jump:
+    """Return the change of slope across the middle interval, less the mean of those on its two sides, and its noise."""
+    width = float(points[1] - points[0])
+    slopes = np.diff(values) / width
+    # A kink inside an interval shares itself out between the changes of slope at its ends.
+    changes = slopes[2:] - slopes[:-2]
+    leftover = np.abs(changes[2:-2] - 0.5 * (changes[:-4] + changes[4:]))
+    return _jump(points, leftover, middle - 3, middle, float(np.abs(slopes).max()))
+
+
+def _jump(points: Floats, leftover: Floats, here: int, middle: int, level: float) -> Jump:
+    """Return what is left at one index, and around it as noise."""
     others = [value for index, value in enumerate(leftover) if abs(index - here) > 2]
     at = 0.5 * float(points[middle] + points[middle + 1])
-    return Jump(at, float(leftover[here]), float(np.median(others)), float(np.abs(values).max()))
+    return Jump(at, float(leftover[here]), float(np.median(others)), level)

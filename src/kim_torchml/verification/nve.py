@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A short run at constant energy: how well the total energy is kept. Not a check of OpenKIM's; shown, not graded."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from kim_torchml.verification.bench import Bench, Evaluation
 from kim_torchml.verification.kim_model import ModelError
-from kim_torchml.verification.structures import LATTICES, Floats, Structure, crystal
+from kim_torchml.verification.structures import EIGHT_ATOMS, LATTICES, Floats, Structure, perfect_crystal
 
 STEPS = 400
 TEMPERATURE = 300.0  # K
@@ -18,7 +17,6 @@ TEMPERATURE = 300.0  # K
 STEP_OF_UNIT_MASS = 0.19  # fs
 # An atom that moves farther in one step has been thrown out: the run ends there. Å.
 GREATEST_MOVE = 0.5
-REPEATS = {"fcc": (2, 1, 1), "bcc": (2, 2, 1), "diamond": (1, 1, 1)}
 
 
 def constant_energy_run(bench: Bench) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def constant_energy_run(bench: Bench) -> dict[str, Any]:
     if not bench.has_forces:
         raise ModelError("the model computes no forces")
     random = bench.random("nve")
-    structure, lattice = _start(bench, random)
+    structure, lattice = _start(bench)
     masses = _masses(structure)
     velocities = random.normal(size=(len(structure), 3)) * np.sqrt(TEMPERATURE * units.kB / masses)
     velocities -= (masses * velocities).sum(axis=0) / masses.sum()
@@ -56,16 +54,16 @@ def constant_energy_run(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _start(bench: Bench, random: np.random.Generator) -> tuple[Structure, str]:
+def _start(bench: Bench) -> tuple[Structure, str]:
     """Return the crystal of least energy by atom, and its lattice's name."""
     found: dict[str, Structure] = {}
     energies: dict[str, float] = {}
     for lattice in LATTICES:
         nearest = bench.nearest(lattice, bench.species)
-        perfect = crystal(lattice, REPEATS[lattice], nearest, bench.species, random, rattle=0.0)
-        found[lattice] = replace(perfect, periodic=(True, True, True))
+        # As it was when its nearest distance was looked for.
+        found[lattice] = perfect_crystal(lattice, EIGHT_ATOMS[lattice], nearest, sorted(bench.species))
         try:
-            energies[lattice] = bench.energy(found[lattice]) / len(perfect)
+            energies[lattice] = bench.energy(found[lattice]) / len(found[lattice])
         except ModelError:
             # Another lattice may do.
             continue

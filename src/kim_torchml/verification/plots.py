@@ -57,7 +57,11 @@ def dimer(row: dict[str, Any]) -> str:
             for cutoff in row["cutoffs"]:
                 each.axvline(cutoff, color=GREY, linestyle=":", linewidth=1.0)
         lower.plot([], [], ":", color=GREY, linewidth=1.0, label="cutoff, influence distance")
+        of_force = [jump["at"] for jump in row["jumps"] if jump["of"] == "force"]
         for jump in row["jumps"]:
+            # Where the force shows it as well, once is enough.
+            if jump["of"] == "slope" and any(abs(jump["at"] - at) < 1e-3 for at in of_force):
+                continue
             axis = upper if jump["of"] == "energy" else lower
             axis.axvline(jump["at"], color=RED, linewidth=1.2)
             axis.annotate(
@@ -106,25 +110,23 @@ def force_error(by_step: dict[str, Any]) -> str:
 
 
 def memory(details: dict[str, Any]) -> str:
-    """Return the resident memory over the cycles."""
+    """Return each measure of memory over the cycles, with its limit."""
+    names = list(details["limits"])
 
-    def drawing(axis: Axes) -> None:
-        resident = 1024.0 * (np.array(details["resident MiB"]) - details["resident MiB"][0])
+    def drawing(axes: Any) -> None:
         cycles = np.array(details["cycles"])
-        axis.plot(
-            cycles,
-            resident,
-            color=BLUE,
-            linewidth=1.2,
-            label=f"resident memory, from {details['resident MiB'][0]:.0f} MiB",
-        )
-        limit = details["limit"] * cycles / 1024.0
-        axis.plot(cycles, limit, "--", color=RED, linewidth=1.0, label=f"the limit: {details['limit']:.0f} B a cycle")
-        axis.set_xlabel("create, compute, destroy (cycles)")
-        axis.set_ylabel("growth (KiB)")
-        axis.legend(fontsize=8, frameon=False)
+        for axis, name, colour in zip(np.atleast_1d(axes), names, (BLUE, ORANGE), strict=False):
+            values = np.array(details[f"{name} KiB"])
+            start = f"{name} memory, from {values[0] / 1024.0:.0f} MiB"
+            axis.plot(cycles, values - values[0], color=colour, linewidth=1.2, label=start)
+            limit = details["limits"][name]
+            label = f"the limit: {limit:.0f} bytes a cycle"
+            axis.plot(cycles, limit * cycles / 1024.0, "--", color=RED, linewidth=1.0, label=label)
+            axis.set_ylabel("growth (KiB)")
+            axis.legend(fontsize=8, frameon=False, loc="upper left")
+        np.atleast_1d(axes)[-1].set_xlabel("create, compute, destroy (cycles)")
 
-    return _draw(drawing, height=2.6)
+    return _draw(drawing, rows=len(names), height=1.9 * len(names) + 0.7)
 
 
 def nve(run: dict[str, Any]) -> str:

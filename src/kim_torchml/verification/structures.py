@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Structures that the checks compute: pieces of simple crystals, rattled, atoms as far apart as in the model's own.
 
-OpenKIM's checks use the same lattices (fcc, bcc, diamond), mostly with fixed lattice constants; here they follow from
-the model's own dimer, so that atoms interact whatever the model's elements and cutoff. Species are KIM's, some of which
-(user01, electron) are no elements.
+OpenKIM's checks use the same lattices (fcc, bcc, diamond), mostly with fixed lattice constants; here they are those of
+the model's own crystals (lengths.py). Species are KIM's, some of which (user01, electron) are no elements.
 """
 
 from collections.abc import Sequence
@@ -22,6 +21,8 @@ _BASES = {
     "diamond": (_FACES + [(x + 0.25, y + 0.25, z + 0.25) for x, y, z in _FACES], 4.0 / np.sqrt(3.0)),
 }
 LATTICES = tuple(_BASES)
+# Cubic cells along each axis that make 8 atoms.
+EIGHT_ATOMS = {"fcc": (2, 1, 1), "bcc": (2, 2, 1), "diamond": (1, 1, 1)}
 # Greatest displacement of an atom along each axis, over the nearest distance.
 RATTLE = 0.1
 
@@ -75,16 +76,36 @@ def crystal(
         random: Source of all chance.
         rattle: Greatest displacement along each axis, over the nearest distance.
     """
-    basis, ratio = _BASES[lattice]
-    constant = float(ratio) * nearest
-    cells = np.array([(i, j, k) for i in range(repeats[0]) for j in range(repeats[1]) for k in range(repeats[2])])
-    positions = (cells[:, None, :] + np.array(basis)[None, :, :]).reshape(-1, 3) * constant
+    positions, cell = _sites(lattice, repeats, nearest)
     positions += random.uniform(-rattle, rattle, positions.shape) * nearest
     n = len(positions)
     chosen = [*species, *(species[index] for index in random.integers(len(species), size=n))]
     # Of more species than atoms, some; otherwise each at least once.
     kept = random.permutation(n if len(species) <= n else len(species))[:n]
-    return Structure(tuple(chosen[index] for index in kept), positions, np.diag(np.array(repeats) * constant))
+    return Structure(tuple(chosen[index] for index in kept), positions, cell)
+
+
+def perfect_crystal(lattice: str, repeats: tuple[int, int, int], nearest: float, species: Sequence[str]) -> Structure:
+    """Return a periodic crystal with the species in turn on its sites.
+
+    Args:
+        lattice: One of LATTICES.
+        repeats: Number of cells along x, y and z.
+        nearest: Distance of nearest neighbours, Å.
+        species: Of more than there are atoms, the first ones.
+    """
+    positions, cell = _sites(lattice, repeats, nearest)
+    names = tuple(species[index % len(species)] for index in range(len(positions)))
+    return Structure(names, positions, cell, (True, True, True))
+
+
+def _sites(lattice: str, repeats: tuple[int, int, int], nearest: float) -> tuple[Floats, Floats]:
+    """Return the sites [n, 3] and the box [3, 3] of cubic cells, Å."""
+    basis, ratio = _BASES[lattice]
+    constant = float(ratio) * nearest
+    cells = np.array([(i, j, k) for i in range(repeats[0]) for j in range(repeats[1]) for k in range(repeats[2])])
+    positions = (cells[:, None, :] + np.array(basis)[None, :, :]).reshape(-1, 3) * constant
+    return positions, np.diag(np.array(repeats) * constant)
 
 
 def dimer(first: str, second: str, distance: float) -> Structure:

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -22,20 +23,29 @@ enum Defect {
     DIMER_JUMP,               // the energy jumps at a distance; the forces do not know
     FORCE_JUMP,               // the energy has a kink at a distance
     CUTOFF_JUMP,              // nothing takes the energy to zero at the cutoff
+    ENERGY_KINK,              // the energy has a kink at a distance; the forces do not know
+    KINK_WITHOUT_FORCES,      // the energy has a kink at a distance, and there are no forces
     DIRECTION_DEPENDENT,      // a bond along x has another energy than one along y
     NOT_INVERSION_SYMMETRIC,  // a chiral term
     INDEX_DEPENDENT,          // an atom's number scales its energy
     NOT_PERIODIC,             // the energy by atom depends on how many atoms there are
     LEAK,                     // compute arguments leave 1 KiB behind
+    SMALL_LEAK,               // compute arguments leave 40 bytes behind
+    LUMPY_LEAK,               // every 400th compute arguments leave 1 MiB behind
     SHARED_BUFFER,            // forces are summed up in one static array
     FORGOTTEN_UNIT,           // energies stay in eV, whatever was asked for
+    WRONG_VIRIAL_UNIT,        // the virial stays in eV, whatever was asked for
     WRONG_SPECIES,            // Kr is claimed, but cannot be computed
+    LONELY_SPECIES,           // Kr is claimed, but can be computed only where it is alone
+    NO_INTERACTION,           // nothing depends on where the atoms are
     WITHOUT_FORCES,           // not a defect: forces are optional
+    ENDLESS_PARTICLE_ENERGY,  // energies by atom are infinite
     CRASHES,                  // in compute, with more than two particles
     HANGS,                    // likewise
 };
 
 constexpr Defect defect = DEFECT;
+constexpr bool has_forces = defect != WITHOUT_FORCES && defect != KINK_WITHOUT_FORCES;
 
 using Vector = std::array<double, 3>;
 
@@ -45,6 +55,7 @@ struct Parameters {
     double depth[2] = {1.0, 1.4};  // eV; likewise
     double steepness = 1.7;        // 1/Å
     double step = 3.3;             // Å, where the curve of some defects jumps
+    double energy_unit = 1.0;      // an eV in the unit that was asked for
     int supplies_noncontributing_neighbours = 1;
 };
 
@@ -75,6 +86,12 @@ std::array<double, 2> pair(Parameters const& p, int first, int second, double r)
     auto const [factor, change] = fade(p, r);
     double energy = well * factor;
     double derivative = slope * factor + well * change;
+    if (defect == NO_INTERACTION) {
+        return {0.0, 0.0};
+    }
+    if ((defect == ENERGY_KINK || defect == KINK_WITHOUT_FORCES) && r < p.step) {
+        energy += 1e-3 * depth * p.steepness * (p.step - r);
+    }
     if (defect == DIMER_JUMP && r < p.step) {
         energy += 1e-3 * depth;
     }
@@ -217,10 +234,11 @@ bool misbehaves(Work const& work) {
     if (defect == HANGS && work.n > 2) {
         std::this_thread::sleep_for(std::chrono::hours(1));
     }
-    return defect == WRONG_SPECIES && std::count(work.species, work.species + work.n, 1) > 0;
+    auto const krypton = std::count(work.species, work.species + work.n, 1);
+    return (defect == WRONG_SPECIES && krypton > 0) || (defect == LONELY_SPECIES && krypton > 0 && work.n > 1);
 }
 
-void write(Work const& work, Outputs const& outputs) {
+void write(Work const& work, double unit, Outputs const& outputs) {
     double scale = 1.0;
     if (defect == NOT_PERIODIC) {
         scale += 0.1 / static_cast<double>(std::count(work.contributing, work.contributing + work.n, 1));
@@ -229,7 +247,8 @@ void write(Work const& work, Outputs const& outputs) {
     for (int i = 0; i < work.n; ++i) {
         total += scale * work.energies[i];
         if (outputs.particle_energies) {
-            outputs.particle_energies[i] = scale * work.energies[i];
+            outputs.particle_energies[i] =
+                defect == ENDLESS_PARTICLE_ENERGY ? std::numeric_limits<double>::infinity() : scale * work.energies[i];
         }
     }
     if (outputs.energy) {
@@ -242,7 +261,7 @@ void write(Work const& work, Outputs const& outputs) {
     }
     if (outputs.virial) {
         for (int k = 0; k < 6; ++k) {
-            outputs.virial[k] = scale * work.virial[k];
+            outputs.virial[k] = scale * work.virial[k] / (defect == WRONG_VIRIAL_UNIT ? unit : 1.0);
         }
     }
 }
@@ -261,7 +280,7 @@ int compute(KIM::ModelCompute const* const model, KIM::ModelComputeArguments con
         arguments->GetArgumentPointer(particleContributing, &work.contributing) ||
         arguments->GetArgumentPointer(coordinates, &work.coordinates) ||
         arguments->GetArgumentPointer(partialEnergy, &outputs.energy) ||
-        (defect != WITHOUT_FORCES && arguments->GetArgumentPointer(partialForces, &outputs.forces)) ||
+        (has_forces && arguments->GetArgumentPointer(partialForces, &outputs.forces)) ||
         arguments->GetArgumentPointer(partialParticleEnergy, &outputs.particle_energies) ||
         arguments->GetArgumentPointer(partialVirial, &outputs.virial)) {
         return true;
@@ -283,18 +302,30 @@ int compute(KIM::ModelCompute const* const model, KIM::ModelComputeArguments con
             std::this_thread::yield();
         }
     }
-    write(work, outputs);
+    write(work, parameters.energy_unit, outputs);
     return false;
+}
+
+void leak() {
+    static long calls = 0;
+    std::size_t size = defect == LEAK ? 1024 : defect == SMALL_LEAK ? 40 : 0;
+    if (defect == LUMPY_LEAK && ++calls % 400 == 0) {
+        size = 1 << 20;
+    }
+    if (size > 0) {
+        // Volatile, or the compiler may do without the memory.
+        static char* volatile left_behind;
+        left_behind = new char[size];
+        std::memset(left_behind, 1, size);
+    }
 }
 
 int arguments_create(KIM::ModelCompute const* const, KIM::ModelComputeArgumentsCreate* const arguments) {
     using namespace KIM::COMPUTE_ARGUMENT_NAME;
-    if (defect == LEAK) {
-        std::memset(new char[1024], 1, 1024);
-    }
+    leak();
     auto const optional = KIM::SUPPORT_STATUS::optional;
     return arguments->SetArgumentSupportStatus(partialEnergy, optional) ||
-           (defect != WITHOUT_FORCES && arguments->SetArgumentSupportStatus(partialForces, optional)) ||
+           (has_forces && arguments->SetArgumentSupportStatus(partialForces, optional)) ||
            arguments->SetArgumentSupportStatus(partialParticleEnergy, optional) ||
            arguments->SetArgumentSupportStatus(partialVirial, optional);
 }
@@ -330,6 +361,7 @@ extern "C" int broken_model_create(KIM::ModelCreate* const model, KIM::LengthUni
     p->cutoff *= length;
     p->steepness /= length;
     p->step *= length;
+    p->energy_unit = energy;
     for (int s = 0; s < 2; ++s) {
         p->bond[s] *= length;
         p->depth[s] *= defect == FORGOTTEN_UNIT ? 1.0 : energy;

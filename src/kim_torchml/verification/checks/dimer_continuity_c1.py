@@ -16,6 +16,8 @@ from kim_torchml.verification.structures import Floats, dimer
 POINTS = 400
 # How closely the end of the distances that a model computes is found, Å.
 AT_END = 1e-8
+# Over which a slope is taken there, of models without forces, Å.
+STEP_AT_END = 1e-5
 # A step counts as a jump only if it is this much above those around it.
 ABOVE_NOISE = 30.0
 
@@ -71,27 +73,50 @@ def _test(bench: Bench, first: str, second: str) -> dict[str, Any]:
     bond = bench.bond(first, second)
     cutoffs = sorted({*bench.model.cutoffs, bench.model.influence_distance})
     curves = _Curves(bench, first, second)
-    row: dict[str, Any] = {"bond": bond, "cutoffs": cutoffs, "jumps": []}
     grid = np.linspace(0.5 * bond, 1.05 * max(cutoffs), POINTS)
     computed = np.array([curves.can_compute(float(distance)) for distance in grid])
     grid, end = _computable(grid, computed, cutoffs)
-    errors = []
-    for name, curve in {"energy": curves.energy, "force": curves.force}.items():
-        if name == "force" and not bench.has_forces:
-            continue
-        values = curve(grid)
-        # Beyond the bond: the wall's height must not excuse a jump at the cutoff.
-        scale = float(np.ptp(values[grid >= 0.9 * bond]))
-        row[name] = values.tolist()
-        found = [(relative(jump, scale), jump.at, jump.size) for jump in find_jumps(curve, grid, values, cutoffs)]
-        if end is not None and name == "force":
-            row["not computed beyond"] = end
-            found.append(_at_end(curves, end, scale))
-        error, at, size = max(found)
-        errors.append(error)
-        if error > TOLERANCE:
-            row["jumps"].append({"of": name, "at": at, "size": size, "relative": error})
-    return row | {"error": max(errors), "distances": grid.tolist()}
+    row: dict[str, Any] = {"bond": bond, "cutoffs": cutoffs, "distances": grid.tolist()}
+    row["energy"] = curves.energy(grid).tolist()
+    if bench.has_forces:
+        row["force"] = curves.force(grid).tolist()
+    if not any(np.ptp(row[name]) for name in ("energy", "force") if name in row):
+        raise ModelError("the atoms do not interact: energy and force do not depend on their distance")
+    scales = _scales(row, bond)
+    found = [
+        _rated(of, jump, scales[of])
+        for jumps in find_jumps(curves.energy, grid, np.array(row["energy"]), cutoffs)
+        for of, jump in zip(("energy", "slope"), jumps, strict=True)
+    ]
+    if bench.has_forces:
+        jumps = find_jumps(curves.force, grid, np.array(row["force"]), cutoffs)
+        found += [_rated("force", jump, scales["force"]) for jump, _ in jumps]
+    if end is not None:
+        row["not computed beyond"] = end
+        found.append(_at_end(curves, end, "force" if bench.has_forces else "slope", scales))
+    return row | _worst(found)
+
+
+def _scales(row: dict[str, Any], bond: float) -> dict[str, float]:
+    """Return the range of each curve, beyond the bond: the wall's height must not excuse a jump at the cutoff."""
+    distances = np.array(row["distances"])
+    curves: dict[str, Floats] = {name: np.array(row[name]) for name in ("energy", "force") if name in row}
+    curves["slope"] = np.gradient(curves["energy"], distances)
+    return {name: float(np.ptp(values[distances >= 0.9 * bond])) for name, values in curves.items()}
+
+
+def _rated(of: str, jump: Jump, scale: float) -> dict[str, Any]:
+    """Return a jump as the reports show it."""
+    return {"of": of, "at": jump.at, "size": jump.size, "relative": relative(jump, scale)}
+
+
+def _worst(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the greatest error, and of each curve the greatest jump that counts."""
+    jumps: dict[str, dict[str, Any]] = {}
+    for jump in sorted(found, key=lambda jump: float(jump["relative"])):
+        if jump["relative"] > TOLERANCE:
+            jumps[jump["of"]] = jump
+    return {"error": max(jump["relative"] for jump in found), "jumps": list(jumps.values())}
 
 
 def _computable(grid: Floats, computed: np.ndarray, cutoffs: list[float]) -> tuple[Floats, float | None]:
@@ -111,15 +136,20 @@ def _computable(grid: Floats, computed: np.ndarray, cutoffs: list[float]) -> tup
     return grid[good[0] : good[-1] + 1], end
 
 
-def _at_end(curves: _Curves, end: float, scale: float) -> tuple[float, float, float]:
-    """Return relative size, place and size of the force where the computable distances end: beyond it must be 0."""
+def _at_end(curves: _Curves, end: float, of: str, scales: dict[str, float]) -> dict[str, Any]:
+    """Return the force, or slope, where the computable distances end as a jump: beyond it must be 0."""
     low, high = end, end + 1.0
     while high - low > AT_END:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if curves.can_compute(middle) else (low, middle)
-    force = abs(float(curves.force(np.array([low]))[0]))
-    # A force that vanishes linearly at the cutoff is still there at this distance from it.
-    return (0.0 if force <= AT_END * 1e3 * scale else force / scale), low, force
+    if of == "force":
+        size, reach = abs(float(curves.force(np.array([low]))[0])), AT_END
+    else:
+        energies = curves.energy(np.array([low - STEP_AT_END, low]))
+        size, reach = abs(float(energies[1] - energies[0])) / STEP_AT_END, STEP_AT_END
+    # What vanishes linearly at the cutoff is still there at this distance from it.
+    error = 0.0 if size <= reach * 1e3 * scales[of] else size / scales[of]
+    return {"of": of, "at": low, "size": size, "relative": error}
 
 
 def relative(jump: Jump, scale: float) -> float:
@@ -136,16 +166,18 @@ def _finding(rows: list[dict[str, Any]], has_forces: bool) -> Finding:
         return Finding(FAILED, None, f"no dimer could be computed: {rows[0]['not computed']}", details)
     worst = max(tested, key=lambda row: row["error"])
     if worst["jumps"]:
-        jump = max(worst["jumps"], key=lambda jump: float(jump["relative"]))
+        # A jump of the force is one of the slope too, where the forces are right.
+        jump = max(worst["jumps"], key=lambda jump: float(jump["relative"]) * (0.5 if jump["of"] == "slope" else 1.0))
         unit = "eV" if jump["of"] == "energy" else "eV/Å"
         at_cutoff = min(abs(jump["at"] - cutoff) for cutoff in worst["cutoffs"]) < 1e-3
         place = f"{jump['at']:.4f} Å" + (", the cutoff" if at_cutoff else "")
-        comment = f"{worst['configuration']}: the {jump['of']} jumps by {jump['size']:.2g} {unit} at {place}."
+        curve = "slope of the energy" if jump["of"] == "slope" else jump["of"]
+        comment = f"{worst['configuration']}: the {curve} jumps by {jump['size']:.2g} {unit} at {place}."
         return Finding(FAILED, worst["error"], comment, details)
-    curves = "Energy and force are continuous" if has_forces else "The energy is continuous (there are no forces)"
+    curves = "Energy, its slope and force" if has_forces else "Energy and its slope"
     pairs = "1 pair" if len(tested) == 1 else f"{len(tested)} pairs"
     missing = len(rows) - len(tested)
-    comment = f"{curves} for {pairs} of species, cutoff included"
+    comment = f"{curves} are continuous for {pairs} of species, cutoff included"
     if any("not computed beyond" in row for row in tested):
         comment += " (beyond it the model computes no dimer)"
     comment += f"; {missing} could not be computed." if missing else "."

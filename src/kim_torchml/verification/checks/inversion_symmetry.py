@@ -18,7 +18,7 @@ def run(bench: Bench) -> Finding:
         nearest = bench.nearest("bcc", species)
         piece = crystal("bcc", (2, 2, 2), nearest, species, random)
         shift = random.normal(size=3) * nearest
-        before = bench.evaluate(piece)
+        before = bench.reference(piece)
         after = bench.evaluate(piece.moved(-(piece.positions + shift)))
         back = Evaluation(after.energy, None if after.forces is None else -after.forces)
         return difference(back, before, nearest)

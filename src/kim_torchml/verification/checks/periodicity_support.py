@@ -26,7 +26,7 @@ def run(bench: Bench) -> Finding:
         errors = []
         for x, y, z in BOUNDARIES:
             one = replace(cell, periodic=(x, y, z))
-            single = bench.evaluate(one)
+            single = bench.reference(one)
             for axis in np.flatnonzero(one.periodic):
                 errors.append(difference(bench.evaluate(one.doubled(int(axis))), _twice(single), nearest))
         return max(errors)

@@ -20,7 +20,7 @@ def run(bench: Bench) -> Finding:
         nearest = bench.nearest("diamond", species)
         piece = crystal("diamond", (2, 1, 1), nearest, species, random)
         order = permutation(piece, random)
-        before = bench.evaluate(piece)
+        before = bench.reference(piece)
         after = bench.evaluate(piece.moved(piece.positions[order]))
         forces = None if before.forces is None else before.forces[order]
         return difference(after, Evaluation(before.energy, forces), nearest)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How much memory this process uses: by the operating system's account, and by malloc's."""
+
+import ctypes
+import os
+from pathlib import Path
+
+RESIDENT = Path("/proc/self/statm")
+
+
+class _Mallinfo2(ctypes.Structure):
+    """What glibc's mallinfo2 returns (malloc.h; glibc 2.33 and newer)."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def resident_bytes() -> int | None:
+    """Return this process's resident memory, in whole pages; None where there is no /proc."""
+    if not RESIDENT.exists():
+        return None
+    return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def allocated_bytes() -> int | None:
+    """Return what has been allocated by malloc and not freed, to the byte; None where the C library does not tell.
+
+    What Python allocates for small objects is not among it.
+    """
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:
+        return None
+    mallinfo2.restype = _Mallinfo2
+    found = mallinfo2()
+    return int(found.uordblks + found.hblkhd)
