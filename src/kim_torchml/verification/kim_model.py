@@ -87,6 +87,12 @@ class KimModel:
         cutoffs, _ = self.kim.get_neighbor_list_cutoffs_and_hints()
         return [float(cutoff) * self.length for cutoff in cutoffs]
 
+    @property
+    def asks_for_others(self) -> bool:
+        """Whether the model may ask for the neighbours of non-contributing particles."""
+        _, hints = self.kim.get_neighbor_list_cutoffs_and_hints()
+        return not all(hints)
+
     @cached_property
     def arguments(self) -> "ModelArguments":
         """The first compute arguments."""
@@ -175,7 +181,7 @@ class ModelArguments:
                 self._kim.set_argument_null_pointer(argument(name))
 
     def _set_neighbours(self, particles: Particles) -> None:
-        """Build neighbour lists of all particles, with kimpy's own code: it needs no lock of Python's.
+        """Build neighbour lists of the particles that the model may ask for, with kimpy's own code: it needs no GIL.
 
         The lists are built in the larger of Å and the model's unit, as numbers go: kimpy takes particles closer than
         1e-5 for a collision (in metres all are), and compares its cutoffs with the model's in the model's unit.
@@ -184,7 +190,7 @@ class ModelArguments:
         cutoffs = np.array(self._model.cutoffs) * (1.0 + SKIN) * scale
         reach = max(float(cutoffs.max(initial=0.0)), self._model.influence_distance * scale)
         self._lists = kimpy.neighlist.create()
-        everyone = np.ones(len(particles), dtype=np.int32)
-        self._lists.build(np.ascontiguousarray(particles.coordinates * scale), reach, cutoffs, everyone)
+        wanted = np.ones_like(particles.contributing) if self._model.asks_for_others else particles.contributing
+        self._lists.build(np.ascontiguousarray(particles.coordinates * scale), reach, cutoffs, wanted)
         get_neighbours = kimpy.compute_callback_name.GetNeighborList
         self._kim.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)
