@@ -48,6 +48,8 @@ def dimer(row: dict[str, Any]) -> str:
         slope = -np.gradient(energies, distances)
         if "force" in row:
             _curve(lower, distances, np.array(row["force"]), row["bond"], ORANGE, "the model's force")
+        else:
+            _show_well(lower, distances, slope, row["bond"])
         lower.plot(distances, slope, "--", color=GREY, linewidth=1.0, label="−dE/dr of the curve above")
         lower.set_ylabel("force (eV/Å)")
         lower.set_xlabel("distance (Å)")
@@ -76,6 +78,11 @@ def dimer(row: dict[str, Any]) -> str:
 def _curve(axis: Axes, distances: Any, values: Any, bond: float, colour: str, name: str | None) -> None:
     """Draw a curve, with limits that show the well rather than the wall."""
     axis.plot(distances, values, color=colour, linewidth=1.5, label=name)
+    _show_well(axis, distances, values, bond)
+
+
+def _show_well(axis: Axes, distances: Any, values: Any, bond: float) -> None:
+    """Set limits by what a curve is beyond the bond."""
     beyond = values[distances >= 0.9 * bond]
     low, high = float(beyond.min()), float(beyond.max())
     margin = 0.35 * (high - low) or 1.0
