@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a model can give, found out by calling it on a small configuration before the first step."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -11,7 +12,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation import Quantity, depends_on_coordinates
 from kim_torchml.inputs import InputKind, ModelInputs, PairKind, Particles, make_inputs
 from kim_torchml.model_folder import ModelFolder
-from kim_torchml.probe import probe_particles
+from kim_torchml.probe import FEW, MANY, ProbeShape, probe_particles
 from kim_torchml.results import EnergyLayout, check_forces, probe_layout, split_result
 from kim_torchml.torch_runtime import ScriptModel
 
@@ -41,20 +42,23 @@ def probe_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bo
     """
     kind = make_inputs(files, atomic_numbers)
     try:
-        return _probe(script, files, kind)
+        return _probe(script, files, kind, FEW)
     except DriverError as error:
+        # A model may need more neighbours than the few have. If it does not, what it does with few is easier to read.
+        with suppress(DriverError):
+            return _probe(script, files, kind, MANY)
         inputs = f"; {kind.description}" if kind.description else ""
-        raise DriverError(f"{error}{inputs} (found by a probe with 5 particles, 3 of them contributing)") from error
+        raise DriverError(f"{error}{inputs} (found by a probe with {FEW})") from error
 
 
-def _probe(script: ScriptModel, files: ModelFolder, kind: InputKind) -> Capability:
+def _probe(script: ScriptModel, files: ModelFolder, kind: InputKind, shape: ProbeShape) -> Capability:
     returns_forces, cutoff = files.parameters.returns_forces, files.parameters.cutoff
 
     def call(particles: Particles) -> tuple[torch.Tensor, torch.Tensor | None, ModelInputs]:
         inputs = kind.build(particles, script.dtype, script.device)
         return *split_result(script(*inputs.arguments), returns_forces, script.file_name), inputs
 
-    particles = probe_particles(cutoff)
+    particles = probe_particles(shape, cutoff)
     energy, forces, inputs = call(particles)
     layout = probe_layout(energy, len(particles), int(particles.contributing.sum()), script.file_name)
     quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
@@ -65,7 +69,7 @@ def _probe(script: ScriptModel, files: ModelFolder, kind: InputKind) -> Capabili
     # Nor need all species interact.
     for code, scale in product(range(len(files.parameters.elements)), _SCALES):
         if not differentiable:
-            energy, _, inputs = call(probe_particles(cutoff, scale, code))
+            energy, _, inputs = call(probe_particles(shape, cutoff, scale, code))
             differentiable = depends_on_coordinates(energy, inputs, script)
     if differentiable:
         quantities.add(Quantity.FORCES)

@@ -150,6 +150,14 @@ class ShortRangedOfAll(Pair):
         return torch.cat([own, 7.0 + torch.zeros_like(d[b.size(0) :]).to(own.dtype)])
 
 
+class NearestEight(Pair):
+    """Looks at the eight nearest neighbours of the first particle, and fails where there are fewer."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        squares = (coordinates[1:] - coordinates[:1]).square().sum(1)
+        return squares.topk(8, largest=False).values.sum()
+
+
 class OfSecondSpecies(Pair):
     """Without particles of the second species there is nothing to differentiate."""
 

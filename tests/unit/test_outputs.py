@@ -13,6 +13,7 @@ from misbehaving import (
     FailingBackward,
     FourInputs,
     InverseDistance,
+    NearestEight,
     OfSecondSpecies,
     Raising,
     RaisingManyLines,
@@ -211,6 +212,17 @@ def test_an_energy_out_of_its_reach_beside_particles_that_do_not_contribute(open
     found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0], [0, 2.0, 0]], [0] * 3, [1, 1, 0]))
     assert found["partialEnergy"].tolist() == [0.0]
     np.testing.assert_array_equal(found["partialForces"], np.zeros((3, 3)))
+
+
+def test_a_model_that_needs_more_neighbours_than_the_first_probe_has(opened):
+    """It fails in configurations that have fewer, not when it is opened."""
+    model = opened(script_bytes(NearestEight), prepare=False)
+    assert model.prepare() == ALWAYS
+    configuration = cluster(12)
+    squares = np.sort(((configuration.coordinates[1:] - configuration.coordinates[0]) ** 2).sum(1))[:8]
+    assert energy(model, configuration) == pytest.approx(squares.sum(), rel=1e-12)
+    with pytest.raises(DriverError, match=r"^the model in model\.pt raised an error: .*out of range"):
+        energy(model, cluster(6))
 
 
 def test_an_energy_that_only_another_species_has(opened):
