@@ -21,6 +21,7 @@ from ase.neighborlist import neighbor_list
 from kim_torchml import settings
 from kim_torchml.dump import UNKNOWN_SPECIES
 from kim_torchml.errors import DriverError
+from kim_torchml.interruption import held_back
 from kim_torchml.verification.kim_model import ENERGY, FORCES, OUTPUTS, PARTICLE_ENERGIES, argument, shape_of
 
 _COLUMNS = ("contributing", "species_code")
@@ -107,15 +108,17 @@ class ReplayModel:
         os.environ.pop(settings.DUMP, None)
         self.name = name
         try:
-            _, self._model = kimpy.model.create(
-                kimpy.numbering.zeroBased,
-                kimpy.length_unit.A,
-                kimpy.energy_unit.eV,
-                kimpy.charge_unit.unused,
-                kimpy.temperature_unit.unused,
-                kimpy.time_unit.unused,
-                name,
-            )
+            # KIM-API 2.3 leaves a model's files behind where its driver breaks off.
+            with held_back():
+                _, self._model = kimpy.model.create(
+                    kimpy.numbering.zeroBased,
+                    kimpy.length_unit.A,
+                    kimpy.energy_unit.eV,
+                    kimpy.charge_unit.unused,
+                    kimpy.temperature_unit.unused,
+                    kimpy.time_unit.unused,
+                    name,
+                )
             self._arguments = self._model.compute_arguments_create()
         except RuntimeError as error:
             raise DriverError(

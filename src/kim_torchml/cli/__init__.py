@@ -5,11 +5,12 @@ import click
 
 from kim_torchml import __version__
 from kim_torchml.cli.doctor import doctor
+from kim_torchml.cli.interruption import InterruptibleGroup
 from kim_torchml.cli.replay import replay
 from kim_torchml.cli.verify import verify
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=InterruptibleGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kim-torchml")
 def main() -> None:
     """PyTorch interatomic potentials in any KIM simulator: check the installation, and the models."""
