@@ -302,10 +302,18 @@ def test_model_that_is_not_installed(collection: KimCollection, own_folder: Path
 
 def test_environment_without_kimpy(collection: KimCollection, own_folder: Path) -> None:
     (own_folder / "hidden").mkdir()
-    (own_folder / "hidden" / "kimpy.py").write_text("raise ModuleNotFoundError(\"No module named 'kimpy'\")\n")
-    done = replay(collection, "saved.xyz", tiny.RAW, PYTHONPATH=os.fspath(own_folder / "hidden"))
+    kimpy = own_folder / "hidden" / "kimpy.py"
+    kimpy.write_text("raise ModuleNotFoundError(\"No module named 'kimpy'\", name='kimpy')\n")
+    done = replay(collection, "saved.xyz", tiny.RAW, PYTHONPATH=os.fspath(kimpy.parent))
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: replay needs ASE and kimpy, but No module named 'kimpy'; install them: python -m pip install "
-        "'kim-torchml[verify]'\n"
+        f"Error: kim-torchml replay needs kimpy; install what is missing: {sys.executable} -m pip install "
+        "'kimpy>=2.1'\n"
+    )
+    kimpy.write_text("raise ImportError('libkim-api.so.2: cannot open shared object file')\n")
+    done = replay(collection, "saved.xyz", tiny.RAW, PYTHONPATH=os.fspath(kimpy.parent))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: kim-torchml replay needs kimpy, which is there but cannot be imported by {sys.executable} "
+        "(ImportError: libkim-api.so.2: cannot open shared object file); `kim-torchml doctor` says what to do\n"
     )

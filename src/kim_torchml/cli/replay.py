@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kim_torchml import settings
+from kim_torchml.cli.packages import need
 from kim_torchml.errors import DriverError
 
 if TYPE_CHECKING:
@@ -33,13 +34,10 @@ def replay(file: Path, model: str) -> None:
     FILE is what the driver saved in the folder that KIM_TORCHML_DUMP names when a compute failed. The exit code is 0
     if the compute succeeds now, 1 if it fails again; then the driver's error line is on stderr.
     """
-    try:
-        # Here, so that the command's other subcommands need neither ASE nor kimpy.
-        from kim_torchml.replay import ReplayModel, read_saved
-    except ImportError as error:
-        raise click.ClickException(
-            f"replay needs ASE and kimpy, but {error}; install them: python -m pip install 'kim-torchml[verify]'"
-        ) from error
+    # Here, so that the command's other subcommands need neither ASE nor kimpy.
+    need("replay", "numpy", "ase", "kimpy")
+    from kim_torchml.replay import ReplayModel, read_saved
+
     try:
         saved = read_saved(file)
         click.echo(_describe(file, saved))
