@@ -199,7 +199,8 @@ def test_build_tools(fake):
 
 
 def test_headers_of_python(fake):
-    answer = '{"version": "3.12.1", "include": "/nonexistent/include", "packages": {}}'
+    answer = '{"version": "3.12.1", "include": "/nonexistent/include", "packages": {}, '
+    answer += '"pip": true, "ensurepip": true, "managed": false}'
     fake.environment["KIM_TORCHML_PYTHON"] = str(script(fake.bin / "python3", f"echo '{answer}'"))
     finding = only(check_headers(fake.machine()))
     assert finding.status is Status.PROBLEM

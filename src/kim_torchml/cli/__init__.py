@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The command `kim-torchml`: one file per subcommand, registered here."""
 
+import io
+import sys
+
 import click
 
 from kim_torchml import __version__
@@ -14,6 +17,9 @@ from kim_torchml.cli.verify import verify
 @click.version_option(__version__, prog_name="kim-torchml")
 def main() -> None:
     """PyTorch interatomic potentials in any KIM simulator: check the installation, and the models."""
+    # Not every terminal knows Å.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 main.add_command(doctor)

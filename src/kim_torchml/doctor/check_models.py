@@ -7,11 +7,11 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from kim_torchml.doctor.check_drivers import IN_FOLDER_OF_CLONE, reinstall_commands
 from kim_torchml.doctor.commands import last_line, run
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.doctor.kim_api import MANAGER
 from kim_torchml.doctor.machine import NO_COLLECTIONS, Machine
+from kim_torchml.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands
 
 _READER = Path(__file__).with_name("read_driver_names.py")
 _LIBRARY = "libkim-api-portable-model.so"
@@ -48,14 +48,14 @@ def check_models(machine: Machine) -> list[Finding]:
         elif answer["driver"] and answer["driver"] not in installed:
             orphans[answer["driver"]].append(name)
         count += answer["driver"] in ours
-    findings += [_orphaned(driver, names) for driver, names in orphans.items()]
+    findings += [_orphaned(machine, driver, names) for driver, names in orphans.items()]
     return findings or [ok("models", f"{count} for kim-torchml; each of {len(models)} models has the driver it names")]
 
 
-def _orphaned(driver: str, names: list[str]) -> Finding:
+def _orphaned(machine: Machine, driver: str, names: list[str]) -> Finding:
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     found = f"{shown}: the driver {driver}, which it names, is not installed"
     if driver.startswith("TorchML"):
         advice = f"Install kim-torchml under that id, {IN_FOLDER_OF_CLONE}"
-        return problem("models", found, advice, *reinstall_commands("", driver))
+        return problem("models", found, advice, *driver_commands(machine.python_to_install_for, driver))
     return problem("models", found, "Install that driver:", f"{MANAGER} install user {driver}")

@@ -66,6 +66,11 @@ class Machine:
         """What KIM_TORCHML_PYTHON says, or an empty string."""
         return self.environment.get(settings.PYTHON, "")
 
+    @property
+    def python_to_install_for(self) -> str:
+        """The Python that the driver is best installed for: the one that the user has chosen, or this one."""
+        return self.chosen_python if self.chosen_python and self.why_not_chosen() == "" else sys.executable
+
     @cached_property
     def pythons(self) -> list[Path]:
         """The Pythons whose environments matter: this one's, and those that drivers run in; each once."""
