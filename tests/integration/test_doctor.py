@@ -117,11 +117,26 @@ kim_shared_library_schema = {{ 3, "{DRIVER}", {{ 1 }}, 0, 0 }};
 def test_configuration_file_that_kim_cannot_read(collection: KimCollection, own_folder: Path) -> None:
     broken = own_folder / "configuration"
     broken.write_text("nonsense\n")
-    code, printed, findings = run_doctor(collection, KIM_API_CONFIGURATION_FILE=str(broken))
+    code, _, findings = run_doctor(collection, KIM_API_CONFIGURATION_FILE=str(broken))
     assert code == 1
     assert f"KIM cannot read its configuration file '{broken}'" in findings["configuration"]["found"]
     assert findings["models"]["status"] == "skipped"
-    assert f"mv '{broken}' '{broken}.broken'" in printed
+    assert findings["configuration"]["commands"] == ["unset KIM_API_CONFIGURATION_FILE"]
+
+
+def test_collection_folder_that_cannot_be_made(own_folder: Path) -> None:
+    collection = KimCollection(own_folder / "collection")
+    configuration = Path(collection.environment["KIM_API_CONFIGURATION_FILE"])
+    (own_folder / "file").touch()
+    configuration.write_text(configuration.read_text().replace(str(collection.drivers), f"{own_folder}/file/drivers"))
+    variables = {"HOME": str(own_folder)}
+    code, _, findings = run_doctor(collection, **variables)
+    assert code == 1
+    script = "\n".join(findings["user model drivers"]["commands"])
+    subprocess.run(["sh", "-ec", script], env=collection.environment | variables, check=True)
+    _, _, findings = run_doctor(collection, **variables)
+    assert findings["user model drivers"]["status"] == "ok"
+    assert findings["user model drivers"]["found"] == f"{own_folder}/kim-model-drivers"
 
 
 def test_models_of_a_driver_that_is_not_installed(collection: KimCollection, own_folder: Path) -> None:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-import os
 import platform
 import subprocess
 import sys
 import sysconfig
 
 import pytest
-from fake_machine import add_package, make_environment, only, script
+from fake_machine import add_package, make_environment, only, refuse_to_write, script
 
 from kim_torchml import __version__
 from kim_torchml.doctor import Machine, Status
@@ -63,12 +62,6 @@ def test_driver_where_only_root_may_write(fake, monkeypatch):
     refuse_to_write(monkeypatch, foreign.parent)
     finding = only(check_drivers(fake.machine()))
     assert finding.commands == ("sudo kim-api-collections-management remove --force TorchMLModelDriver", INSTALL)
-
-
-def refuse_to_write(monkeypatch, folder):
-    # The tests may run as root, who may write anywhere.
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not (path == folder and mode & os.W_OK))
 
 
 def test_driver_for_the_python_that_the_user_has_chosen(fake):
@@ -183,6 +176,19 @@ def test_model_that_is_damaged(fake):
     assert finding.name == "model Damaged"
     assert "its library cannot be loaded:" in finding.found
     assert finding.commands == ("kim-api-collections-management remove --force Damaged",)
+
+
+def test_model_that_ends_whoever_loads_it(fake):
+    lines = [compile_model(fake, f"Mine{k}", "TorchMLModelDriver") for k in range(3)]
+    folder = fake.folder / "portable_models" / "Mine1"
+    (folder / "model.c").write_text("void abort(void); __attribute__((constructor)) void load(void) { abort(); }")
+    library = folder / "libkim-api-portable-model.so"
+    subprocess.run(["cc", "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)], check=True)
+    fake.add_kim_api(portable_models="\n".join(lines), model_drivers=fake.add_driver())
+    finding = only(check_models(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.name == "model Mine1"
+    assert finding.found == "its library cannot be loaded: it was ended by signal 6"
 
 
 def test_no_lammps(fake):

@@ -259,6 +259,10 @@ def test_dump_folder(fake):
     finding = only(check_dump_folder(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert f"'{fake.folder}/file' is not a folder" in finding.found
+    fake.environment["KIM_TORCHML_DUMP"] = "x" * 300
+    finding = only(check_dump_folder(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found.endswith("': File name too long")
 
 
 def test_nothing_here_imports_torch():

@@ -146,7 +146,7 @@ def _write(found: Verification, html: Path | None, json_path: Path | None) -> No
 
         texts[html] = html_report(found)
     if STDOUT in texts:
-        sys.stdout.write(texts.pop(STDOUT))
+        click.echo(texts.pop(STDOUT), nl=False)
     reasons = {path: output_file.write(path, text) for path, text in texts.items()}
     if html is not None and not reasons[html]:
         click.echo(f"report: {html}", err=True)

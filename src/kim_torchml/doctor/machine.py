@@ -49,6 +49,8 @@ class Machine:
         kim_api = self.kim_api
         if kim_api is None or not kim_api.is_configured or not all(map(kim_api.user_folders, KINDS)):
             return None
+        if not Path(kim_api.configuration_file).exists():
+            return None
         return kim_api
 
     def other_kim_api(self, library: str) -> str:
