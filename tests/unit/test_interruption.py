@@ -14,7 +14,9 @@ from fresh_python import SOURCE
 
 from kim_torchml.doctor import commands
 from kim_torchml.interruption import Interrupted, held_back, signals_raise
+from kim_torchml.verification import runner
 from kim_torchml.verification.processes import environment
+from kim_torchml.verification.result import ModelFacts
 
 
 def wait_for(path: Path) -> None:
@@ -114,3 +116,36 @@ def test_workers_of_verify_save_no_failures(monkeypatch):
     monkeypatch.setenv("KIM_TORCHML_DUMP", "/nonexistent/failures")
     assert "KIM_TORCHML_DUMP" not in environment()
     assert environment()["PATH"] == os.environ["PATH"]
+
+
+class SilentWorker:
+    """A worker of verify that ends before it has begun a check."""
+
+    how_it_ended = "the process crashed (SIGKILL)"
+    started = 0
+
+    def __init__(self, *arguments):
+        SilentWorker.started += 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def events(self):
+        facts = ModelFacts("Model", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
+        yield {"event": "model", "facts": vars(facts)}
+
+    def log(self):
+        return {}
+
+
+def test_worker_that_ends_between_checks(monkeypatch):
+    monkeypatch.setattr(runner, "_Worker", SilentWorker)
+    checks = ["objectivity", "inversion-symmetry"]
+    found = runner.verify(runner.Options("Model", checks, nve=True))
+    assert SilentWorker.started == 3
+    assert [result.name for result in found.failures] == checks
+    assert found.results[0].comment == "The check did not end: the process crashed (SIGKILL)."
+    assert found.nve == {"failed": "the process crashed (SIGKILL)"}

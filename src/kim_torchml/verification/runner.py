@@ -106,7 +106,10 @@ class _Run:
                 log = worker.log()
             left = [name for name in left if name not in self.results]
             if running is None:
-                break
+                if not left and not (nve and self.nve is None):
+                    break
+                # It ended between two checks.
+                running = left[0] if left else NVE
             if running == NVE:
                 self.nve = {"failed": worker.how_it_ended}
             else:
