@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A configuration that a failure left behind (dump.py), computed again through kimpy.
 
-Needs ASE and kimpy, the extra `verify`.
+Needs ASE, kimpy and scipy: the extra `verify`.
 """
 
 import io
 import json
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,16 @@ from typing import Any, cast
 import ase.io
 import kimpy
 import numpy as np
-from ase.neighborlist import neighbor_list
+from scipy.spatial import cKDTree
 
 from kim_torchml import settings
 from kim_torchml.dump import UNKNOWN_SPECIES
 from kim_torchml.errors import DriverError
 from kim_torchml.interruption import held_back
 from kim_torchml.verification.kim_model import ENERGY, FORCES, OUTPUTS, PARTICLE_ENERGIES, argument, shape_of
+
+# Å. Beyond it, particles are taken to be there; models find out from their coordinates that they are no neighbours.
+FARTHEST = 1e100
 
 _COLUMNS = ("contributing", "species_code")
 
@@ -257,11 +259,12 @@ def neighbour_lists(coordinates: np.ndarray, cutoff: float) -> list[np.ndarray]:
         n arrays of int32.
     """
     n = len(coordinates)
-    if not np.isfinite(coordinates).all():
+    if n == 0 or not np.isfinite(coordinates).all():
         return [np.zeros(0, dtype=np.int32)] * n
-    with warnings.catch_warnings():
-        # Particles of a simulation that has blown up may be 1e30 Å apart.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        first, second = neighbor_list("ij", ase.Atoms(positions=coordinates, numbers=np.ones(n, dtype=int)), cutoff)
+    # Particles of a simulation that has blown up may be so far apart that the squares of distances are not finite.
+    within = np.clip(coordinates, -FARTHEST, FARTHEST)
+    pairs = cKDTree(within).query_pairs(cutoff, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    first, second = both[np.lexsort((both[:, 1], both[:, 0]))].T
     starts = np.searchsorted(first, np.arange(1, n))
     return [np.ascontiguousarray(part, dtype=np.int32) for part in np.split(second, starts)]

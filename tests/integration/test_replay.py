@@ -20,6 +20,8 @@ from kim_collection import KimCollection, PortableModel
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
 from lammps_host import Case, run_lammps
 
+from kim_torchml.replay import neighbour_lists
+
 pytestmark = pytest.mark.usefixtures("bad_models")
 
 LINE = re.compile(
@@ -316,6 +318,25 @@ def test_particles_that_a_failed_simulation_has_flung_apart(collection: KimColle
     assert done.returncode == 0, done.stderr
     assert "3, 2 of them contributing" in done.stdout
     assert "verdict" not in done.stdout
+
+
+def test_neighbours_of_many_particles(own_folder: Path) -> None:
+    """As a simulation leaves them: pairs of all particles at once would take 40 GB."""
+    random = np.random.default_rng(1)
+    coordinates = random.uniform(0.0, 100.0, size=(50_000, 3))
+    # Overlapping, and far away.
+    coordinates[1] = coordinates[0]
+    coordinates[2] = 1e30
+    lists = neighbour_lists(coordinates, 3.0)
+    assert [len(lists), len(lists[2])] == [50_000, 0]
+    assert 1 in lists[0] and 0 in lists[1]
+    for particle in (0, 7, 49_999):
+        near = np.flatnonzero(np.linalg.norm(coordinates - coordinates[particle], axis=1) <= 3.0)
+        np.testing.assert_array_equal(lists[particle], near[near != particle])
+    assert lists[0].dtype == np.int32
+    assert neighbour_lists(np.zeros((0, 3)), 3.0) == []
+    flung_apart = np.array([[0.0, 0.0, 0.0], [1e30, 0.0, -1e200], [1.0, 0.0, 0.0]])
+    assert [each.tolist() for each in neighbour_lists(flung_apart, 3.0)] == [[2], [], [0]]
 
 
 def test_loop_of_failures_does_not_fill_the_disk(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -128,6 +129,19 @@ def test_disk_that_is_full_after_the_work(found: list[int], tmp_path: Path) -> N
     # Neither the table nor the other file is lost.
     assert "1 of 3 checks passed" in result.output
     assert (tmp_path / "report.html").exists()
+
+
+def test_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: str) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    result = run("Some_Model", "--check", "objectivity")
+    assert result.exit_code == 2
+    assert result.output == (
+        "Error: checks need a temporary folder, but none can be made (No usable temporary directory found in "
+        "['/tmp']); name a folder that can be written in TMPDIR\n"
+    )
 
 
 def test_no_part_of_a_new_file_stays(tmp_path: Path) -> None:

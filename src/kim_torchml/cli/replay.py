@@ -35,7 +35,7 @@ def replay(file: Path, model: str) -> None:
     if the compute succeeds now, 1 if it fails again; then the driver's error line is on stderr.
     """
     # Here, so that the command's other subcommands need neither ASE nor kimpy.
-    need("replay", "numpy", "ase", "kimpy")
+    need("replay", "numpy", "scipy", "ase", "kimpy")
     from kim_torchml.replay import ReplayModel, read_saved
 
     try:
