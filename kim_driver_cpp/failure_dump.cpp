@@ -48,7 +48,7 @@ FailureNote save(const FailedCompute& failed, const std::string& message) {
             .attr("save_failure")(
                 py::arg("message") = message,  //
                 py::arg("model") = model_name(failed.kim), py::arg("model_file") = failed.model_file,
-                py::arg("step") = scratch.step,
+                py::arg("parameters") = failed.model.attr("changed_parameters")(), py::arg("step") = scratch.step,
                 py::arg("requested") = py::list(requested_outputs(failed.arguments, scratch.supported, *n)),
                 py::arg("species") = failed.species, py::arg("coordinates") = view(coordinates, *n, 3),
                 py::arg("to_angstrom") = failed.to_angstrom, py::arg("species_codes") = view(codes, *n),

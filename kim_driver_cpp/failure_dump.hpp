@@ -2,6 +2,8 @@
 // The configuration of a compute that has failed, saved in the folder that KIM_TORCHML_DUMP names.
 #pragma once
 
+#include <pybind11/pybind11.h>
+
 #include <KIM_ModelDriverHeaders.hpp>
 #include <string>
 #include <vector>
@@ -16,6 +18,7 @@ struct FailedCompute {
     const KIM::ModelComputeArguments& arguments;
     const std::vector<std::string>& species;  // by KIM's species code
     const std::string& model_file;
+    const pybind11::object& model;
     double to_angstrom;  // one of the simulator's units of length in Å
 };
 

@@ -155,7 +155,7 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
 
 FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
                                 const std::string& message) const {
-    return kim_torchml::save_failure({kim, arguments, species_, model_file_, units_.to_angstrom()}, message);
+    return kim_torchml::save_failure({kim, arguments, species_, model_file_, model_, units_.to_angstrom()}, message);
 }
 
 }  // namespace kim_torchml

@@ -5,11 +5,12 @@ The shim calls `save_failure` with what the simulator gave, unchecked: coordinat
 """
 
 import itertools
+import json
 import os
 import re
 import shlex
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def save_failure(
     message: str,
     model: str,
     model_file: str,
+    parameters: Mapping[str, Sequence[float]],
     step: int,
     requested: Sequence[str],
     species: Sequence[str],
@@ -48,6 +50,7 @@ def save_failure(
         message: The error.
         model: KIM id of the model.
         model_file: Name of its TorchScript file.
+        parameters: Values of those that the simulator has set, by KIM's names.
         step: Number of computes that this model has had, this one included.
         requested: KIM's names of the outputs that were asked for.
         species: Element symbols; the index is KIM's species code.
@@ -69,6 +72,7 @@ def save_failure(
         "step_counts": "computes of this model in its process; KIM does not tell the simulator's step",
         "requested": " ".join(requested),
         "settings": settings.of_results(),
+        "parameters": json.dumps(parameters) if parameters else "",
         "error": message,
     }
     symbols = [species[code] if 0 <= code < len(species) else UNKNOWN_SPECIES for code in species_codes.tolist()]

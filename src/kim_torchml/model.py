@@ -171,6 +171,17 @@ class Model:
                 # In single precision they have been rounded: KIM is to tell what the model has.
                 parameter.values[:] = new[parameter.tensor].reshape(-1).numpy()
 
+    def changed_parameters(self) -> dict[str, list[float]]:
+        """Return the values of those parameters that the model computes with other values than its file has."""
+        if self._script is self._original:
+            return {}
+        before, now = (publish_parameters(script, len(self.species)) for script in (self._original, self._script))
+        return {
+            new.name: new.values.tolist()
+            for old, new in zip(before, now, strict=True)
+            if not np.array_equal(old.values, new.values, equal_nan=True)
+        }
+
     def write(self, folder: str) -> list[str]:
         """Write the model's files, with the parameters as they are now.
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A configuration that a failure left behind (dump.py), computed again through kimpy.
 
-Needs ASE and kimpy, the extra `verify`.
+Needs ASE, kimpy and scipy: the extra `verify`.
 """
 
 import io
+import json
 import math
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +16,16 @@ from typing import Any, cast
 import ase.io
 import kimpy
 import numpy as np
-from ase.neighborlist import neighbor_list
+from scipy.spatial import cKDTree
 
 from kim_torchml import settings
 from kim_torchml.dump import UNKNOWN_SPECIES
 from kim_torchml.errors import DriverError
+from kim_torchml.interruption import held_back
 from kim_torchml.verification.kim_model import ENERGY, FORCES, OUTPUTS, PARTICLE_ENERGIES, argument, shape_of
+
+# Å. Beyond it, particles are taken to be there; models find out from their coordinates that they are no neighbours.
+FARTHEST = 1e100
 
 _COLUMNS = ("contributing", "species_code")
 
@@ -36,6 +40,7 @@ class Saved:
         contributing: Shape [n], int32.
         species_codes: As the simulator gave them, [n], int32.
         facts: What else the file says: `step`, `error`, `model` and more.
+        parameters: Values of the model's parameters that the simulator had set, by KIM's names.
     """
 
     symbols: Sequence[str]
@@ -43,6 +48,7 @@ class Saved:
     contributing: np.ndarray
     species_codes: np.ndarray
     facts: dict[str, str]
+    parameters: dict[str, list[float]]
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -85,13 +91,32 @@ def read_saved(path: Path) -> Saved:
     for name in _COLUMNS:
         if name not in atoms.arrays:
             raise DriverError(f"{path} must have the column `{name}`: what the simulator gave to KIM; {origin}")
+    facts = {str(key): str(value) for key, value in atoms.info.items()}
+    parameters = _read_parameters(facts.pop("parameters", "{}"))
+    if parameters is None:
+        raise DriverError(
+            f"`parameters` in {path} must be JSON, lists of numbers by name, got something else; {origin}"
+        )
     return Saved(
         atoms.get_chemical_symbols(),
         atoms.positions.copy(),
         atoms.arrays["contributing"].astype(np.int32),
         atoms.arrays["species_code"].astype(np.int32),
-        {str(key): str(value) for key, value in atoms.info.items()},
+        facts,
+        parameters,
     )
+
+
+def _read_parameters(text: str) -> dict[str, list[float]] | None:
+    """Return values by name, or None if the text is nothing of the sort."""
+    try:
+        parameters = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(parameters, dict) or not all(isinstance(values, list) for values in parameters.values()):
+        return None
+    numbers = all(isinstance(value, int | float) for values in parameters.values() for value in values)
+    return parameters if numbers else None
 
 
 class ReplayModel:
@@ -107,21 +132,58 @@ class ReplayModel:
         os.environ.pop(settings.DUMP, None)
         self.name = name
         try:
-            _, self._model = kimpy.model.create(
-                kimpy.numbering.zeroBased,
-                kimpy.length_unit.A,
-                kimpy.energy_unit.eV,
-                kimpy.charge_unit.unused,
-                kimpy.temperature_unit.unused,
-                kimpy.time_unit.unused,
-                name,
-            )
+            # KIM-API 2.3 leaves a model's files behind where its driver breaks off.
+            with held_back():
+                _, self._model = kimpy.model.create(
+                    kimpy.numbering.zeroBased,
+                    kimpy.length_unit.A,
+                    kimpy.energy_unit.eV,
+                    kimpy.charge_unit.unused,
+                    kimpy.temperature_unit.unused,
+                    kimpy.time_unit.unused,
+                    name,
+                )
             self._arguments = self._model.compute_arguments_create()
         except RuntimeError as error:
             raise DriverError(
                 f"KIM cannot create the model {name}: {error}; if no other line says why, see whether it is installed: "
                 "kim-api-collections-management list"
             ) from error
+
+    def restore(self, parameters: Mapping[str, Sequence[float]]) -> None:
+        """Set parameters, as a simulator had set them.
+
+        Args:
+            parameters: Values by KIM's names.
+        Raises:
+            DriverError: If the model has not these parameters, or does not take the values.
+        """
+        metadata = [self._model.get_parameter_metadata(i) for i in range(self._model.get_number_of_parameters())]
+        known = {name: (index, extent, kind) for index, (kind, extent, name, _) in enumerate(metadata)}
+        for name, values in parameters.items():
+            index, extent, kind = known.get(name, (-1, 0, None))
+            if extent != len(values):
+                raise DriverError(
+                    f"the model {self.name} must have the parameter `{name}` with {len(values)} values, which was set "
+                    f"when this was saved, got {extent}; install the model as it was then"
+                )
+            number = int if kind == kimpy.data_type.Integer else float
+            for place, value in enumerate(values):
+                self._model.set_parameter(index, place, number(value))
+        if parameters:
+            self._model.clear_then_refresh()
+        for name, values in parameters.items():
+            self._expect(name, known[name], values)
+
+    def _expect(self, name: str, parameter: tuple[int, int, Any], values: Sequence[float]) -> None:
+        """Raise DriverError unless a parameter has these values: kimpy does not tell whether a refresh failed."""
+        index, extent, kind = parameter
+        read = self._model.get_parameter_int if kind == kimpy.data_type.Integer else self._model.get_parameter_double
+        if not np.array_equal([read(index, place) for place in range(extent)], values, equal_nan=True):
+            raise DriverError(
+                f"the model {self.name} must take the values of the parameter `{name}` that were set when this was "
+                "saved, got a refusal, which another line on stderr explains; install the model as it was then"
+            )
 
     def species_codes(self, saved: Saved) -> np.ndarray:
         """Return the model's codes for the particles' species, int32, [n]; unknown ones keep what the simulator gave.
@@ -197,11 +259,12 @@ def neighbour_lists(coordinates: np.ndarray, cutoff: float) -> list[np.ndarray]:
         n arrays of int32.
     """
     n = len(coordinates)
-    if not np.isfinite(coordinates).all():
+    if n == 0 or not np.isfinite(coordinates).all():
         return [np.zeros(0, dtype=np.int32)] * n
-    with warnings.catch_warnings():
-        # Particles of a simulation that has blown up may be 1e30 Å apart.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        first, second = neighbor_list("ij", ase.Atoms(positions=coordinates, numbers=np.ones(n, dtype=int)), cutoff)
+    # Particles of a simulation that has blown up may be so far apart that the squares of distances are not finite.
+    within = np.clip(coordinates, -FARTHEST, FARTHEST)
+    pairs = cKDTree(within).query_pairs(cutoff, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    first, second = both[np.lexsort((both[:, 1], both[:, 0]))].T
     starts = np.searchsorted(first, np.arange(1, n))
     return [np.ascontiguousarray(part, dtype=np.int32) for part in np.split(second, starts)]

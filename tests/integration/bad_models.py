@@ -91,6 +91,15 @@ class DetachedRaisesLater(_Raw):
         return (r.detach() * self.scale).sum()
 
 
+class RaisesIfNegative(_Raw):
+    """Sound until its parameter is set so."""
+
+    def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
+        if float(self.scale) < 0.0:
+            raise ValueError(f"the scale is {float(self.scale)}")
+        return (r * self.scale).sum()
+
+
 class RaisesFarAway(_Raw):
     """No forces, until an atom comes too far along x."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models as tiny
-from kim_collection import DRIVER, KimCollection
+from kim_collection import DRIVER, KimCollection, export_sources
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -78,14 +78,65 @@ def test_driver_that_does_not_fit_any_more(collection: KimCollection, change: di
     assert "1 problem" in printed or "python_version" in change
 
 
+def test_printed_commands_install_the_driver(own_folder: Path, bare_python: Path) -> None:
+    """Without an active environment, where `python3` on PATH has no torch; first nothing, then another's driver."""
+    collection = KimCollection(own_folder / "collection")
+    search = f"{bare_python.parent}:{collection.environment['PATH']}"
+    _, _, findings = run_doctor(collection, PATH=search)
+    commands = findings["driver"]["commands"]
+    foreign = collection.drivers / DRIVER
+    foreign.mkdir()
+    (foreign / "libkim-api-model-driver.so").write_bytes(foreign_driver(own_folder))
+    code, printed, findings = run_doctor(collection, PATH=search)
+    assert code == 0, printed
+    assert f"{DRIVER} is installed ({foreign}), but it is another program" in findings["driver"]["found"]
+    assert findings["driver"]["commands"] == commands
+    export_sources(own_folder / "kim-torchml")
+    for command in commands:
+        subprocess.run(["sh", "-c", command], env=collection.environment | {"PATH": search}, check=True, timeout=300)
+    (own_folder / "kim.log").unlink(missing_ok=True)
+    code, printed, findings = run_doctor(collection, PATH=search)
+    assert code == 0, printed
+    assert f"for Python {PYTHON} ({sys.executable})" in findings[f"driver {DRIVER}"]["found"]
+
+
+def foreign_driver(folder: Path) -> bytes:
+    """Compile what KIM takes for a model driver; return the library."""
+    source, library = folder / "foreign.c", folder / "foreign.so"
+    source.write_text(
+        f'''
+int kim_shared_library_schema_version = 2;
+struct {{ int type; const char *name; struct {{ int id; }} language; void (*create)(void); const char *driver; }}
+kim_shared_library_schema = {{ 3, "{DRIVER}", {{ 1 }}, 0, 0 }};
+'''
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+    return library.read_bytes()
+
+
 def test_configuration_file_that_kim_cannot_read(collection: KimCollection, own_folder: Path) -> None:
     broken = own_folder / "configuration"
     broken.write_text("nonsense\n")
-    code, printed, findings = run_doctor(collection, KIM_API_CONFIGURATION_FILE=str(broken))
+    code, _, findings = run_doctor(collection, KIM_API_CONFIGURATION_FILE=str(broken))
     assert code == 1
     assert f"KIM cannot read its configuration file '{broken}'" in findings["configuration"]["found"]
     assert findings["models"]["status"] == "skipped"
-    assert f"mv '{broken}' '{broken}.broken'" in printed
+    assert findings["configuration"]["commands"] == ["unset KIM_API_CONFIGURATION_FILE"]
+
+
+def test_collection_folder_that_cannot_be_made(own_folder: Path) -> None:
+    collection = KimCollection(own_folder / "collection")
+    configuration = Path(collection.environment["KIM_API_CONFIGURATION_FILE"])
+    (own_folder / "file").touch()
+    configuration.write_text(configuration.read_text().replace(str(collection.drivers), f"{own_folder}/file/drivers"))
+    variables = {"HOME": str(own_folder)}
+    code, _, findings = run_doctor(collection, **variables)
+    assert code == 1
+    script = "\n".join(findings["user model drivers"]["commands"])
+    subprocess.run(["sh", "-ec", script], env=collection.environment | variables, check=True)
+    _, _, findings = run_doctor(collection, **variables)
+    assert findings["user model drivers"]["status"] == "ok"
+    assert findings["user model drivers"]["found"] == f"{own_folder}/kim-model-drivers"
 
 
 def test_models_of_a_driver_that_is_not_installed(collection: KimCollection, own_folder: Path) -> None:

@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from configurations import crystal, mixed
 from kim_collection import KimCollection, PortableModel
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
 from lammps_host import Case, run_lammps
+
+from kim_torchml.replay import neighbour_lists
 
 pytestmark = pytest.mark.usefixtures("bad_models")
 
@@ -215,6 +218,97 @@ def test_failure_of_the_simulator_is_not_one_here(
     assert re.search(r"^set then +nothing\nset here +KIM_MODEL_EXECUTION_DEVICE=cpu$", done.stdout, re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def negative_model(collection: KimCollection, install_models: Callable[[list[PortableModel]], None]) -> str:
+    """Name of a model that fails once its parameter is negative."""
+    del collection
+    install_models([tiny.raw("Bad_RaisesIfNegative", bad.RaisesIfNegative())])
+    return "Bad_RaisesIfNegative"
+
+
+@pytest.fixture
+def saved_with_parameters(negative_model: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> tuple[str, Path]:
+    """Error and file of that model, whose parameter was set to -0.5 through KIM."""
+    model = KimpyModel(negative_model)
+    model.compute(mixed())
+    # The first one is the number of elements.
+    model.model.set_parameter(1, 0, -0.5)
+    model.model.clear_then_refresh()
+    compute_and_fail(model, mixed())
+    error, path, _ = failure_of(capfd.readouterr().err)
+    assert "the scale is -0.5" in error
+    assert ase.io.read(path).info["parameters"] == '{"scale": [-0.5]}'
+    return error, path
+
+
+def test_parameters_are_restored(collection: KimCollection, saved_with_parameters: tuple[str, Path]) -> None:
+    error, path = saved_with_parameters
+    expect_same_failure(collection, path, "Bad_RaisesIfNegative", error)
+    done = replay(collection, path, "Bad_RaisesIfNegative")
+    assert re.search(r"^parameters +scale: set as the simulator had set them$", done.stdout, re.MULTILINE)
+    # Without them it does not fail.
+    path.write_text(path.read_text().replace("parameters=", "others="))
+    done = replay(collection, path, "Bad_RaisesIfNegative")
+    assert done.returncode == 0, done.stderr
+    assert "set as the simulator had set them" not in done.stdout
+
+
+def test_replay_with_another_model(collection: KimCollection, saved_with_parameters: tuple[str, Path]) -> None:
+    _, path = saved_with_parameters
+    done = replay(collection, path, tiny.RAW)
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"this was saved by Bad_RaisesIfNegative, but is replayed with {tiny.RAW}; nor are its parameters scale set, "
+        "which the simulator had set"
+    ) in " ".join(done.stdout.split())
+    path.write_text(path.read_text().replace("parameters=", "others="))
+    done = replay(collection, path, tiny.RAW)
+    assert f"replayed with {tiny.RAW} its error" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("scale", "gone", "the model Bad_RaisesIfNegative must have the parameter `gone` with 1 values, which was set"),
+        ("[-0.5]", "[1, 2]", "must have the parameter `scale` with 2 values, which was set when this was saved, got 1"),
+        ("[-0.5]", "[NaN]", "must take the values of the parameter `scale` that were set when this was saved, got a"),
+        ("scale", "n_elements", "must take the values of the parameter `n_elements` that were set when this was saved"),
+        ("[-0.5]", "7", "must be JSON, lists of numbers by name, got something else; use a file that the driver saved"),
+        ("-0.5", "true of", "must be JSON, lists of numbers by name, got something else"),
+    ],
+)
+def test_parameters_that_cannot_be_restored(
+    collection: KimCollection, saved_with_parameters: tuple[str, Path], old: str, new: str, message: str
+) -> None:
+    _, path = saved_with_parameters
+    first, second, *rows = path.read_text().splitlines(keepends=True)
+    before, parameters, after = second.partition("parameters=")
+    path.write_text("".join([first, before, parameters, after.replace(old, new, 1), *rows]))
+    done = replay(collection, path, "Bad_RaisesIfNegative")
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupted_replay(collection: KimCollection, own_folder: Path) -> None:
+    header = "Properties=species:S:1:pos:R:3:contributing:I:1:species_code:I:1"
+    (own_folder / "saved.xyz").write_text(f"1\n{header}\nSi 0 0 0 1 0\n")
+    code = "from kim_torchml.cli import main; main(prog_name='kim-torchml')"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code, "replay", "saved.xyz", tiny.RAW],
+        env=collection.environment | {"KIM_TORCHML_QUIET": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("file ")
+    # Now the model is being created, which takes seconds.
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "kim-torchml: interrupted\n")
+
+
 def test_particles_that_a_failed_simulation_has_flung_apart(collection: KimCollection, own_folder: Path) -> None:
     (own_folder / "far.xyz").write_text(
         "3\nProperties=species:S:1:pos:R:3:contributing:I:1:species_code:I:1\n"
@@ -224,6 +318,25 @@ def test_particles_that_a_failed_simulation_has_flung_apart(collection: KimColle
     assert done.returncode == 0, done.stderr
     assert "3, 2 of them contributing" in done.stdout
     assert "verdict" not in done.stdout
+
+
+def test_neighbours_of_many_particles(own_folder: Path) -> None:
+    """As a simulation leaves them: pairs of all particles at once would take 40 GB."""
+    random = np.random.default_rng(1)
+    coordinates = random.uniform(0.0, 100.0, size=(50_000, 3))
+    # Overlapping, and far away.
+    coordinates[1] = coordinates[0]
+    coordinates[2] = 1e30
+    lists = neighbour_lists(coordinates, 3.0)
+    assert [len(lists), len(lists[2])] == [50_000, 0]
+    assert 1 in lists[0] and 0 in lists[1]
+    for particle in (0, 7, 49_999):
+        near = np.flatnonzero(np.linalg.norm(coordinates - coordinates[particle], axis=1) <= 3.0)
+        np.testing.assert_array_equal(lists[particle], near[near != particle])
+    assert lists[0].dtype == np.int32
+    assert neighbour_lists(np.zeros((0, 3)), 3.0) == []
+    flung_apart = np.array([[0.0, 0.0, 0.0], [1e30, 0.0, -1e200], [1.0, 0.0, 0.0]])
+    assert [each.tolist() for each in neighbour_lists(flung_apart, 3.0)] == [[2], [], [0]]
 
 
 def test_loop_of_failures_does_not_fill_the_disk(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -302,10 +415,18 @@ def test_model_that_is_not_installed(collection: KimCollection, own_folder: Path
 
 def test_environment_without_kimpy(collection: KimCollection, own_folder: Path) -> None:
     (own_folder / "hidden").mkdir()
-    (own_folder / "hidden" / "kimpy.py").write_text("raise ModuleNotFoundError(\"No module named 'kimpy'\")\n")
-    done = replay(collection, "saved.xyz", tiny.RAW, PYTHONPATH=os.fspath(own_folder / "hidden"))
+    kimpy = own_folder / "hidden" / "kimpy.py"
+    kimpy.write_text("raise ModuleNotFoundError(\"No module named 'kimpy'\", name='kimpy')\n")
+    done = replay(collection, "saved.xyz", tiny.RAW, PYTHONPATH=os.fspath(kimpy.parent))
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: replay needs ASE and kimpy, but No module named 'kimpy'; install them: python -m pip install "
-        "'kim-torchml[verify]'\n"
+        f"Error: kim-torchml replay needs kimpy; install what is missing: {sys.executable} -m pip install "
+        "'kimpy>=2.1'\n"
+    )
+    kimpy.write_text("raise ImportError('libkim-api.so.2: cannot open shared object file')\n")
+    done = replay(collection, "saved.xyz", tiny.RAW, PYTHONPATH=os.fspath(kimpy.parent))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: kim-torchml replay needs kimpy, which is there but cannot be imported by {sys.executable} "
+        "(ImportError: libkim-api.so.2: cannot open shared object file); `kim-torchml doctor` says what to do\n"
     )

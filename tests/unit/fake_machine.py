@@ -2,6 +2,7 @@
 """Broken installations to order: foreign tools that are not what they should be, in folders of a test's own."""
 
 import json
+import os
 import shlex
 import sysconfig
 import venv
@@ -39,6 +40,7 @@ class FakeMachine:
     def add_kim_api(self, version: str = "2.3.0-git+GNU.GNU.GNU", with_tool: bool = True, **answers: str) -> None:
         """Put KIM's tools on PATH; `answers`: to questions, their words joined by underscores."""
         script(self.bin / "kim-api-collections-management", "exit 0")
+        (self.folder / "config").touch()
         known = {"__version": version, "config_file_name": str(self.folder / "config")}
         for kind in ("model_drivers", "portable_models"):
             (self.folder / kind).mkdir(exist_ok=True)
@@ -101,3 +103,11 @@ def only(findings):
     """The one finding."""
     (finding,) = findings
     return finding
+
+
+def refuse_to_write(monkeypatch, path):
+    """Let a file or folder be read-only; the tests may run as root, who may write anywhere."""
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda asked, mode: access(asked, mode) and not (asked == path and mode & os.W_OK)
+    )

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fake_machine import FakeMachine
+from fresh_python import SOURCE
 
 from kim_torchml import __version__
 from kim_torchml.cli import main
@@ -67,6 +71,50 @@ def test_json_that_cannot_be_written(run, monkeypatch):
     code, output = run("--json", "/nonexistent/findings.json")
     assert code == 1
     assert "cannot write /nonexistent/findings.json: No such file or directory; name another file" in output
+
+
+def test_json_of_what_is_no_text(run, monkeypatch, tmp_path):
+    """A file name in an environment variable may be of any bytes."""
+    pretend(monkeypatch, Finding("a", Status.OK, "in /\udcff"))
+    code, output = run("--json", str(tmp_path / "findings.json"))
+    assert code == 0
+    assert "in /" in output
+    (row,) = json.loads((tmp_path / "findings.json").read_text())["findings"]
+    assert row["found"] == "in /\udcff"
+
+
+def doctor(before, stdout, **variables):
+    """Run the command in a process of its own; return its exit code and stderr."""
+    code = f"{before}\nfrom kim_torchml.cli import main\nmain(['doctor'])"
+    variables = {"PATH": "", "PYTHONPATH": str(SOURCE)} | variables
+    with stdout.open("w") as file:
+        done = subprocess.run([sys.executable, "-c", code], stdout=file, stderr=subprocess.PIPE, env=variables)
+    return done.returncode, done.stderr.decode()
+
+
+_ONE_FINDING = """
+from kim_torchml import doctor
+doctor.examine = lambda machine: [("Group", doctor.Finding("a", doctor.Status.OK, "3 Å, \\udcff"))]
+"""
+
+
+def test_terminal_that_does_not_know_all_signs(tmp_path):
+    variables = {"PYTHONIOENCODING": "ascii"}
+    assert doctor(_ONE_FINDING, tmp_path / "output", **variables) == (0, "")
+    assert "a: 3 ?, ?" in (tmp_path / "output").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's /dev/full stands for a full disk")
+def test_output_into_a_full_disk():
+    message = "Error: cannot write the output: No space left on device; write it elsewhere\n"
+    assert doctor(_ONE_FINDING, Path("/dev/full")) == (1, message)
+
+
+def test_as_module():
+    """For an environment that was moved: its script names a Python that is not there."""
+    done = subprocess.run([sys.executable, "-m", "kim_torchml", "doctor", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: kim-torchml doctor [OPTIONS]")
 
 
 def test_as_json_keeps_everything():

@@ -5,7 +5,7 @@ import sys
 import sysconfig
 
 import pytest
-from fake_machine import add_package, make_environment, only, script
+from fake_machine import add_package, make_environment, only, refuse_to_write, script
 
 from kim_torchml import __version__
 from kim_torchml.doctor import Machine, Status
@@ -14,7 +14,13 @@ from kim_torchml.doctor.check_lammps import check_lammps
 from kim_torchml.doctor.check_models import check_models
 
 PYTHON = sysconfig.get_python_version()
-INSTALL = "kim-api-collections-management install --force user ./kim-torchml"
+KIM_INSTALL = "kim-api-collections-management install --force user ./kim-torchml"
+# For this environment, whether or not it is active.
+INSTALL = f"KIM_TORCHML_PYTHON={sys.executable} {KIM_INSTALL}"
+
+
+def install_as(name, python=sys.executable):
+    return f"KIM_TORCHML_PYTHON={python} KIM_TORCHML_DRIVER_NAME={name} {KIM_INSTALL}"
 
 
 def driver_of(fake, name="TorchMLModelDriver", **changes):
@@ -42,8 +48,29 @@ def test_driver_of_someone_else_under_our_id(fake):
     fake.add_kim_api(model_drivers=f"user TorchMLModelDriver {fake.folder}/elsewhere")
     finding = only(check_drivers(fake.machine()))
     assert finding.status is Status.WARNING
-    assert "TorchMLModelDriver is installed, but it is another program" in finding.found
+    assert f"TorchMLModelDriver is installed ({fake.folder}/elsewhere/TorchMLModelDriver), but" in finding.found
+    assert "it is another program" in finding.found
+    assert "To remove it and have kim-torchml in its place" in finding.advice
     assert finding.commands == (INSTALL,)
+
+
+def test_driver_where_only_root_may_write(fake, monkeypatch):
+    """KIM's manager removes what has the id, in whatever collection; without sudo it cannot."""
+    foreign = fake.folder / "system" / "TorchMLModelDriver"
+    foreign.mkdir(parents=True)
+    fake.add_kim_api(model_drivers=f"system TorchMLModelDriver {foreign.parent}")
+    refuse_to_write(monkeypatch, foreign.parent)
+    finding = only(check_drivers(fake.machine()))
+    assert finding.commands == ("sudo kim-api-collections-management remove --force TorchMLModelDriver", INSTALL)
+
+
+def test_driver_for_the_python_that_the_user_has_chosen(fake):
+    fake.add_kim_api()
+    chosen = make_environment(fake.folder / "of the user")
+    fake.environment["KIM_TORCHML_PYTHON"] = str(chosen)
+    assert only(check_drivers(fake.machine())).commands == (f"KIM_TORCHML_PYTHON='{chosen}' {KIM_INSTALL}",)
+    fake.environment["KIM_TORCHML_PYTHON"] = "/nonexistent/python3"
+    assert only(check_drivers(fake.machine())).commands == (INSTALL,)
 
 
 @pytest.mark.parametrize("record", ["", "{", "[1]"])
@@ -59,7 +86,7 @@ def test_driver_whose_environment_is_gone(fake):
     assert finding.status is Status.PROBLEM
     assert finding.name == "driver TorchML__MD_173118614730_000"
     assert "the Python environment that it was built for is gone: '/nonexistent/bin/python3'" in finding.found
-    assert finding.commands == (f"KIM_TORCHML_DRIVER_NAME=TorchML__MD_173118614730_000 {INSTALL}",)
+    assert finding.commands == (install_as("TorchML__MD_173118614730_000"),)
 
 
 def test_driver_whose_environment_was_upgraded(fake):
@@ -94,7 +121,7 @@ def test_driver_of_another_version(fake):
     assert finding.status is Status.PROBLEM
     assert f"it is version 0.0.9 ({fake.folder}/model_drivers/TorchMLModelDriver), but" in finding.found
     assert f"this kim_torchml is {__version__}" in finding.found
-    assert finding.commands == (f"KIM_TORCHML_PYTHON='{sys.executable}' {INSTALL}",)
+    assert finding.commands == (INSTALL,)
 
 
 # As KIM-API 2.3 compiles a model's library.
@@ -135,7 +162,7 @@ def test_models_without_their_drivers(fake):
     ours, other = check_models(fake.machine())
     assert ours.status is other.status is Status.PROBLEM
     assert "Mine0, Mine1, Mine2 and 2 more: the driver TorchML__MD_173118614730_000" in ours.found
-    assert ours.commands == (f"KIM_TORCHML_DRIVER_NAME=TorchML__MD_173118614730_000 {INSTALL}",)
+    assert ours.commands == (install_as("TorchML__MD_173118614730_000"),)
     assert "Other: the driver SNAP__MD_536750310735_000, which it names, is not installed" in other.found
     assert other.commands == ("kim-api-collections-management install user SNAP__MD_536750310735_000",)
 
@@ -149,6 +176,19 @@ def test_model_that_is_damaged(fake):
     assert finding.name == "model Damaged"
     assert "its library cannot be loaded:" in finding.found
     assert finding.commands == ("kim-api-collections-management remove --force Damaged",)
+
+
+def test_model_that_ends_whoever_loads_it(fake):
+    lines = [compile_model(fake, f"Mine{k}", "TorchMLModelDriver") for k in range(3)]
+    folder = fake.folder / "portable_models" / "Mine1"
+    (folder / "model.c").write_text("void abort(void); __attribute__((constructor)) void load(void) { abort(); }")
+    library = folder / "libkim-api-portable-model.so"
+    subprocess.run(["cc", "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)], check=True)
+    fake.add_kim_api(portable_models="\n".join(lines), model_drivers=fake.add_driver())
+    finding = only(check_models(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.name == "model Mine1"
+    assert finding.found == "its library cannot be loaded: it was ended by signal 6"
 
 
 def test_no_lammps(fake):
@@ -173,6 +213,46 @@ def test_lammps_that_does_not_start(fake):
     assert "lmp -h' fails: it ended with exit code 127: error while loading shared libraries" in finding.found
 
 
+def needs_room(fake):
+    """A LAMMPS that writes into its temporary folder from the start, as MPI does."""
+    fake.add_lammps()
+    (fake.bin / "lmp").rename(fake.bin / "lmp.real")
+    script(fake.bin / "lmp", ': >"$TMPDIR/file" || exit 3', f"exec {fake.bin}/lmp.real")
+
+
+def test_temporary_folder_that_lammps_cannot_write(fake):
+    needs_room(fake)
+    fake.environment["TMPDIR"] = f"{fake.folder}/gone"
+    finding = check_lammps(fake.machine())[0]
+    assert finding.status is Status.PROBLEM
+    assert finding.found == (
+        f"'{fake.bin}/lmp -h' fails, and the temporary folder '{fake.folder}/gone' cannot be written (No such file or "
+        "directory)"
+    )
+    assert "with one in '/tmp' LAMMPS starts" in finding.advice
+    assert finding.commands == ("mkdir -p /tmp/kim-torchml-tmp", "export TMPDIR=/tmp/kim-torchml-tmp")
+    # The rest is looked at all the same.
+    assert len(check_lammps(fake.machine())) > 1
+
+
+def test_no_temporary_folder_at_all(fake, monkeypatch):
+    needs_room(fake)
+    fake.environment["TMPDIR"] = f"{fake.folder}/gone"
+    monkeypatch.setattr("kim_torchml.doctor.check_lammps.why_not_writable", lambda folder: "No space left on device")
+    finding = only(check_lammps(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert "cannot be written (No space left on device); nor can any other that was tried" in finding.found
+    assert finding.commands == ()
+
+
+def test_lammps_that_fails_in_any_temporary_folder(fake):
+    script(fake.bin / "lmp", "echo 'libfoo.so is missing' >&2", "exit 127")
+    fake.environment["TMPDIR"] = f"{fake.folder}/gone"
+    finding = only(check_lammps(fake.machine()))
+    assert "lmp -h' fails: it ended with exit code 127: libfoo.so is missing" in finding.found
+    assert finding.advice == "Install LAMMPS again:"
+
+
 def test_lammps_without_kim(fake):
     fake.add_lammps("MANYBODY KIMERA")
     finding = only(check_lammps(fake.machine()))
@@ -183,14 +263,21 @@ def test_lammps_without_kim(fake):
 
 def test_lammps_with_a_python_of_another_version(fake):
     fake.add_lammps()
-    fake.add_kim_api(model_drivers=fake.add_driver(python_version="3.12", python_executable="/env/bin/python"))
+    name = "TorchML__MD_173118614730_000"
+    fake.add_kim_api(model_drivers=fake.add_driver(name, python_version="3.12", python_executable="/env/bin/python"))
     fake.add_linked_library("/usr/lib/libpython3.11.so.1.0")
     finding = check_lammps(fake.machine())[-1]
     assert finding.status is Status.PROBLEM
     assert "LAMMPS is linked with Python 3.11 (/usr/lib/libpython3.11.so.1.0), but the driver" in finding.found
-    assert "TorchMLModelDriver was built for Python 3.12 (/env/bin/python)" in finding.found
-    assert finding.commands[0] == "python3.11 -m venv ~/kim-torchml-3.11"
-    assert finding.commands[2] == f"KIM_TORCHML_PYTHON=~/kim-torchml-3.11/bin/python {INSTALL}"
+    assert f"{name} was built for Python 3.12 (/env/bin/python)" in finding.found
+    assert finding.commands == (
+        "sudo apt-get install python3.11 python3.11-venv python3.11-dev   # Debian, Ubuntu",
+        "python3.11 -m venv ~/kim-torchml-3.11",
+        "~/kim-torchml-3.11/bin/python -m pip install 'torch>=2.4' numpy",
+        install_as(name, "~/kim-torchml-3.11/bin/python"),
+    )
+    script(fake.bin / "python3.11")
+    assert check_lammps(fake.machine())[-1].commands[0].startswith("sudo apt-get install python3.11-dev ")
 
 
 def test_lammps_with_the_same_python(fake):
@@ -206,6 +293,12 @@ def test_lammps_and_the_driver_both_without_libpython(fake):
     finding = check_lammps(fake.machine())[-1]
     assert finding.status is Status.PROBLEM
     assert "has no shared library to load" in finding.found
+    assert finding.commands == (
+        "sudo apt-get install python3 python3-venv python3-dev   # Debian, Ubuntu",
+        "/usr/bin/python3 -m venv ~/kim-torchml-system",
+        "~/kim-torchml-system/bin/python -m pip install 'torch>=2.4' numpy",
+        f"KIM_TORCHML_PYTHON=~/kim-torchml-system/bin/python {KIM_INSTALL}",
+    )
 
 
 def test_lammps_with_another_kim_api(fake):

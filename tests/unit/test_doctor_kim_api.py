@@ -6,12 +6,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from fake_machine import only, script
+from fake_machine import only, refuse_to_write, script
 
 from kim_torchml.doctor import Status
 from kim_torchml.doctor.check_build_tools import check_headers, check_programs
 from kim_torchml.doctor.check_folders import check_temporary_folders
-from kim_torchml.doctor.check_kim_api import check_configuration, check_tools, check_user_collection
+from kim_torchml.doctor.check_kim_api import OWN_CONFIGURATION, check_configuration, check_tools, check_user_collection
 
 
 def test_no_tools_on_path(fake):
@@ -58,6 +58,28 @@ def test_configuration_that_kim_cannot_read(fake):
     assert f"KIM cannot read its configuration file '{fake.folder}/config'" in finding.found
     assert finding.commands[0] == f"mv '{fake.folder}/config' '{fake.folder}/config.broken'"
     assert fake.machine().collections is None
+    # What a variable names may be anything: it stays where it is.
+    fake.environment["KIM_API_CONFIGURATION_FILE"] = str(fake.folder)
+    finding = only(check_configuration(fake.machine()))
+    assert f"KIM cannot read its configuration file '{fake.folder}'" in finding.found
+    assert finding.commands == ("unset KIM_API_CONFIGURATION_FILE",)
+
+
+def test_configuration_that_kim_cannot_write(fake):
+    """As where the home folder is read-only. What is printed makes one that will do."""
+    fake.add_kim_api(config_file_name="/nonexistent/.kim-api/config")
+    finding = only(check_configuration(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found == "KIM cannot write its configuration file, '/nonexistent/.kim-api/config'"
+    assert fake.machine().collections is None
+    (fake.folder / "mine").mkdir()
+    script = "; ".join((*finding.commands, 'echo "$KIM_API_CONFIGURATION_FILE"'))
+    done = subprocess.run(["sh", "-c", script], cwd=fake.folder / "mine", capture_output=True, text=True, check=True)
+    folder = fake.folder / "mine" / "kim"
+    assert done.stdout == f"{folder}/configuration\n"
+    kinds = ("model-drivers", "portable-models", "simulator-models")
+    assert (folder / "configuration").read_text() == "".join(f"{kind}-dir = {folder}/{kind}\n" for kind in kinds)
+    assert all((folder / kind).is_dir() for kind in kinds)
 
 
 def test_configuration_that_is_not_there_is_not_written(fake):
@@ -80,24 +102,40 @@ def test_sound_configuration_and_folders(fake):
 
 
 def test_collection_folder_is_missing(fake):
-    fake.add_kim_api(config_file_model_drivers="/nonexistent/drivers:/usr")
+    missing = fake.folder / "not" / "yet"
+    fake.add_kim_api(config_file_model_drivers=f"{missing}:/usr")
     finding = check_user_collection(fake.machine())[0]
     assert finding.status is Status.PROBLEM
-    assert f"'/nonexistent/drivers', named in {fake.folder}/config, is not a folder" in finding.found
-    assert finding.commands == ("mkdir -p '/nonexistent/drivers'",)
+    assert f"'{missing}', named in {fake.folder}/config, is not a folder" in finding.found
+    assert finding.commands == (f"mkdir -p '{missing}'",)
+
+
+def test_collection_folder_that_cannot_be_made(fake, monkeypatch):
+    (fake.folder / "file").touch()
+    fake.add_kim_api(config_file_portable_models=f"{fake.folder}/file/models")
+    finding = check_user_collection(fake.machine())[1]
+    assert finding.found.endswith("is not a folder, nor can it be made")
+    assert finding.commands == (
+        "mkdir -p ~/kim-portable-models",
+        "kim-api-collections-management set-user-portable-models-dir ~/kim-portable-models",
+    )
+    refuse_to_write(monkeypatch, str(fake.folder / "config"))
+    assert check_user_collection(fake.machine())[1].commands == OWN_CONFIGURATION
 
 
 def test_collection_folder_is_read_only(fake, monkeypatch):
     fake.add_kim_api()
     folder = fake.folder / "portable_models"
-    # The tests may run as root, who may write anywhere.
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not (path == folder and mode & os.W_OK))
+    refuse_to_write(monkeypatch, folder)
     drivers, models = check_user_collection(fake.machine())
     assert drivers.status is Status.OK
     assert models.status is Status.PROBLEM
     assert models.found == f"'{folder}' cannot be written"
-    assert models.commands[1].startswith("kim-api-collections-management set-user-portable-models-dir ")
+    assert models.commands[0] == f"chmod u+rwx '{folder}'"
+    assert models.commands[2].startswith("kim-api-collections-management set-user-portable-models-dir ")
+    # Of another user, or on a file system mounted read-only.
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    assert check_user_collection(fake.machine())[1].commands == models.commands[1:]
 
 
 def pretend_file_system(monkeypatch, flag=0, free=2**40):
@@ -136,6 +174,14 @@ def test_temporary_folder_is_nearly_full(fake, monkeypatch):
     assert finding.status is Status.WARNING
     assert "'/tmp' has only 3 MB left" in finding.found
     assert finding.commands == ("du -xsh '/tmp'/* | sort -h",)
+
+
+def test_temporary_folder_that_is_a_file(fake):
+    (fake.folder / "file").touch()
+    fake.environment["TMPDIR"] = f"{fake.folder}/file"
+    finding = check_temporary_folders(fake.machine())[0]
+    assert f"'{fake.folder}/file' is not a folder" in finding.found
+    assert finding.commands == ("mkdir -p ~/kim-build", "export TMPDIR=~/kim-build")
 
 
 def test_temporary_folder_that_is_not_there(fake):
@@ -199,7 +245,8 @@ def test_build_tools(fake):
 
 
 def test_headers_of_python(fake):
-    answer = '{"version": "3.12.1", "include": "/nonexistent/include", "packages": {}}'
+    answer = '{"version": "3.12.1", "include": "/nonexistent/include", "packages": {}, '
+    answer += '"pip": true, "ensurepip": true, "managed": false}'
     fake.environment["KIM_TORCHML_PYTHON"] = str(script(fake.bin / "python3", f"echo '{answer}'"))
     finding = only(check_headers(fake.machine()))
     assert finding.status is Status.PROBLEM

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import json
+import shlex
+import shutil
 import sys
 
 import pytest
@@ -6,7 +9,7 @@ from fake_machine import TORCH, add_package, make_environment, only, script
 from fresh_python import run_python
 
 from kim_torchml.doctor import Status
-from kim_torchml.doctor.check_python import check_ase, check_device, check_operators, check_torch
+from kim_torchml.doctor.check_python import check_ase, check_device, check_operators, check_report_packages, check_torch
 from kim_torchml.doctor.check_variables import (
     check_dump_folder,
     check_python_home,
@@ -19,6 +22,7 @@ from kim_torchml.doctor.check_variables import (
 def python(fake, monkeypatch):
     """The Python of an empty environment, as if it ran this process."""
     python = make_environment(fake.folder / "environment")
+    add_package(python, "pip", "26.0")
     monkeypatch.setattr(sys, "executable", str(python))
     return python
 
@@ -33,8 +37,8 @@ def test_no_torch_and_no_numpy(fake, python):
     torch, numpy = check_torch(fake.machine())
     assert torch.status is numpy.status is Status.PROBLEM
     assert torch.found == f"torch is not installed in the environment of {python}"
-    assert torch.commands == (f"'{python}' -m pip install 'torch>=2.4'",)
-    assert numpy.commands == (f"'{python}' -m pip install 'numpy'",)
+    assert torch.commands == (f"{python} -m pip install 'torch>=2.4'",)
+    assert numpy.commands == (f"{python} -m pip install numpy",)
     assert only(check_device(fake.machine())).status is Status.SKIPPED
     assert [finding.status for finding in check_operators(fake.machine())] == [Status.SKIPPED] * 2
 
@@ -53,7 +57,7 @@ def test_torch_that_cannot_be_imported(fake, python, code, reason):
     assert finding.status is Status.PROBLEM
     assert f"torch 2.9.0 cannot be imported in the environment of {python}: " in finding.found
     assert reason in finding.found
-    assert finding.commands == (f"'{python}' -m pip install --force-reinstall --no-deps 'torch>=2.4'",)
+    assert finding.commands == (f"{python} -m pip install --force-reinstall --no-deps 'torch>=2.4'",)
 
 
 @pytest.mark.parametrize(("version", "status"), [("2.3.1", "problem"), ("2.4.0", "ok"), ("2.13.0+cu126", "ok")])
@@ -120,7 +124,10 @@ def test_operators_built_for_another_torch(fake, python):
     assert finding.status is Status.PROBLEM
     assert "0.6.18 cannot be imported" in finding.found
     assert "undefined symbol" in finding.found
-    assert finding.commands[0] == f"'{python}' -m pip uninstall torch-sparse"
+    assert finding.commands == (
+        f"{python} -m pip uninstall torch-sparse",
+        f"{python} -m pip install --force-reinstall --no-deps --no-build-isolation torch-sparse",
+    )
 
 
 def test_no_kimpy(fake, python):
@@ -128,7 +135,61 @@ def test_no_kimpy(fake, python):
     finding = only(check_ase(fake.machine()))
     assert finding.status is Status.SKIPPED
     assert finding.found.startswith(f"kimpy not installed in the environment of {python}")
-    assert finding.commands == (f"'{python}' -m pip install ase kimpy",)
+    assert finding.commands == (f"{python} -m pip install ase kimpy",)
+
+
+def test_environment_without_pip(fake, python):
+    """As uv makes them."""
+    shutil.rmtree(python.parents[1])
+    make_environment(python.parents[1])
+    torch, _ = check_torch(fake.machine())
+    assert torch.commands == (f"{python} -m ensurepip", f"{python} -m pip install 'torch>=2.4'")
+
+
+def answering(path, **changes):
+    """A Python that answers so."""
+    facts = {"version": "3.11.2", "include": "/usr/include", "packages": {}, "pip": True, "ensurepip": True}
+    return script(path, f"echo {shlex.quote(json.dumps(facts | {'managed': True} | changes))}")
+
+
+IN_ITS_STEAD = (
+    "~/kim-torchml-3.11/bin/python -m pip install './kim-torchml[verify]'",
+    "~/kim-torchml-3.11/bin/kim-torchml doctor",
+)
+
+
+@pytest.mark.parametrize("ensurepip", [True, False])
+def test_python_that_pip_may_not_change(fake, monkeypatch, ensurepip):
+    """As Debian's own: its packages are the system's."""
+    debian = answering(fake.folder / "python3", ensurepip=ensurepip)
+    monkeypatch.setattr(sys, "executable", str(debian))
+    before = () if ensurepip else ("sudo apt-get install python3.11-venv   # Debian, Ubuntu",)
+    torch, numpy = check_torch(fake.machine())
+    ase = only(check_ase(fake.machine()))
+    for finding in (torch, numpy, ase):
+        assert "pip may not change it: its packages are the system's. Make an environment" in finding.advice
+        assert finding.commands == (*before, f"{debian} -m venv ~/kim-torchml-3.11", *IN_ITS_STEAD)
+
+
+def test_driver_for_a_python_that_pip_may_not_change(fake, python):
+    """Then the doctor runs in an environment that can be used in its stead."""
+    debian = answering(fake.folder / "usr" / "bin" / "python3")
+    fake.add_kim_api(model_drivers=fake.add_driver(python_executable=str(debian)))
+    finding = check_torch(fake.machine())[2]
+    assert finding.found == f"torch is not installed in the environment of {debian}"
+    assert "Install the driver for this environment" in finding.advice
+    install = "kim-api-collections-management install --force user ./kim-torchml"
+    assert finding.commands == (f"KIM_TORCHML_PYTHON={python} {install}",)
+
+
+def test_what_draws_the_report_of_verify(fake, python):
+    assert check_report_packages(fake.machine()) == []
+    add_package(python, "jinja2", "3.1.0")
+    add_package(python, "matplotlib", "3.9.0", "raise ImportError('numpy.core.multiarray failed to import')")
+    finding = only(check_report_packages(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert "multiarray failed to import; `kim-torchml verify --html` needs it" in finding.found
+    assert finding.commands == (f"{python} -m pip install --force-reinstall --no-deps matplotlib",)
 
 
 def test_kimpy_built_for_another_kim_api(fake, python):
@@ -198,6 +259,10 @@ def test_dump_folder(fake):
     finding = only(check_dump_folder(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert f"'{fake.folder}/file' is not a folder" in finding.found
+    fake.environment["KIM_TORCHML_DUMP"] = "x" * 300
+    finding = only(check_dump_folder(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found.endswith("': File name too long")
 
 
 def test_nothing_here_imports_torch():

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import json
 import os
 import re
 import shlex
@@ -33,6 +34,7 @@ def save(**changes):
         "message": ERROR,
         "model": "My_Model__MO_000000000000_000",
         "model_file": "model.pt",
+        "parameters": {},
         "step": 17,
         "requested": ["partialEnergy", "partialForces"],
         "species": ["Si", "Ge"],
@@ -80,6 +82,17 @@ def test_ase_reads_what_was_written(folder):
     assert atoms.info["driver_version"] == __version__
     assert atoms.info["requested"] == "partialEnergy partialForces"
     assert [other.name for other in folder.iterdir()] == [path.name]
+
+
+def test_parameters_that_were_set():
+    values = {"A": [17.1, -1.0 / 3.0, float("nan")], "levels_2": [1, 2147483647], "T": [1e-300, 1e300, 5e-324]}
+    assert "parameters" not in ase.io.read(saved_in(save()[0])).info
+    path = saved_in(save(parameters=values)[0])
+    atoms = ase.io.read(path)
+    np.testing.assert_equal(json.loads(atoms.info["parameters"]), values)
+    assert atoms.info["error"] == " ".join(ERROR.split())
+    many = {f"tensor_{k}": np.random.default_rng(k).normal(size=4096).tolist() for k in range(20)}
+    assert json.loads(ase.io.read(saved_in(save(parameters=many)[0])).info["parameters"]) == many
 
 
 def test_nothing_requested():

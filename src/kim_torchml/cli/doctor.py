@@ -36,7 +36,8 @@ def doctor(lammps: str, json_file: Path | None) -> None:
     report.finish([finding for _, finding in findings])
     if json_file is not None:
         try:
-            json_file.write_text(as_json(findings), encoding="utf-8")
+            # What is no text in an environment variable becomes an escape of JSON.
+            json_file.write_text(as_json(findings), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise click.ClickException(f"cannot write {json_file}: {error.strerror}; name another file") from error
     if any(finding.status is Status.PROBLEM for _, finding in findings):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kim_torchml import settings
+from kim_torchml.cli.packages import need
 from kim_torchml.errors import DriverError
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _INDENT = 16
 
 _SUCCEEDS = (
-    "the compute succeeds here. What differs may be the neighbour lists (here: all within the cutoff), the device, the "
-    "model's parameters, or the version of the model, the driver or torch"
+    "the compute succeeds here. What differs may be the neighbour lists (here: all within the cutoff), the device, or "
+    "the version of the model, the driver or torch"
 )
 
 
@@ -33,17 +34,17 @@ def replay(file: Path, model: str) -> None:
     FILE is what the driver saved in the folder that KIM_TORCHML_DUMP names when a compute failed. The exit code is 0
     if the compute succeeds now, 1 if it fails again; then the driver's error line is on stderr.
     """
-    try:
-        # Here, so that the command's other subcommands need neither ASE nor kimpy.
-        from kim_torchml.replay import ReplayModel, read_saved
-    except ImportError as error:
-        raise click.ClickException(
-            f"replay needs ASE and kimpy, but {error}; install them: python -m pip install 'kim-torchml[verify]'"
-        ) from error
+    # Here, so that the command's other subcommands need neither ASE nor kimpy.
+    need("replay", "numpy", "scipy", "ase", "kimpy")
+    from kim_torchml.replay import ReplayModel, read_saved
+
     try:
         saved = read_saved(file)
-        click.echo(_describe(file, saved))
-        replayed = ReplayModel(model).compute(saved)
+        click.echo(_describe(file, saved, model))
+        replay_model = ReplayModel(model)
+        if _is_of(saved, model):
+            replay_model.restore(saved.parameters)
+        replayed = replay_model.compute(saved)
     except DriverError as error:
         raise click.ClickException(str(error)) from error
     if replayed is None:
@@ -67,7 +68,12 @@ def _line(what: str, text: str) -> str:
     )
 
 
-def _describe(file: Path, saved: Saved) -> str:
+def _is_of(saved: Saved, model: str) -> bool:
+    """Return whether it is this model that has failed, as far as is known."""
+    return saved.facts.get("model", model) == model
+
+
+def _describe(file: Path, saved: Saved, model: str) -> str:
     facts = saved.facts
     contributing = int((saved.contributing != 0).sum())
     lines = [_line("file", str(file)), _line("particles", f"{len(saved)}, {contributing} of them contributing")]
@@ -77,6 +83,12 @@ def _describe(file: Path, saved: Saved) -> str:
         if facts.get("settings", "") != settings.of_results():
             lines.append(_line("set then", facts.get("settings") or "nothing"))
             lines.append(_line("set here", settings.of_results() or "nothing"))
+    names = ", ".join(saved.parameters)
+    if not _is_of(saved, model):
+        lost = f"; nor are its parameters {names} set, which the simulator had set" if names else ""
+        lines.append(_line("warning", f"this was saved by {facts['model']}, but is replayed with {model}{lost}"))
+    elif names:
+        lines.append(_line("parameters", f"{names}: set as the simulator had set them"))
     if "error" in facts:
         lines.append(_line("its error", facts["error"]))
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -11,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from kim_torchml.cli import output_file
+from kim_torchml.cli.packages import need
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,18 +26,9 @@ PIPED_WIDTH = 120
 
 
 class CannotVerifyError(click.ClickException):
-    """Nothing could be checked: exit status 2, because 1 means that a check failed."""
+    """Nothing could be checked, or written: exit status 2, because 1 means that a check failed."""
 
     exit_code = 2
-
-
-def _need(*packages: str) -> None:
-    """Fail with one line if packages of the extra `verify` are missing."""
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise CannotVerifyError(
-            f"kim-torchml verify needs {', '.join(missing)}: python -m pip install 'kim-torchml[verify]'"
-        )
 
 
 def _list_checks(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -43,16 +36,15 @@ def _list_checks(context: click.Context, parameter: click.Parameter, value: bool
     del parameter
     if not value or context.resilient_parsing:
         return
-    _need("ase", "kimpy")
     from rich.console import Console
     from rich.table import Table
 
-    from kim_torchml.verification.checks import CHECKS
+    from kim_torchml.verification.catalogue import catalogue
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    for check in CHECKS.values():
+    for check in catalogue():
         table.add_row(check.name, check.grading, check.description)
     _console(Console).print(table)
     context.exit()
@@ -93,17 +85,16 @@ def verify(
 ) -> None:
     """Run OpenKIM's ten verification checks on the installed KIM portable model MODEL.
 
-    Exit status: 0 if no check has grade F, 1 if one has, 2 if nothing could be checked.
+    Exit status: 0 if no check has grade F, 1 if one has, 2 if nothing could be checked or a file not be written.
     """
-    _need("ase", "kimpy", *(("jinja2", "matplotlib") if html else ()))
+    of_report = ("jinja2", "matplotlib") if html else ()
+    need("verify", "numpy", "ase", "kimpy", *of_report, error=CannotVerifyError)
     from kim_torchml.verification.checks import CHECKS
     from kim_torchml.verification.runner import Options
 
     if unknown := [name for name in names if name not in CHECKS]:
         raise click.UsageError(f"there is no check {unknown[0]}; --list shows those that there are")
-    for path in (html, json_path):
-        if path is not None and path != STDOUT and not path.resolve().parent.is_dir():
-            raise click.UsageError(f"there is no folder {path.parent} to write {path.name} into")
+    _try_to_write(html, json_path)
     chosen = [name for name in CHECKS if name in names] if names else list(CHECKS)
     # The run at constant energy is a figure of the report, not a check.
     nve = html is not None and not names
@@ -131,17 +122,33 @@ def _run(options: Options, quiet: bool) -> Verification:
     return found
 
 
+def _try_to_write(*paths: Path | None) -> None:
+    """Fail before minutes of work if a file cannot be written after them."""
+    for path in paths:
+        if path is None or path == STDOUT:
+            continue
+        if not path.resolve().parent.is_dir():
+            raise click.UsageError(f"there is no folder {path.parent} to write {path.name} into")
+        if reason := output_file.why_not_writable(path):
+            raise CannotVerifyError(f"cannot write {path}: {reason}; name another file")
+
+
 def _write(found: Verification, html: Path | None, json_path: Path | None) -> None:
-    """Write the files that were asked for."""
+    """Write the files that were asked for, each whether or not the other can be written."""
+    texts: dict[Path, str] = {}
     if json_path is not None:
         content: dict[str, Any] = found.as_json()
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        if json_path == STDOUT:
-            sys.stdout.write(text)
-        else:
-            json_path.write_text(text, encoding="utf-8")
+        # A terminal or pipe need not take UTF-8.
+        in_ascii = json_path == STDOUT
+        texts[json_path] = json.dumps(content, indent=1, ensure_ascii=in_ascii, allow_nan=False) + "\n"
     if html is not None:
         from kim_torchml.verification.html_report import html_report
 
-        html.write_text(html_report(found), encoding="utf-8")
+        texts[html] = html_report(found)
+    if STDOUT in texts:
+        click.echo(texts.pop(STDOUT), nl=False)
+    reasons = {path: output_file.write(path, text) for path, text in texts.items()}
+    if html is not None and not reasons[html]:
         click.echo(f"report: {html}", err=True)
+    if failed := [f"cannot write {path}: {reason}" for path, reason in reasons.items() if reason]:
+        raise CannotVerifyError(f"{'; '.join(failed)}; make room there, or name another file")

@@ -36,9 +36,11 @@ def check_headers(machine: Machine) -> list[Finding]:
     if (environment.headers / "Python.h").exists():
         return [ok("Python's headers", str(environment.headers))]
     found = f"Python.h is not in {environment.headers}: the driver cannot be built for {python}"
-    version = ".".join(environment.version.split(".")[:2])
     return [
         problem(
-            "Python's headers", found, "Install them:", f"sudo apt-get install python{version}-dev   # Debian, Ubuntu"
+            "Python's headers",
+            found,
+            "Install them:",
+            f"sudo apt-get install python{environment.short_version}-dev   # Debian, Ubuntu",
         )
     ]

@@ -4,35 +4,11 @@
 import os
 from pathlib import Path
 
-from kim_torchml import __version__, settings
+from kim_torchml import __version__
 from kim_torchml.doctor.drivers import RECORD, InstalledDriver
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
-from kim_torchml.doctor.kim_api import MANAGER
 from kim_torchml.doctor.machine import NO_COLLECTIONS, Machine
-
-DEFAULT_NAME = "TorchMLModelDriver"
-
-# `install --force` replaces what is there, and works as well where nothing is.
-_CLONE = "./kim-torchml"
-
-
-def reinstall_commands(python: str, name: str = DEFAULT_NAME) -> tuple[str, ...]:
-    """Return the commands that install the driver for a Python environment.
-
-    Args:
-        python: Its Python; empty for the active environment.
-        name: KIM id of the driver.
-    """
-    variables = f"{settings.PYTHON}='{python}' " if python else ""
-    if name != DEFAULT_NAME:
-        variables += f"KIM_TORCHML_DRIVER_NAME={name} "
-    return (f"{variables}{MANAGER} install --force user {_CLONE}",)
-
-
-IN_FOLDER_OF_CLONE = (
-    "in the folder that holds your clone of kim-torchml (if there is a .venv in the clone, run `bash "
-    "docker/install.sh driver` in it instead):"
-)
+from kim_torchml.doctor.remedies import DEFAULT_NAME, IN_FOLDER_OF_CLONE, driver_commands
 
 
 def check_drivers(machine: Machine) -> list[Finding]:
@@ -41,42 +17,40 @@ def check_drivers(machine: Machine) -> list[Finding]:
         return [skipped("driver", NO_COLLECTIONS)]
     findings = [_check_driver(machine, driver) for driver in machine.drivers]
     ours = {driver.name for driver in machine.drivers}
-    names = [item.name for item in machine.collections.items("model_drivers")]
-    if not findings and DEFAULT_NAME not in names:
+    folders = {item.name: item.folder for item in reversed(machine.collections.items("model_drivers"))}
+    python = machine.python_to_install_for
+    if not findings and DEFAULT_NAME not in folders:
         found = (
             f"kim-torchml is not installed in any of KIM's collections, so models that name {DEFAULT_NAME} cannot run"
         )
-        findings.append(problem("driver", found, f"Install it, {IN_FOLDER_OF_CLONE}", *reinstall_commands("")))
-    elif DEFAULT_NAME in names and DEFAULT_NAME not in ours:
-        found = f"{DEFAULT_NAME} is installed, but it is another program, or kim-torchml's installation is not complete"
-        findings.append(
-            warning("driver", found, f"To run kim-torchml in its place, {IN_FOLDER_OF_CLONE}", *reinstall_commands(""))
+        findings.append(problem("driver", found, f"Install it, {IN_FOLDER_OF_CLONE}", *driver_commands(python)))
+    elif DEFAULT_NAME in folders and DEFAULT_NAME not in ours:
+        folder = folders[DEFAULT_NAME]
+        found = (
+            f"{DEFAULT_NAME} is installed ({folder}), but it is another program, or kim-torchml's installation is not "
+            "complete"
         )
+        advice = f"To remove it and have kim-torchml in its place, {IN_FOLDER_OF_CLONE}"
+        findings.append(warning("driver", found, advice, *driver_commands(python, DEFAULT_NAME, folder)))
     return findings
 
 
 def _check_driver(machine: Machine, driver: InstalledDriver) -> Finding:
     name = f"driver {driver.name}"
+    python = machine.python_to_install_for
+    again = f"Install the driver again, {IN_FOLDER_OF_CLONE}"
     if not driver.record:
         found = f"'{driver.folder / RECORD}' is missing or damaged, so what it was built for is not known"
-        return problem(
-            name, found, f"Install the driver again, {IN_FOLDER_OF_CLONE}", *reinstall_commands("", driver.name)
-        )
+        return problem(name, found, again, *driver_commands(python, driver.name, driver.folder))
     gone = _why_it_cannot_start(machine, driver)
     if gone:
-        advice = f"Activate an environment that has torch, and install the driver again, {IN_FOLDER_OF_CLONE}"
-        return problem(name, gone, advice, *reinstall_commands("", driver.name))
+        return problem(name, gone, again, *driver_commands(python, driver.name, driver.folder))
     if driver.version != __version__:
         found = (
             f"it is version {driver.version} ({driver.folder}), but this kim_torchml is {__version__}: a Python host "
             "that has imported the one cannot run the other"
         )
-        return problem(
-            name,
-            found,
-            f"Install the driver again, {IN_FOLDER_OF_CLONE}",
-            *reinstall_commands(driver.python, driver.name),
-        )
+        return problem(name, found, again, *driver_commands(driver.python, driver.name, driver.folder))
     return ok(
         name,
         f"version {driver.version}, {driver.collection} collection, for Python {driver.python_version} "

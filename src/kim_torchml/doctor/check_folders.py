@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Temporary folders: KIM builds and tests what it installs in one, and unpacks a model's files when it creates it."""
 
+import os
 from pathlib import Path
 
 from kim_torchml.doctor.finding import Finding, ok, problem, warning
-from kim_torchml.doctor.folders import free_bytes, holds_programs, why_not_writable
+from kim_torchml.doctor.folders import free_bytes, holds_programs, is_folder, why_not_writable
 from kim_torchml.doctor.machine import Machine
 
 # Bytes. Building the driver takes some 30 MB; a model's files are as large as the model, and twice that to build.
@@ -29,8 +30,10 @@ def check_temporary_folders(machine: Machine) -> list[Finding]:
 def _check_folder(name: str, folder: Path, builds: bool) -> Finding:
     for_building = "KIM builds what it installs there"
     purpose = for_building if builds else "KIM unpacks models there"
-    if not folder.is_dir():
+    if not is_folder(folder):
         found = f"'{folder}' is not a folder; {purpose}"
+        if os.path.lexists(folder):
+            return problem(name, found, "Choose another:", *_ELSEWHERE)
         return problem(name, found, "Make it, or choose another:", f"mkdir -p '{folder}'", *_ELSEWHERE)
     free = free_bytes(folder)
     reason = why_not_writable(folder)

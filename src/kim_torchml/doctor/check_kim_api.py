@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped
-from kim_torchml.doctor.folders import holds_programs
+from kim_torchml.doctor.folders import holds_programs, is_read_only
 from kim_torchml.doctor.kim_api import CONFIGURATION_VARIABLE, KINDS, MANAGER, KimApi, find_kim_api
 from kim_torchml.doctor.machine import NO_COLLECTIONS, Machine
 
@@ -14,6 +14,15 @@ OLDEST = (2, 2)
 INSTALL_KIM_API = (
     "sudo apt-get install libkim-api-dev openkim-models   # Debian, Ubuntu",
     "conda install -c conda-forge kim-api   # conda",
+)
+
+
+# KIM-API writes its configuration into the home folder, and cannot be told to write it elsewhere.
+OWN_CONFIGURATION = (
+    "mkdir -p kim/model-drivers kim/portable-models kim/simulator-models",
+    'printf "%s-dir = $PWD/kim/%s\\n" model-drivers model-drivers portable-models portable-models simulator-models '
+    "simulator-models >kim/configuration",
+    f'export {CONFIGURATION_VARIABLE}="$PWD/kim/configuration"',
 )
 
 
@@ -48,9 +57,16 @@ def check_configuration(machine: Machine) -> list[Finding]:
         advice = "Correct the variable, or let KIM use the default collection:"
         return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
     file = kim_api.configuration_file
+    if not Path(file).exists():
+        found = f"KIM cannot write its configuration file, '{file}'"
+        advice = "Give yourself the right to write there, or make one of your own, in a folder that you can write:"
+        return [problem(name, found, advice, *OWN_CONFIGURATION)]
     broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if broken:
         found = f"KIM cannot read its configuration file '{file}': it names no folder for {' and '.join(broken)}"
+        if machine.environment.get(CONFIGURATION_VARIABLE):
+            advice = f"Correct {CONFIGURATION_VARIABLE}, which names it, or let KIM use the default collection:"
+            return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
         advice = "Move it away; KIM writes a new one when it is next used:"
         return [problem(name, found, advice, f"mv '{file}' '{file}.broken'", f"{MANAGER} list")]
     return [ok(name, file)]
@@ -70,14 +86,29 @@ def check_user_collection(machine: Machine) -> list[Finding]:
 
 
 def _check_collection_folder(kim_api: KimApi, name: str, kind: str, folder: Path) -> Finding:
-    choose_another = f"{MANAGER} set-user-{kind.replace('_', '-')}-dir ~/kim-{kind.replace('_', '-')}"
+    choose_another = _another_folder(kim_api, kind)
     if not folder.is_dir():
         found = f"'{folder}', named in {kim_api.configuration_file}, is not a folder"
-        return problem(name, found, "Make it:", f"mkdir -p '{folder}'")
+        existing = next(path for path in folder.absolute().parents if path.exists())
+        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+            return problem(name, found, "Make it:", f"mkdir -p '{folder}'")
+        return problem(name, f"{found}, nor can it be made", "Choose another one:", *choose_another)
     if not os.access(folder, os.W_OK | os.X_OK):
+        found = f"'{folder}' cannot be written"
+        if folder.stat().st_uid != os.geteuid() or is_read_only(folder):
+            return problem(name, found, "Choose another folder:", *choose_another)
         advice = "Give yourself the right to write there, or choose another folder:"
-        return problem(name, f"'{folder}' cannot be written", advice, f"chmod u+rwx '{folder}'", choose_another)
+        return problem(name, found, advice, f"chmod u+rwx '{folder}'", *choose_another)
     if not holds_programs(folder):
         found = f"'{folder}' is on a file system mounted noexec: nothing that is installed there can be loaded"
-        return problem(name, found, "Choose a folder elsewhere, and install driver and models again:", choose_another)
+        return problem(name, found, "Choose a folder elsewhere, and install driver and models again:", *choose_another)
     return ok(name, str(folder))
+
+
+def _another_folder(kim_api: KimApi, kind: str) -> tuple[str, ...]:
+    """Return the commands that move a part of the user collection elsewhere."""
+    if not os.access(kim_api.configuration_file, os.W_OK):
+        return OWN_CONFIGURATION
+    words = kind.replace("_", "-")
+    # KIM's manager makes no folder.
+    return (f"mkdir -p ~/kim-{words}", f"{MANAGER} set-user-{words}-dir ~/kim-{words}")

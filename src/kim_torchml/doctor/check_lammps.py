@@ -2,13 +2,17 @@
 """LAMMPS: built with KIM, with the same KIM-API, and with a Python that the driver can run in."""
 
 import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-from kim_torchml.doctor.check_drivers import IN_FOLDER_OF_CLONE
-from kim_torchml.doctor.commands import run
+from kim_torchml.doctor.commands import Outcome, run
 from kim_torchml.doctor.drivers import InstalledDriver
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
+from kim_torchml.doctor.folders import why_not_writable
 from kim_torchml.doctor.kim_api import MANAGER, linked_library
 from kim_torchml.doctor.machine import Machine
+from kim_torchml.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands, new_environment
 
 _GET_LAMMPS = (
     "sudo apt-get install lammps   # Debian, Ubuntu",
@@ -23,7 +27,9 @@ def check_lammps(machine: Machine) -> list[Finding]:
         found = f"there is no '{machine.lammps}' on PATH; only those who use LAMMPS need it"
         advice = "If it is there under another name: kim-torchml doctor --lammps NAME. To install it:"
         return [skipped("LAMMPS", found, advice, *_GET_LAMMPS)]
-    help_text = run([program, "-h"], machine.environment)
+    help_text, without_room = _ask_for_help(machine, program)
+    if without_room is not None and help_text.failure:
+        return [without_room]
     if help_text.failure:
         advice = "Install LAMMPS again:"
         return [problem("LAMMPS", f"'{program} -h' fails: {help_text.failure}", advice, *_GET_LAMMPS)]
@@ -33,10 +39,35 @@ def check_lammps(machine: Machine) -> list[Finding]:
         advice = "Install a LAMMPS that has it, or configure your build with cmake -D PKG_KIM=on:"
         return [problem("LAMMPS", found, advice, *_GET_LAMMPS)]
     return [
-        ok("LAMMPS", f"{program}, {_version(help_text.stdout)}, with the package KIM"),
+        without_room or ok("LAMMPS", f"{program}, {_version(help_text.stdout)}, with the package KIM"),
         *_check_kim_library(machine, program),
         *_check_python_library(machine, program),
     ]
+
+
+def _ask_for_help(machine: Machine, program: str) -> tuple[Outcome, Finding | None]:
+    """Return what `lmp -h` prints, in another temporary folder if it needs one; and what is wrong with its own."""
+    outcome = run([program, "-h"], machine.environment)
+    folder = Path(machine.environment.get("TMPDIR") or "/tmp")
+    reason = why_not_writable(folder)
+    if not outcome.failure or not reason:
+        return outcome, None
+    # MPI keeps files there from the start.
+    fails = f"'{program} -h' fails, and the temporary folder '{folder}' cannot be written ({reason})"
+    home = machine.environment.get("HOME", "")
+    for elsewhere in (Path("/tmp"), Path("/var/tmp"), *([Path(home)] if home else []), Path("/dev/shm")):
+        if why_not_writable(elsewhere):
+            continue
+        with tempfile.TemporaryDirectory(dir=elsewhere, prefix="kim-torchml-doctor-") as trial:
+            again = run([program, "-h"], {**machine.environment, "TMPDIR": trial})
+        if again.failure:
+            # Then the folder is not what is wrong with LAMMPS.
+            return again, None
+        advice = f"Mend the folder, as above, or choose another one; with one in '{elsewhere}' LAMMPS starts:"
+        commands = (f"mkdir -p {elsewhere}/kim-torchml-tmp", f"export TMPDIR={elsewhere}/kim-torchml-tmp")
+        return again, problem("LAMMPS", fails, advice, *commands)
+    advice = "Mend the folder first, as above; then this shows whether LAMMPS is sound."
+    return outcome, problem("LAMMPS", f"{fails}; nor can any other that was tried", advice)
 
 
 def _version(help_text: str) -> str:
@@ -68,29 +99,30 @@ def _check_python_library(machine: Machine, program: str) -> list[Finding]:
     if match is None:
         return [ok(name, "none: the driver brings its own"), *_without_library(machine)]
     version = match.group(1)
-    findings = [_other_python(driver, version, library) for driver in machine.drivers if driver.python_version]
+    findings = [_other_python(machine, driver, version, library) for driver in machine.drivers if driver.python_version]
     mismatches = [finding for finding in findings if finding is not None]
     return mismatches or [ok(name, f"{version} ({library})")]
 
 
-def _other_python(driver: InstalledDriver, version: str, library: str) -> Finding | None:
+def _other_python(machine: Machine, driver: InstalledDriver, version: str, library: str) -> Finding | None:
     if driver.python_version == version:
         return None
     found = (
         f"LAMMPS is linked with Python {version} ({library}), but the driver {driver.name} was built for Python "
         f"{driver.python_version} ({driver.python}): they must be of the same version"
     )
-    commands = (
-        f"python{version} -m venv ~/kim-torchml-{version}",
-        f"~/kim-torchml-{version}/bin/python -m pip install torch numpy pybind11",
-        f"KIM_TORCHML_PYTHON=~/kim-torchml-{version}/bin/python {MANAGER} install --force user ./kim-torchml",
-    )
-    return problem(
-        "LAMMPS' Python",
-        found,
-        f"Install the driver for an environment of Python {version}, {IN_FOLDER_OF_CLONE}",
-        *commands,
-    )
+    advice = f"Install the driver for an environment of Python {version}, {IN_FOLDER_OF_CLONE}"
+    missing = () if machine.which(f"python{version}") else (f"python{version}", f"python{version}-venv")
+    packages = (*missing, f"python{version}-dev")
+    return problem("LAMMPS' Python", found, advice, *_new_home(driver, f"python{version}", version, packages))
+
+
+def _new_home(driver: InstalledDriver, python: str, label: str, packages: Sequence[str]) -> tuple[str, ...]:
+    """Return the commands that install a driver for a new environment of a Python of the system's."""
+    get = f"sudo apt-get install {' '.join(packages)}   # Debian, Ubuntu"
+    home, make = new_environment(label, python)
+    install = f"{home} -m pip install 'torch>=2.4' numpy"
+    return (get, *make, install, *driver_commands(home, driver.name, driver.folder))
 
 
 def _without_library(machine: Machine) -> list[Finding]:
@@ -101,8 +133,7 @@ def _without_library(machine: Machine) -> list[Finding]:
             f"LAMMPS has no Python of its own, and the Python that {driver.name} was built for ({driver.python}) has "
             "no shared library to load",
             f"Install the driver for a Python that has libpython, {IN_FOLDER_OF_CLONE}",
-            "sudo apt-get install python3-dev   # Debian, Ubuntu",
-            f"KIM_TORCHML_PYTHON=/usr/bin/python3 {MANAGER} install --force user ./kim-torchml",
+            *_new_home(driver, "/usr/bin/python3", "system", ("python3", "python3-venv", "python3-dev")),
         )
         for driver in machine.drivers
         if driver.record and not driver.python_library

@@ -5,13 +5,14 @@ import json
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
-from kim_torchml.doctor.check_drivers import IN_FOLDER_OF_CLONE, reinstall_commands
 from kim_torchml.doctor.commands import last_line, run
-from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
+from kim_torchml.doctor.finding import Finding, ok, problem, skipped
 from kim_torchml.doctor.kim_api import MANAGER
 from kim_torchml.doctor.machine import NO_COLLECTIONS, Machine
+from kim_torchml.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands
 
 _READER = Path(__file__).with_name("read_driver_names.py")
 _LIBRARY = "libkim-api-portable-model.so"
@@ -25,15 +26,7 @@ def check_models(machine: Machine) -> list[Finding]:
     libraries = {os.fspath(item.folder / _LIBRARY): item.name for item in models}
     if not libraries:
         return [ok("models", "none is installed")]
-    outcome = run([sys.executable, _READER, *libraries], machine.environment)
-    if outcome.failure:
-        found = f"reading which driver each model names failed: {outcome.failure}"
-        return [
-            warning(
-                "models", found, "Look for a model whose files are damaged, and install it again:", f"{MANAGER} list"
-            )
-        ]
-    answers = json.loads(last_line(outcome.stdout))
+    answers = _read(list(libraries), machine.environment)
     installed = {item.name for item in machine.collections.items("model_drivers")}
     ours = {driver.name for driver in machine.drivers}
     orphans: dict[str, list[str]] = defaultdict(list)
@@ -48,14 +41,26 @@ def check_models(machine: Machine) -> list[Finding]:
         elif answer["driver"] and answer["driver"] not in installed:
             orphans[answer["driver"]].append(name)
         count += answer["driver"] in ours
-    findings += [_orphaned(driver, names) for driver, names in orphans.items()]
+    findings += [_orphaned(machine, driver, names) for driver, names in orphans.items()]
     return findings or [ok("models", f"{count} for kim-torchml; each of {len(models)} models has the driver it names")]
 
 
-def _orphaned(driver: str, names: list[str]) -> Finding:
+def _read(libraries: list[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the driver that each library names, or why it cannot be loaded; one that ends the process is found."""
+    outcome = run([sys.executable, _READER, *libraries], environment)
+    if not outcome.failure:
+        answers: dict[str, dict[str, str]] = json.loads(last_line(outcome.stdout))
+        return answers
+    if len(libraries) == 1:
+        return {libraries[0]: {"driver": "", "failure": outcome.failure}}
+    half = len(libraries) // 2
+    return _read(libraries[:half], environment) | _read(libraries[half:], environment)
+
+
+def _orphaned(machine: Machine, driver: str, names: list[str]) -> Finding:
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     found = f"{shown}: the driver {driver}, which it names, is not installed"
     if driver.startswith("TorchML"):
         advice = f"Install kim-torchml under that id, {IN_FOLDER_OF_CLONE}"
-        return problem("models", found, advice, *reinstall_commands("", driver))
+        return problem("models", found, advice, *driver_commands(machine.python_to_install_for, driver))
     return problem("models", found, "Install that driver:", f"{MANAGER} install user {driver}")

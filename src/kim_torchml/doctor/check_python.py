@@ -9,8 +9,12 @@ from kim_torchml.device_request import parse_device_request
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.doctor.kim_api import linked_library
 from kim_torchml.doctor.machine import Machine
+from kim_torchml.doctor.remedies import CLONE, IN_FOLDER_OF_CLONE, driver_commands, own_environment, pip_commands
 
 OLDEST_TORCH = (2, 4)
+
+# Of pip: what is damaged, and nothing else.
+_AGAIN = ("install", "--force-reinstall", "--no-deps")
 
 
 def check_torch(machine: Machine) -> list[Finding]:
@@ -19,10 +23,8 @@ def check_torch(machine: Machine) -> list[Finding]:
     for python in machine.pythons:
         environment = machine.probe(python)
         if environment.failure:
-            found = f"{python} does not run: {environment.failure}"
-            findings.append(
-                problem("Python", found, "Make the environment anew:", f"python3 -m venv '{python.parents[1]}'")
-            )
+            # Of a driver's environment: check_drivers.py says what to do.
+            findings.append(skipped("Python", f"{python} does not run: {environment.failure}"))
             continue
         findings.append(_check_package(machine, python, "torch", "torch>=2.4"))
         numpy = _check_package(machine, python, "numpy", "numpy")
@@ -31,17 +33,17 @@ def check_torch(machine: Machine) -> list[Finding]:
 
 
 def _check_package(machine: Machine, python: Path, name: str, requirement: str) -> Finding:
-    install = f"'{python}' -m pip install '{requirement}'"
     package = machine.package(python, name)
     if not package.version:
-        return problem(name, f"{name} is not installed in the environment of {python}", "Install it:", install)
+        found = f"{name} is not installed in the environment of {python}"
+        return problem(name, found, *pip_remedy(machine, python, "Install it:", "install", requirement))
     if package.failure:
         found = f"{name} {package.version} cannot be imported in the environment of {python}: {package.failure}"
-        again = f"'{python}' -m pip install --force-reinstall --no-deps '{requirement}'"
-        return problem(name, found, "Install it again:", again)
+        return problem(name, found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, requirement))
     if name == "torch" and _numbers(package.version) < OLDEST_TORCH:
         found = f"{package.version} ({python}) is too old: 2.4 or newer is needed"
-        return problem(name, found, "Install a newer one, then the driver again:", f"{install} --upgrade")
+        advice = "Install a newer one, then the driver again:"
+        return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
     return ok(name, f"{package.version} (Python {machine.probe(python).version}, {python})")
 
 
@@ -103,14 +105,15 @@ def check_operators(machine: Machine) -> list[Finding]:
 
 def _check_operators_of(machine: Machine, python: Path, name: str) -> Finding:
     package = machine.package(python, name)
-    pip = f"'{python}' -m pip"
     if not package.version:
         return ok(name, f"not installed: kim-torchml's own operators stand in ({python})")
     if package.failure:
         found = f"{package.version} cannot be imported in the environment of {python}: {package.failure}"
         advice = "Remove it (kim-torchml's own operators then stand in), or build it for the torch that is there:"
-        rebuild = f"{pip} install --force-reinstall --no-deps --no-build-isolation {name.replace('_', '-')}"
-        return problem(name, found, advice, f"{pip} uninstall {name.replace('_', '-')}", rebuild)
+        distribution = name.replace("_", "-")
+        remove = pip_remedy(machine, python, advice, "uninstall", distribution)
+        rebuild = pip_remedy(machine, python, advice, *_AGAIN, "--no-build-isolation", distribution)
+        return problem(name, found, *dict.fromkeys((*remove, *rebuild)))
     return ok(name, f"{package.version}, installed and used ({python})")
 
 
@@ -118,21 +121,60 @@ def check_ase(machine: Machine) -> list[Finding]:
     """Check that ASE can run models in this environment: with kimpy, linked with the same KIM-API as KIM's tools."""
     python = Path(sys.executable)
     ase, kimpy = (machine.package(python, name) for name in ("ase", "kimpy"))
-    install = f"'{python}' -m pip install ase kimpy"
     if not ase.version or not kimpy.version:
         missing = " and ".join(name for name, package in (("ase", ase), ("kimpy", kimpy)) if not package.version)
-        found = f"{missing} not installed in the environment of {python}; ASE and `kim-torchml replay` need both"
-        return [skipped("ASE", found, "To run models in ASE:", install)]
+        found = f"{missing} not installed in the environment of {python}; ASE, replay and verify need both"
+        return [skipped("ASE", found, *pip_remedy(machine, python, "To have them:", "install", "ase", "kimpy"))]
+    # Without a wheel that was built before, for another KIM-API.
+    build = (*_AGAIN, "--no-cache-dir", "--no-binary", "kimpy", "kimpy")
     for name, package in (("ase", ase), ("kimpy", kimpy)):
         if package.failure:
             found = f"{name} {package.version} cannot be imported: {package.failure}"
-            advice = "Build it again, for the KIM-API that is there:" if name == "kimpy" else "Install it again:"
-            again = f"'{python}' -m pip install --force-reinstall --no-deps --no-cache-dir {name}"
-            return [problem("ASE", found, advice, again)]
+            if name == "ase":
+                return [problem("ASE", found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, "ase"))]
+            advice = "Build it again, for the KIM-API that is there:"
+            return [problem("ASE", found, *pip_remedy(machine, python, advice, *build))]
     library = linked_library(kimpy.facts["library"], "libkim-api.so", machine.environment)
     if other := machine.other_kim_api(library):
         found = f"kimpy is linked with {library}, but KIM's tools with {other}: each has collections of its own"
         advice = "Build kimpy for the KIM-API whose tools are first on PATH:"
-        again = f"'{python}' -m pip install --force-reinstall --no-deps --no-cache-dir --no-binary kimpy kimpy"
-        return [warning("ASE", found, advice, again)]
+        return [warning("ASE", found, *pip_remedy(machine, python, advice, *build))]
     return [ok("ASE", f"{ase.version}, with kimpy {kimpy.version}")]
+
+
+def check_report_packages(machine: Machine) -> list[Finding]:
+    """Check that what `kim-torchml verify --html` draws with can be imported, where it is installed."""
+    python = Path(sys.executable)
+    return [
+        problem(
+            name,
+            f"{name} {package.version} cannot be imported: {package.failure}; `kim-torchml verify --html` needs it",
+            *pip_remedy(machine, python, "Install it again:", *_AGAIN, name),
+        )
+        for name, package in ((name, machine.package(python, name)) for name in ("jinja2", "matplotlib"))
+        if package.failure
+    ]
+
+
+def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> tuple[str, ...]:
+    """Return advice and the commands that run pip in an environment, or do without that environment.
+
+    Args:
+        machine: The machine.
+        python: The environment's Python.
+        advice: What to say where pip may be used.
+        arguments: Of pip.
+    """
+    environment = machine.probe(python)
+    if not environment.is_managed:
+        return (advice, *pip_commands(environment, arguments))
+    this = Path(sys.executable)
+    drivers = [driver for driver in machine.drivers if Path(driver.python) == python]
+    if drivers and python != this and not machine.probe(this).is_managed:
+        commands = [driver_commands(str(this), driver.name, driver.folder)[-1] for driver in drivers]
+        return (f"pip may not change it. Install the driver for this environment, {IN_FOLDER_OF_CLONE}", *commands)
+    advice = (
+        "pip may not change it: its packages are the system's. Make an environment of its own, in the folder that "
+        "holds your clone of kim-torchml, and go on there with what its doctor says:"
+    )
+    return (advice, *own_environment(environment, f"{CLONE}[verify]"))

@@ -52,15 +52,23 @@ def check_threads(machine: Machine) -> list[Finding]:
     return findings
 
 
+def _why_no_files_in(folder: Path) -> str:
+    """Return why a folder that need not be there yet cannot hold files, or an empty string."""
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        # A name that is too long, or a link that leads back to itself.
+        return error.strerror or str(error)
+    return why_not_writable(existing) if existing.is_dir() else f"'{existing}' is not a folder"
+
+
 def check_dump_folder(machine: Machine) -> list[Finding]:
     """Check that failures can be saved in the folder that KIM_TORCHML_DUMP names."""
     text = machine.environment.get(settings.DUMP, "")
     if not text:
         return []
     folder = Path(text)
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    reason = why_not_writable(existing) if existing.is_dir() else f"'{existing}' is not a folder"
-    if reason:
+    if reason := _why_no_files_in(folder.absolute()):
         found = f"failures cannot be saved in '{text}': {reason}"
         return [
             problem(

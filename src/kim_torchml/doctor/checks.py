@@ -9,7 +9,13 @@ from kim_torchml.doctor.check_folders import check_temporary_folders
 from kim_torchml.doctor.check_kim_api import check_configuration, check_tools, check_user_collection
 from kim_torchml.doctor.check_lammps import check_lammps
 from kim_torchml.doctor.check_models import check_models
-from kim_torchml.doctor.check_python import check_ase, check_device, check_operators, check_torch
+from kim_torchml.doctor.check_python import (
+    check_ase,
+    check_device,
+    check_operators,
+    check_report_packages,
+    check_torch,
+)
 from kim_torchml.doctor.check_variables import (
     check_dump_folder,
     check_python_home,
@@ -25,8 +31,9 @@ GROUPS: Mapping[str, Sequence[Check]] = {
     "KIM-API": (check_tools, check_configuration, check_user_collection),
     "Environment variables": (check_python_variable, check_python_home, check_threads, check_dump_folder),
     "Building and temporary files": (check_programs, check_headers, check_temporary_folders),
+    "Python": (check_torch, check_device, check_operators, check_ase, check_report_packages),
+    # After Python: installing the driver needs an environment with torch.
     "Driver and models": (check_drivers, check_models),
-    "Python": (check_torch, check_device, check_operators, check_ase),
     "Simulators": (check_lammps,),
 }
 

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kim_torchml.children import end
+
 # s. Importing torch from a slow network file system can take a minute.
 TIME_LIMIT = 180.0
 
@@ -35,26 +37,36 @@ def run(arguments: Sequence[str | os.PathLike[str]], environment: Mapping[str, s
         How it ended; a program that is missing, hangs, crashes or exits with another code than 0 is a failure.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [os.fspath(argument) for argument in arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
             errors="replace",
-            timeout=TIME_LIMIT,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return Outcome("", "", f"it did not end within {TIME_LIMIT:.0f} s")
     except OSError as error:
         return Outcome("", "", str(error.strerror or error))
-    failure = ""
-    if done.returncode < 0:
-        failure = f"it was ended by signal {-done.returncode}"
-    elif done.returncode > 0:
-        failure = f"it ended with exit code {done.returncode}: {last_line(done.stderr) or last_line(done.stdout)}"
-    return Outcome(done.stdout, done.stderr, failure)
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            end(process)
+            return Outcome("", "", f"it did not end within {TIME_LIMIT:.0f} s")
+        except BaseException:
+            end(process)
+            raise
+    return Outcome(stdout, stderr, _failure(process.returncode, stdout, stderr))
+
+
+def _failure(status: int, stdout: str, stderr: str) -> str:
+    if status < 0:
+        return f"it was ended by signal {-status}"
+    if status > 0:
+        return f"it ended with exit code {status}: {last_line(stderr) or last_line(stdout)}"
+    return ""
 
 
 def last_line(text: str) -> str:

@@ -37,6 +37,9 @@ class Environment:
         failure: Why it does not run, or an empty string.
         headers: Folder where its Python.h belongs.
         installed: Versions of the packages that probe_environment.py names; empty strings for those that are missing.
+        has_pip: Whether pip is there.
+        has_ensurepip: Whether there is what brings pip, also to new environments.
+        is_managed: Whether its packages are the system's package manager's, so that pip refuses to touch them.
     """
 
     python: Path
@@ -44,6 +47,14 @@ class Environment:
     failure: str
     headers: Path = Path()
     installed: dict[str, str] = field(default_factory=dict)
+    has_pip: bool = True
+    has_ensurepip: bool = True
+    is_managed: bool = False
+
+    @property
+    def short_version(self) -> str:
+        """X.Y of that Python."""
+        return ".".join(self.version.split(".")[:2])
 
 
 def probe(python: Path, environment: Mapping[str, str]) -> Environment:
@@ -56,7 +67,16 @@ def probe(python: Path, environment: Mapping[str, str]) -> Environment:
     facts, outcome = _ask(python, "python", environment)
     if facts is None:
         return Environment(python, "", outcome.failure or "it printed nothing")
-    return Environment(python, facts["version"], "", Path(facts["include"]), facts["packages"])
+    return Environment(
+        python,
+        facts["version"],
+        "",
+        Path(facts["include"]),
+        facts["packages"],
+        has_pip=facts["pip"],
+        has_ensurepip=facts["ensurepip"],
+        is_managed=facts["managed"],
+    )
 
 
 def probe_package(environment: Environment, name: str, variables: Mapping[str, str]) -> Package:

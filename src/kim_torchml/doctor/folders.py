@@ -14,6 +14,19 @@ def holds_programs(folder: Path) -> bool:
     return not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder of this name, which may be longer than names can be."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder is on a file system mounted read-only."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
 def free_bytes(folder: Path) -> int:
     """Return how much this user can still store there."""
     file_system = os.statvfs(folder)

@@ -49,6 +49,8 @@ class Machine:
         kim_api = self.kim_api
         if kim_api is None or not kim_api.is_configured or not all(map(kim_api.user_folders, KINDS)):
             return None
+        if not Path(kim_api.configuration_file).exists():
+            return None
         return kim_api
 
     def other_kim_api(self, library: str) -> str:
@@ -65,6 +67,11 @@ class Machine:
     def chosen_python(self) -> str:
         """What KIM_TORCHML_PYTHON says, or an empty string."""
         return self.environment.get(settings.PYTHON, "")
+
+    @property
+    def python_to_install_for(self) -> str:
+        """The Python that the driver is best installed for: the one that the user has chosen, or this one."""
+        return self.chosen_python if self.chosen_python and self.why_not_chosen() == "" else sys.executable
 
     @cached_property
     def pythons(self) -> list[Path]:

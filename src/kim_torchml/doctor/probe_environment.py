@@ -5,6 +5,7 @@ The argument is `python`, or the package to import.
 """
 
 import importlib
+import importlib.util
 import json
 import platform
 import sys
@@ -21,6 +22,8 @@ PACKAGES = {
     "torch_sparse": "torch-sparse",
     "ase": "ase",
     "kimpy": "kimpy",
+    "jinja2": "jinja2",
+    "matplotlib": "matplotlib",
 }
 
 
@@ -35,6 +38,10 @@ def _describe_python() -> dict[str, Any]:
     return {
         "version": platform.python_version(),
         "include": sysconfig.get_path("include"),
+        "pip": importlib.util.find_spec("pip") is not None,
+        "ensurepip": importlib.util.find_spec("ensurepip") is not None,
+        # The mark by which pip knows that the packages are another package manager's.
+        "managed": sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
         "packages": {name: _version(distribution) for name, distribution in PACKAGES.items()},
     }
 

@@ -9,6 +9,7 @@ import kimpy
 import kimpy.neighlist
 import numpy as np
 
+from kim_torchml.interruption import held_back
 from kim_torchml.verification.particles import Particles
 from kim_torchml.verification.structures import Floats
 from kim_torchml.verification.units import ENERGIES, LENGTHS, METAL, UnitSystem
@@ -52,7 +53,9 @@ class KimModel:
 
     def __init__(self, name: str, units: UnitSystem = METAL) -> None:
         try:
-            accepted, self.kim = kimpy.model.create(kimpy.numbering.zeroBased, *units.requested(), name)
+            # KIM-API 2.3 leaves a model's files behind where its driver breaks off.
+            with held_back():
+                accepted, self.kim = kimpy.model.create(kimpy.numbering.zeroBased, *units.requested(), name)
         except RuntimeError as error:
             asked = f"{units.length} and {units.energy}"
             raise ModelError(f"the model {name} could not be created in the units {asked}") from error

@@ -4,14 +4,18 @@
 import os
 import signal
 
+from kim_torchml import settings
+
 
 def environment() -> dict[str, str]:
     """Return the environment of a child process.
 
     One thread of OpenMP's: threads that compute at the same time must not also split sums among them, or results would
-    depend on who is idle. And nothing is imported from the working directory (Python 3.11 and newer).
+    depend on who is idle. Nothing is imported from the working directory (Python 3.11 and newer). And failures are not
+    saved: checks try what models may refuse.
     """
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name != settings.DUMP}
+    return inherited | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 
 def describe_end(status: int) -> str:

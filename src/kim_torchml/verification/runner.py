@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from kim_torchml import __version__
+from kim_torchml.children import end
 from kim_torchml.verification.checks import CHECKS
 from kim_torchml.verification.grades import FAILED
 from kim_torchml.verification.kim_model import ModelError
@@ -105,7 +106,10 @@ class _Run:
                 log = worker.log()
             left = [name for name in left if name not in self.results]
             if running is None:
-                break
+                if not left and not (nve and self.nve is None):
+                    break
+                # It ended between two checks.
+                running = left[0] if left else NVE
             if running == NVE:
                 self.nve = {"failed": worker.how_it_ended}
             else:
@@ -152,6 +156,21 @@ class _Run:
         self._listener.finished(result)
 
 
+def scratch_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Return a temporary folder.
+
+    Raises:
+        ModelError: There is no room for one.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="kim-torchml-verify-")
+    except OSError as error:
+        raise ModelError(
+            f"checks need a temporary folder, but none can be made ({error.strerror or error}); name a folder that can "
+            "be written in TMPDIR"
+        ) from error
+
+
 class _Worker:
     """A worker process, its scratch folder, and what it prints."""
 
@@ -163,10 +182,17 @@ class _Worker:
         self.how_it_ended = ""
 
     def __enter__(self) -> "_Worker":
-        self._folder = tempfile.TemporaryDirectory(prefix="kim-torchml-verify-")
-        scratch = Path(self._folder.name)
+        with ExitStack() as undo:
+            self._start(undo)
+            self._undo = undo.pop_all()
+        return self
+
+    def _start(self, undo: ExitStack) -> None:
+        """Start the process; `undo` ends it and removes its folder, also where this breaks off."""
+        scratch = Path(undo.enter_context(scratch_folder()))
         self._output = scratch / "output"
         self._channel, theirs = os.pipe()
+        undo.callback(os.close, self._channel)
         options = self._options
         request = Request(
             options.model, self._names, options.seed, list(options.species), self._nve, str(scratch), theirs
@@ -174,15 +200,19 @@ class _Worker:
         command = [sys.executable, "-m", "kim_torchml.verification.worker", json.dumps(vars(request))]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, pass_fds=[theirs], env=environment()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs],
+                env=environment(),
+                start_new_session=True,
             )
+        undo.callback(end, self._process)
         os.close(theirs)
-        return self
 
     def __exit__(self, *exception: object) -> None:
-        self._end()
-        os.close(self._channel)
-        self._folder.cleanup()
+        self._undo.close()
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield what the worker sends until it ends, or until it is silent for too long."""
@@ -191,13 +221,12 @@ class _Worker:
         while True:
             ready, _, _ = select.select([self._channel], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                self._process.kill()
-                self._end()
+                end(self._process)
                 self.how_it_ended = f"it took longer than {self._options.timeout:g} s (--timeout)"
                 return
             chunk = os.read(self._channel, 1 << 16)
             if not chunk:
-                self._end()
+                self._wait()
                 return
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
@@ -206,14 +235,12 @@ class _Worker:
                     deadline = time.monotonic() + self._options.timeout
                 yield event
 
-    def _end(self) -> None:
-        """Wait a moment for the process to end, then see to it that it does."""
+    def _wait(self) -> None:
+        """Give the process, which has no more to say, a moment to end; then see to it that it does."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self.how_it_ended = self.how_it_ended or describe_end(self._process.returncode)
+        end(self._process)
+        self.how_it_ended = describe_end(self._process.returncode)
 
     def log(self) -> dict[str, Any]:
         """Return the last lines that were printed since the last call, or nothing."""

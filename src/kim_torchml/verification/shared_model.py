@@ -7,14 +7,17 @@ The species to check follow the seed. Prints one line of JSON last; a crash is a
 import json
 import sys
 
+from kim_torchml.interruption import signals_raise
 from kim_torchml.verification.checks.thread_safe import shared_row
 
 
 def main() -> None:
     """Print the row of the table of results."""
     name, seed, *species = sys.argv[1:]
+    with signals_raise():
+        row = shared_row(name, int(seed), species)
     # The model may have left a line open.
-    print("\n" + json.dumps(shared_row(name, int(seed), species)), flush=True)
+    print("\n" + json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 import kimpy
 
+from kim_torchml.interruption import signals_raise
 from kim_torchml.verification.bench import Bench
 from kim_torchml.verification.checks import CHECKS
 from kim_torchml.verification.checks.base import Check
@@ -59,7 +60,7 @@ class Request:
 def main() -> None:
     """Do what the request in the first argument says."""
     request = Request(**json.loads(sys.argv[1]))
-    with os.fdopen(request.channel, "w", buffering=1) as channel:
+    with signals_raise(), os.fdopen(request.channel, "w", buffering=1) as channel:
 
         def send(event: str, **values: Any) -> None:
             channel.write(json.dumps(_finite({"event": event, **values}), allow_nan=False) + "\n")
