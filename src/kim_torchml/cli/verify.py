@@ -39,12 +39,12 @@ def _list_checks(context: click.Context, parameter: click.Parameter, value: bool
     from rich.console import Console
     from rich.table import Table
 
-    from kim_torchml.verification.catalogue import catalogue
+    from kim_torchml.verification.catalogue import CATALOGUE
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    for check in catalogue():
+    for check in CATALOGUE.values():
         table.add_row(check.name, check.grading, check.description)
     _console(Console).print(table)
     context.exit()

@@ -17,6 +17,7 @@ from typing import Any
 
 from kim_torchml import __version__
 from kim_torchml.children import end
+from kim_torchml.verification.catalogue import CATALOGUE
 from kim_torchml.verification.checks import CHECKS
 from kim_torchml.verification.grades import FAILED
 from kim_torchml.verification.kim_model import ModelError
@@ -150,8 +151,8 @@ class _Run:
     def _finish(
         self, name: str, grade: str, error: float | None, comment: str, details: dict[str, Any], seconds: float
     ) -> None:
-        check = CHECKS[name]
-        result = CheckResult(name, check.description, check.grading, grade, error, comment, details, seconds)
+        entry = CATALOGUE[name]
+        result = CheckResult(name, entry.description, entry.grading, grade, error, comment, details, seconds)
         self.results[name] = result
         self._listener.finished(result)
 

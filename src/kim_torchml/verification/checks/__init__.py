@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The verification checks, one file each, in the order in which they are reported."""
+"""The verification checks, one file each; what each is called and does, is in the catalogue, in the same order."""
 
 from kim_torchml.verification.checks import (
     dimer_continuity_c1,

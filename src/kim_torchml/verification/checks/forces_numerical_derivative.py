@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kim_torchml.verification.bench import Bench, label
-from kim_torchml.verification.checks.base import GRADED, Check
+from kim_torchml.verification.checks.base import Check
 from kim_torchml.verification.comparison import missing, none_computed
 from kim_torchml.verification.derivatives import Derivative, central_difference, gradient, noise_of
 from kim_torchml.verification.grades import NOT_APPLICABLE, letter_grade, score
@@ -134,9 +134,4 @@ def _finding(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> Finding:
     return Finding(grade, errors[worst], f"{comment}{missing(rows)}.", details)
 
 
-CHECK = Check(
-    "forces-numerical-derivative",
-    "Forces equal minus the numerical derivative of the energy, component by component.",
-    run,
-    grading=GRADED,
-)
+CHECK = Check("forces-numerical-derivative", run)

@@ -31,8 +31,4 @@ def run(bench: Bench) -> Finding:
     )
 
 
-CHECK = Check(
-    "inversion-symmetry",
-    "Inverting all positions through a point leaves the energy and reverses the forces.",
-    run,
-)
+CHECK = Check("inversion-symmetry", run)

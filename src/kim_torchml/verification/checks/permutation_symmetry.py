@@ -43,8 +43,4 @@ def permutation(structure: Structure, random: np.random.Generator) -> np.ndarray
     return order
 
 
-CHECK = Check(
-    "permutation-symmetry",
-    "Swapping atoms of the same species changes neither energy nor forces.",
-    run,
-)
+CHECK = Check("permutation-symmetry", run)
