@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <new>
+
 #include "gil.hpp"
 #include "report.hpp"
 
@@ -35,6 +37,8 @@ int run_guarded(const std::function<void()>& body, std::string* message, const O
         return 0;
     } catch (py::error_already_set& error) {
         *message = readable(error, &is_interrupt);
+    } catch (const std::bad_alloc&) {
+        *message = "this machine has not enough memory for so many particles; use fewer, or more ranks";
     } catch (const std::exception& error) {
         *message = error.what();
     } catch (...) {

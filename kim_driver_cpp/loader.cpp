@@ -40,11 +40,12 @@ kim_torchml::ShimCreate* load_shim(const std::string& folder) {
 
 extern "C" __attribute__((visibility("default"))) int kim_torchml_model_driver_create(
     KIM::ModelDriverCreate* const driver_create, KIM::LengthUnit const length_unit, KIM::EnergyUnit const energy_unit,
-    KIM::ChargeUnit const charge_unit, KIM::TemperatureUnit const temperature_unit, KIM::TimeUnit const time_unit) {
+    KIM::ChargeUnit const /*charge_unit*/, KIM::TemperatureUnit const /*temperature_unit*/,
+    KIM::TimeUnit const /*time_unit*/) {
     try {
         const auto python = kim_torchml::ensure_python_library();
         const auto folder = own_folder();
-        const kim_torchml::RequestedUnits units{length_unit, energy_unit, charge_unit, temperature_unit, time_unit};
+        const kim_torchml::RequestedUnits units{length_unit, energy_unit};
         return load_shim(folder)(driver_create, units, folder, python.was_present);
     } catch (const std::exception& error) {
         kim_torchml::report_error(error.what());

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <exception>
+#include <new>
 #include <stdexcept>
 
 #include "compute_arguments.hpp"
@@ -20,6 +21,8 @@ namespace {
 void raise_as_driver_error(std::exception_ptr failure) {
     try {
         std::rethrow_exception(failure);
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
     } catch (const std::exception& error) {
         PyErr_SetString(py::module_::import("kim_torchml.errors").attr("DriverError").ptr(), error.what());
     }
@@ -63,9 +66,9 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
         driver.attr("own_this_process")();
     }
     register_neighbour_access();
-    py::object model = driver.attr("open_model")(
-        *parameter_folder, parameter_file_names(*driver_create), py::arg("length") = units_.length(),
-        py::arg("energy") = units_.energy(), py::arg("force") = units_.force());
+    py::object model =
+        driver.attr("open_model")(*parameter_folder, parameter_file_names(*driver_create),
+                                  py::arg("energy") = units_.energy(), py::arg("force") = units_.force());
     species_ = model.attr("species").cast<std::vector<std::string>>();
     influence_distance_ = units_.length() * model.attr("influence_distance").cast<double>();
     cutoff_ = units_.length() * model.attr("cutoff").cast<double>();

@@ -7,12 +7,10 @@
 
 namespace kim_torchml {
 
+// Models have no quantities of other kinds than these and what follows from them.
 struct RequestedUnits {
     KIM::LengthUnit length;
     KIM::EnergyUnit energy;
-    KIM::ChargeUnit charge;
-    KIM::TemperatureUnit temperature;
-    KIM::TimeUnit time;
 };
 
 // Creates a model. driver_folder holds the Python package (python/); host_has_python says whether Python's symbols

@@ -34,13 +34,23 @@ class Capability:
 
 
 @lru_cache(maxsize=8)
+def known_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
+    """Return what `probe_capability` does, which is asked once: for models that stay in memory anyway."""
+    return probe_capability(script, files, atomic_numbers)
+
+
 def probe_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
-    """Return what a model can give: probed once for the same arguments.
+    """Return what a model can give.
 
     Raises:
         DriverError: If the model fails, or returns what its parameter file does not say.
     """
     kind = make_inputs(files, atomic_numbers)
+    with script.turn:
+        return _probe_thoroughly(script, files, kind)
+
+
+def _probe_thoroughly(script: ScriptModel, files: ModelFolder, kind: InputKind) -> Capability:
     try:
         return _probe(script, files, kind, FEW)
     except DriverError as error:

@@ -21,15 +21,12 @@ def own_this_process() -> None:
     process.is_ours = True
 
 
-def open_model(
-    folder: str, names: Sequence[str], length: float = 1.0, energy: float = 1.0, force: float = 1.0
-) -> Model:
+def open_model(folder: str, names: Sequence[str], energy: float = 1.0, force: float = 1.0) -> Model:
     """Open a model.
 
     Args:
         folder: Where KIM has put its files, for as long as this call lasts.
         names: Their names.
-        length: One Å in the simulator's unit of length.
         energy: One eV in the simulator's unit of energy.
         force: One eV/Å in the simulator's unit of energy per unit of length.
     Returns:
@@ -41,7 +38,7 @@ def open_model(
     from kim_torchml.model import Model
     from kim_torchml.units import Units
 
-    return Model(Path(folder), names, Units(length, energy, force))
+    return Model(Path(folder), names, Units(energy, force))
 
 
 def _import_torch() -> None:

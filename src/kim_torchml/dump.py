@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from kim_torchml import __version__, settings
-from kim_torchml.errors import DriverError
+from kim_torchml.errors import DriverError, printable
 from kim_torchml.launcher import find_rank
 
 # A host that goes on after failures, in a loop perhaps, must not fill the disk.
@@ -83,14 +83,14 @@ def save_failure(
             rows = _rows(symbols, coordinates * to_angstrom, contributing, species_codes)
             path = _write(Path(folder).absolute(), _file_name(model, step), _lines(facts, len(symbols), rows))
         except (OSError, DriverError) as error:
-            return "", (
+            return "", printable(
                 f"the configuration could not be saved in '{folder}', which `{settings.DUMP}` names: {error}; "
                 "name a folder that can be written"
             )
         _saved += 1
         last = f" (the last of {MOST_PER_PROCESS} that one process saves)" if _saved == MOST_PER_PROCESS else ""
     command = f"kim-torchml replay {shlex.quote(str(path))} {model}"
-    return f"; the configuration was saved in {path}{last}, replay it with: {command}", ""
+    return printable(f"; the configuration was saved in {path}{last}, replay it with: {command}"), ""
 
 
 def _file_name(model: str, step: int) -> str:

@@ -2,12 +2,17 @@
 """The one exception that users of the driver see."""
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, free of control characters and of bytes that are no text: it may quote a stranger."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class DriverError(Exception):
     """Something the user can put right; its one string says what is wrong and what to do."""
 
     def __init__(self, message: str) -> None:
-        """Keep the message on one line and free of control characters: it may quote a stranger's file."""
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        """Keep the message on one line: it may quote a stranger's file."""
+        super().__init__(printable(message))
 
     # The shim, which cannot import this class for another version of the package, knows it by this name.
     is_kim_torchml_error = True

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kim_torchml import process, settings
-from kim_torchml.capability import probe_capability
+from kim_torchml.capability import known_capability, probe_capability
 from kim_torchml.device import choose_device, describe_device, set_determinism, set_threads
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation import Evaluation, Quantity, evaluate, evaluate_particle_virials
@@ -81,7 +81,9 @@ class Model:
         set_threads(self._rank, process.is_ours)
         set_determinism(self._device)
         with self._enough_memory("its work"):
-            capability = probe_capability(self._original, self._files, self._atomic_numbers)
+            # With parameters as they are now: they may be what the energy's derivative hangs on.
+            probe = known_capability if self._script is self._original else probe_capability
+            capability = probe(self._script, self._files, self._atomic_numbers)
         self._layout = capability.layout
         process.announce_first_use(
             self._rank,
@@ -165,11 +167,12 @@ class Model:
         parameters = [self.parameters[i] for i in changed]
         with self._enough_memory("a copy of it with other parameters"):
             new = new_tensors(self._script, parameters)
+            # In single precision they have been rounded: KIM is to tell what the model has.
+            rounded = {name: tensor.to(torch.float64).reshape(-1).numpy() for name, tensor in new.items()}
             self._script = self._script.changed(new)
         for parameter in parameters:
             if parameter.tensor is not None:
-                # In single precision they have been rounded: KIM is to tell what the model has.
-                parameter.values[:] = new[parameter.tensor].reshape(-1).numpy()
+                parameter.values[:] = rounded[parameter.tensor]
 
     def changed_parameters(self) -> dict[str, list[float]]:
         """Return the values of those parameters that the model computes with other values than its file has."""

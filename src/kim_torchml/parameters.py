@@ -24,6 +24,9 @@ N_ELEMENTS = "n_elements"
 _LONGEST_DESCRIPTION = 300
 _MOST_NAMES = 10
 
+# Address, shape and strides.
+_Memory = tuple[int, tuple[int, ...], tuple[int, ...]]
+
 _INT32 = np.iinfo(np.int32)
 
 
@@ -59,7 +62,7 @@ def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
         Parameter(N_ELEMENTS, "Number of chemical elements of the model. Read-only.", count, None, n_elements)
     ]
     tensor_of_name = {N_ELEMENTS: "the number of elements"}
-    tensor_of_memory: dict[int, str] = {}
+    path_of_memory: dict[_Memory, str] = {}
     for path, description in chosen:
         name = _identifier(path)
         if name in tensor_of_name:
@@ -69,10 +72,11 @@ def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
             )
         tensor_of_name[name] = path
         tensor = tensors[path]
-        if tensor_of_memory.setdefault(tensor.data_ptr(), path) != path:
+        same = path_of_memory.setdefault(_memory(tensor), path)
+        if same != path:
             raise DriverError(
                 f"`{ATTRIBUTE}` of the model in {script.file_name} must name each tensor once, got the same one as "
-                f"{tensor_of_memory[tensor.data_ptr()]} and {path}; remove one of them"
+                f"{same} and {path}; remove one of them"
             )
         values = _values(tensor, path, script.file_name)
         parameters.append(Parameter(name, _described(path, tensor, description), values, path))
@@ -91,6 +95,11 @@ def _chosen(script: ScriptModel, tensors: dict[str, torch.Tensor]) -> list[tuple
         )
     for path in choice:
         _check_choice(path, tensors, script.file_name)
+        if other := _overlapping(tensors[path], tensors):
+            raise DriverError(
+                f"`{ATTRIBUTE}` of the model in {script.file_name} must name tensors with memory of their own, got "
+                f"'{path}', which shares some with {other}; clone one of them before the model is saved"
+            )
     return list(choice.items())
 
 
@@ -108,10 +117,38 @@ def _small_floating(tensors: dict[str, torch.Tensor]) -> Iterator[str]:
     for path, tensor in tensors.items():
         if not _is_dense(tensor) or not tensor.is_floating_point() or tensor.numel() > LARGEST_UNNAMED:
             continue
-        # Tied weights have one tensor under two names.
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
+        # Tied weights have one tensor under two names. To change part of another would not change that.
+        if _memory(tensor) not in seen and not _overlapping(tensor, tensors):
+            seen.add(_memory(tensor))
             yield path
+
+
+def _memory(tensor: torch.Tensor) -> _Memory:
+    """Return where a tensor's entries are: the same for tied weights alone."""
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
+
+
+def _overlapping(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the name of a tensor that shares memory with one and is not the same; empty if there is none."""
+    return next(
+        (
+            path
+            for path, other in tensors.items()
+            if _is_dense(other) and _memory(other) != _memory(tensor) and _share(tensor, other)
+        ),
+        "",
+    )
+
+
+def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
+    (begin, end), (other_begin, other_end) = _extent(first), _extent(second)
+    return first.device == second.device and begin < other_end and other_begin < end
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return the addresses of a tensor's first byte and of that after its last."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:

@@ -35,6 +35,8 @@ ALLOWED_NAMESPACES = frozenset(
     "torch_scatter torch_sparse torch_cluster torch_spline_conv pyg".split()
 )
 
+_EXTRA = "extra/"
+
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
 
@@ -66,6 +68,13 @@ def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
                 "damaged; copy or export it again"
             ) from error
     return frozenset(operators)
+
+
+def extra_files(content: bytes) -> dict[str, bytes]:
+    """Return the files that an author has put into a TorchScript file beside the model, by name."""
+    archive = torch._C.PyTorchFileReader(io.BytesIO(content))
+    names = [name for name in archive.get_all_records() if name.startswith(_EXTRA)]
+    return {name[len(_EXTRA) :]: archive.get_record(name) for name in names}
 
 
 def check_operator(operator: str, where: str) -> None:

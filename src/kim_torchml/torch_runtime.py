@@ -17,7 +17,8 @@ import torch
 
 from kim_torchml.errors import DriverError
 from kim_torchml.operators import provide_operators
-from kim_torchml.script_archive import check_operator, inspect_archive
+from kim_torchml.script_archive import check_operator, extra_files, inspect_archive
+from kim_torchml.script_graphs import constant_tensors, graphs_of, keeps_state, nodes_of
 
 # A simulator creates and destroys a model several times before its first step: loaded models outlive that.
 _KEPT_MODELS = 8
@@ -47,13 +48,25 @@ class ScriptModel:
         self.device = device
         provide_operators(inspect_archive(content, file_name))
         self._module = _load(content, file_name, device)
-        graphs = list(_graphs(self._module))
-        for node in _nodes(graphs):
+        self._extra_files = extra_files(content)
+        graphs = list(graphs_of(self._module))
+        for node in nodes_of(graphs):
             check_operator(node.kind(), f"file {file_name}")
-        self._prints = any(node.kind() == "prim::Print" for node in _nodes(graphs))
-        # Some models keep intermediate results in attributes: two threads must not be in them at the same time.
-        self._turn = threading.Lock() if _writes_to_itself(graphs) else contextlib.nullcontext()
+        self._prints = any(node.kind() == "prim::Print" for node in nodes_of(graphs))
+        self._keeps_state = keeps_state(self._module)
+        self._turn = self._new_turn()
         self.dtype = _floating_type(self._module, graphs, file_name)
+
+    def _new_turn(self) -> contextlib.AbstractContextManager[Any]:
+        return threading.RLock() if self._keeps_state else contextlib.nullcontext()
+
+    @property
+    def turn(self) -> contextlib.AbstractContextManager[Any]:
+        """To be held from the call of the model until its results have been copied, backward included.
+
+        Some models keep intermediate results in attributes: two threads must not be in those at the same time.
+        """
+        return self._turn
 
     def named(self, file_name: str) -> "ScriptModel":
         """Return this model under the name of a file with the same content, for messages; nothing is loaded."""
@@ -78,9 +91,9 @@ class ScriptModel:
             tensors: New values by dotted name, in shape and dtype of the old ones.
         """
         copied = copy.copy(self)
-        copied._module = copy.deepcopy(self._module)
-        if not isinstance(self._turn, contextlib.nullcontext):
-            copied._turn = threading.Lock()
+        with self._turn:
+            copied._module = copy.deepcopy(self._module)
+        copied._turn = self._new_turn()
         inside = copied.tensors()
         with torch.no_grad():
             for name, values in tensors.items():
@@ -90,8 +103,8 @@ class ScriptModel:
     def content(self) -> bytes:
         """Return the model as a TorchScript file's bytes."""
         buffer = io.BytesIO()
-        with _expected_deprecations():
-            torch.jit.save(self._module, buffer)
+        with _expected_deprecations(), self._turn:
+            torch.jit.save(self._module, buffer, _extra_files=self._extra_files)
         return buffer.getvalue()
 
     @property
@@ -108,7 +121,7 @@ class ScriptModel:
         # The profiling executor compiles anew for the first few steps and for every new number of edges, and its
         # backward is slower in the end (tests/benchmark/executor.py). The setting is this thread's alone.
         stdout = _stdout_to_stderr() if self._prints else contextlib.nullcontext()
-        with self.explained_errors(), _without_optimisation(), stdout, self._turn:
+        with self.turn, self.explained_errors(), _without_optimisation(), stdout:
             return self._module(*arguments)
 
     @contextlib.contextmanager
@@ -223,43 +236,6 @@ def summary_of(error: Exception) -> str:
     return f"{reason} ({places[-1]})" if places else reason
 
 
-def _graphs(module: Any) -> Iterator[Any]:
-    """Yield the graphs of every method of every submodule, functions and classes they call included."""
-    for submodule in module.modules():
-        script = submodule._c
-        for method in map(script._get_method, script._method_names()):
-            yield method.graph
-            yield method.inlined_graph
-
-
-def _nodes(graphs: list[Any]) -> Iterator[Any]:
-    """Yield every node of graphs, those of blocks and subgraphs included."""
-    blocks = list(graphs)
-    while blocks:
-        for node in blocks.pop().nodes():
-            yield node
-            blocks.extend(node.blocks())
-            blocks.extend(_inlined(node.g(name)) for name in node.attributeNames() if node.kindOf(name) == "g")
-
-
-def _inlined(subgraph: Any) -> Any:
-    """Return a copy with the functions that it calls in place: that of prim::fork calls them."""
-    graph = subgraph.copy()
-    torch._C._jit_pass_inline(graph)
-    return graph
-
-
-def _writes_to_itself(graphs: list[Any]) -> bool:
-    """Return whether a model's code sets an attribute, or changes a tensor that is one, in place."""
-    for node in _nodes(graphs):
-        if node.kind() == "prim::SetAttr":
-            return True
-        inputs = list(node.inputs())
-        if node.kind().endswith("_") and inputs and inputs[0].node().kind() == "prim::GetAttr":
-            return True
-    return False
-
-
 def _floating_type(module: Any, graphs: list[Any], file_name: str) -> torch.dtype:
     tensors = [*module.parameters(), *module.buffers()]
     types = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
@@ -270,15 +246,7 @@ def _floating_type(module: Any, graphs: list[Any], file_name: str) -> torch.dtyp
             "convert the model with .to(torch.float64) or .to(torch.float32) before exporting it"
         )
     # A frozen model has its weights as constants of its graphs.
-    constants = {tensor.dtype for tensor in _constant_tensors(graphs) if tensor.is_floating_point()}
+    constants = {tensor.dtype for tensor in constant_tensors(graphs) if tensor.is_floating_point()}
     if not types and len(constants) == 1:
         types = constants
     return types.pop() if types else torch.float64
-
-
-def _constant_tensors(graphs: list[Any]) -> Iterator[torch.Tensor]:
-    for node in _nodes(graphs):
-        if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
-            tensor = node.t("value")
-            if tensor.dim() > 0:
-                yield tensor

@@ -9,11 +9,9 @@ class Units:
     """How many of the simulator's units make one of the model's.
 
     Attributes:
-        length: One Å in the simulator's unit of length.
         energy: One eV in the simulator's unit of energy.
         force: One eV/Å in the simulator's unit of energy per unit of length.
     """
 
-    length: float = 1.0
     energy: float = 1.0
     force: float = 1.0

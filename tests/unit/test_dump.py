@@ -178,6 +178,16 @@ def test_permissions_are_those_of_any_other_file(folder):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((folder.parents[1] / "any").stat().st_mode)
 
 
+def test_folder_whose_name_is_no_text(monkeypatch, tmp_path):
+    """The shim makes C++ strings of what it is told."""
+    monkeypatch.setenv("KIM_TORCHML_DUMP", f"{tmp_path}/of\udcff")
+    addition, second_line = save()
+    assert second_line == ""
+    assert f"saved in {tmp_path}/of\\udcff/" in addition
+    addition.encode("utf-8")
+    assert len(list((tmp_path / "of\udcff").iterdir())) == 1
+
+
 def test_folder_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KIM_TORCHML_DUMP", f"{tmp_path}/file")

@@ -290,6 +290,73 @@ def test_float32_parameters(opened):
         set_values(model, "decay", 1e40)
 
 
+def test_bfloat16_parameters(opened):
+    """Which numpy does not know."""
+    model = opened(script_bytes(Pair1, torch.bfloat16))
+    set_values(model, "decay", 1.9)
+    assert by_name(model)["decay"].values.tolist() == [float(torch.tensor(1.9, dtype=torch.bfloat16))]
+
+
+class Overlapping(Layers):
+    kim_parameters: dict[str, str]
+
+    def __init__(self, choice):
+        super().__init__()
+        self.kim_parameters = choice
+        whole = torch.zeros(4)
+        self.register_buffer("whole", whole)
+        self.register_buffer("head", whole[:2])
+        self.register_buffer("tail", whole[2:])
+
+
+def overlapping(choice):
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(Overlapping(choice)), buffer)
+    return buffer.getvalue()
+
+
+def test_tensors_that_share_part_of_their_memory(opened):
+    """A changed copy of one would not change the other."""
+    message = (
+        r"^`kim_parameters` of the model in model\.pt must name tensors with memory of their own, got 'whole', which "
+        r"shares some with head; clone one of them before the model is saved$"
+    )
+    with pytest.raises(DriverError, match=message):
+        opened(overlapping({"whole": ""}), prepare=False)
+    with pytest.raises(DriverError, match=r"got 'tail', which shares some with whole"):
+        opened(overlapping({"tail": ""}), prepare=False)
+
+
+def test_what_a_model_supports_is_that_of_its_parameters_now(opened):
+    """Its derivative hangs on one of them."""
+    model = opened(script_bytes(Switched), prepare=False)
+    assert "partialForces" in model.prepare()
+    set_values(model, "switch", 0.0)
+    assert "partialForces" not in model.prepare()
+
+
+class Switched(Pair1):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("switch", torch.ones(1, dtype=torch.float64))
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        energies = self.site_energies(species, coordinates, n_neighbours, neighbours)
+        return energies if float(self.switch) > 0.5 else energies.detach()
+
+
+def test_an_authors_own_files_survive_writing(opened, tmp_path):
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(Pair1()), buffer, _extra_files={"meta.json": b'{"made": "by hand"}'})
+    model = opened(buffer.getvalue())
+    set_values(model, "decay", 1.9)
+    found = {"meta.json": ""}
+    torch.jit.load(io.BytesIO(written_script(model, tmp_path)), _extra_files=found)
+    assert found == {"meta.json": b'{"made": "by hand"}'}
+
+
 @pytest.mark.parametrize(("dtype", "value"), [(torch.uint8, -1), (torch.int8, 128), (torch.int16, 40000)])
 def test_integers_that_do_not_fit(dtype, value, opened):
     buffer = io.BytesIO()

@@ -24,7 +24,7 @@ def test_outputs_are_in_the_units_of_the_simulator(tmp_path):
     length, energy = 0.1, 96.485
     models = [
         open_model(str(tmp_path), ["kim.param", "model.pt"], **units)
-        for units in ({}, {"length": length, "energy": energy, "force": energy / length})
+        for units in ({}, {"energy": energy, "force": energy / length})
     ]
     configuration = interleaved(cluster(9, 3.0, n_contributing=6))
     for model in models:

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the graphs of a loaded TorchScript model tell about it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+# Of operators that make and take apart containers, and hand values into blocks and out of them.
+_NO_SCHEMA = "(no schema)"
+# In a schema's alias sets: may be part of anything.
+_ANYTHING = "*"
+_CALLS = ("prim::CallMethod", "prim::CallFunction")
+_CONSTRUCTORS = ("prim::ListConstruct", "prim::TupleConstruct", "prim::DictConstruct")
+_CONTAINERS = ("ListType", "TupleType", "DictType")
+
+
+def graphs_of(module: Any) -> Iterator[Any]:
+    """Yield the graphs of every method of every submodule, functions and classes they call included."""
+    for method in _methods_of(module):
+        yield method.graph
+        yield method.inlined_graph
+
+
+def nodes_of(graphs: list[Any]) -> Iterator[Any]:
+    """Yield every node of graphs, those of blocks and subgraphs included."""
+    blocks = list(graphs)
+    while blocks:
+        for node in blocks.pop().nodes():
+            yield node
+            blocks.extend([*node.blocks(), *_subgraphs(node)])
+
+
+def constant_tensors(graphs: list[Any]) -> Iterator[torch.Tensor]:
+    """Yield the tensors, not scalars, that graphs hold as constants: weights of a frozen model."""
+    for node in nodes_of(graphs):
+        if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
+            tensor = node.t("value")
+            if tensor.dim() > 0:
+                yield tensor
+
+
+def keeps_state(module: Any) -> bool:
+    """Return whether a model's code sets an attribute, or changes in place what one holds: a tensor, list or dict.
+
+    Where it cannot be told what a value is a part of, it counts as part of whatever it was made from.
+    """
+    forward = module._c._get_method("forward").inlined_graph
+    # All that it calls is in place, but for what is chosen only when it runs.
+    if not any(node.kind() in _CALLS for node in nodes_of([forward])):
+        return _writes_to_attributes(forward)
+    return any(_writes_to_attributes(method.inlined_graph) for method in _methods_of(module))
+
+
+def _methods_of(module: Any) -> Iterator[Any]:
+    for submodule in module.modules():
+        script = submodule._c
+        yield from map(script._get_method, script._method_names())
+
+
+def _subgraphs(node: Any) -> Iterator[Any]:
+    """Yield the subgraphs of a node with the functions that they call in place: that of prim::fork calls them."""
+    for name in node.attributeNames():
+        if node.kindOf(name) == "g":
+            graph = node.g(name).copy()
+            torch._C._jit_pass_inline(graph)
+            yield graph
+
+
+def _writes_to_attributes(graph: Any) -> bool:
+    nodes = list(_run_nodes(graph))
+    if any(_sets_attribute(node) for node in nodes):
+        return True
+    held = _Held()
+    # What loops hand on is known after another round.
+    while held.grows():
+        for node in nodes:
+            held.pass_through(node)
+    return any(value.debugName() in held.parts for node in nodes for value in _chosen(node, "written"))
+
+
+def _run_nodes(graph: Any) -> Iterator[Any]:
+    """Yield the nodes that run in a model that is not being trained: batch normalisation counts batches only then."""
+    blocks = [graph]
+    while blocks:
+        for node in blocks.pop().nodes():
+            yield node
+            inside = [*node.blocks(), *_subgraphs(node)]
+            blocks.extend(inside[1:] if node.kind() == "prim::If" and _asks_for_training(node) else inside)
+
+
+def _asks_for_training(node: Any) -> bool:
+    condition = next(node.inputs()).node()
+    return bool(condition.kind() == "prim::GetAttr" and condition.s("name") == "training")
+
+
+def _sets_attribute(node: Any) -> bool:
+    """Return whether a node sets an attribute of something else than an object that was made in the same call."""
+    return bool(node.kind() == "prim::SetAttr") and next(node.inputs()).node().kind() != "prim::CreateObject"
+
+
+class _Held:
+    """Values, by name, that have to do with what attributes hold.
+
+    Attributes:
+        parts: May be what an attribute holds, or part of it.
+        holders: Lists, tuples and dicts of the call's own that may hold such parts.
+    """
+
+    def __init__(self) -> None:
+        self.parts: set[str] = set()
+        self.holders: set[str] = set()
+        self._before = -1
+
+    def grows(self) -> bool:
+        """Return whether anything has come to it since this was last asked."""
+        before, self._before = self._before, len(self.parts) + len(self.holders)
+        return self._before > before
+
+    def pass_through(self, node: Any) -> None:
+        """Follow values from a node's inputs to its outputs, and into and out of its blocks."""
+        outputs, inputs = list(node.outputs()), list(node.inputs())
+        if node.kind() == "prim::GetAttr" or self._any(_chosen(node, "handed_on")):
+            self._add(outputs, makes_container=node.kind() in _CONSTRUCTORS)
+        if self._any(inputs):
+            # A list of what another holds is a new list, of the same tensors.
+            self.holders.update(each.debugName() for each in outputs if each.type().kind() in _CONTAINERS)
+        if self._any(_chosen(node, "put")):
+            self.holders.update(each.debugName() for each in _chosen(node, "written"))
+        inside = [*node.blocks(), *_subgraphs(node)]
+        comes_out = any(self._any(block.outputs()) for block in inside)
+        if comes_out:
+            self._add(outputs)
+        # A loop begins anew with what came out.
+        if comes_out or self._any(inputs):
+            for block in inside:
+                self._add(block.inputs())
+
+    def _any(self, values: Iterable[Any]) -> bool:
+        return any(each.debugName() in self.parts or each.debugName() in self.holders for each in values)
+
+    def _add(self, values: Iterable[Any], makes_container: bool = False) -> None:
+        (self.holders if makes_container else self.parts).update(each.debugName() for each in values)
+
+
+def _chosen(node: Any, what: str) -> list[Any]:
+    """Return the inputs for which a field of _Aliases is true; where a node does not say, it hands on all."""
+    inputs = list(node.inputs())
+    if node.schema() == _NO_SCHEMA:
+        return inputs if what == "handed_on" else []
+    return [value for value, is_so in zip(inputs, getattr(_aliases(node.schema()), what), strict=False) if is_so]
+
+
+@dataclass(frozen=True)
+class _Aliases:
+    """What an operator does with each of its arguments.
+
+    Attributes:
+        written: Changes it in place.
+        handed_on: Returns something that may share memory with it.
+        put: Puts it into something else.
+    """
+
+    written: tuple[bool, ...]
+    handed_on: tuple[bool, ...]
+    put: tuple[bool, ...]
+
+
+@cache
+def _aliases(schema: str) -> _Aliases:
+    parsed = torch._C.parse_schema(schema)
+    given = [each.alias_info for each in parsed.arguments]
+    returned: set[str] = set()
+    for each in parsed.returns:
+        returned |= set(each.alias_info.after_set) if each.alias_info is not None else set()
+    anything = _ANYTHING in returned
+    return _Aliases(
+        tuple(info is not None and bool(info.is_write) for info in given),
+        tuple(info is not None and (anything or bool(returned & set(info.before_set))) for info in given),
+        tuple(info is not None and _ANYTHING in info.after_set for info in given),
+    )

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Models that keep something in their attributes: recognised, and computed with by one thread at a time."""
+
+import threading
+
+import pytest
+from models import Pair, PairTotal, script_bytes
+from opening import assert_close, compute
+from particles import cluster
+from stateful import KEEPING, AsOut, InList, InSlice, InView, NeededByBackward, Reading
+from test_model_limits import in_threads
+from torch import Tensor
+
+from kim_torchml.torch_runtime import _load
+
+
+@pytest.mark.parametrize("kind", KEEPING, ids=lambda kind: kind.__name__)
+def test_models_that_keep_something_are_recognised(kind, keeps):
+    assert keeps(kind)
+
+
+@pytest.mark.parametrize("kind", [Reading, PairTotal], ids=lambda kind: kind.__name__)
+def test_models_that_keep_nothing_are_recognised(kind, keeps):
+    assert not keeps(kind)
+
+
+@pytest.fixture
+def keeps(device):
+    """Whether a model is taken for one that keeps something."""
+    from kim_torchml.script_graphs import keeps_state
+
+    return lambda kind: keeps_state(_load(script_bytes(kind), "model.pt", device))
+
+
+@pytest.mark.parametrize("kind", [InSlice, InView, AsOut, InList, NeededByBackward], ids=lambda kind: kind.__name__)
+def test_threads_compute_with_models_that_keep_something(kind, opened, device):
+    if device.type == "cuda":
+        pytest.skip("the buffers of these models are on the CPU")
+    models = [opened(script_bytes(kind)) for _ in range(3)]
+    configurations = [cluster(8, seed=k) for k in range(3)]
+    expected = [compute(opened(script_bytes(Pairs)), configuration) for configuration in configurations]
+    for results, wanted in zip(in_threads(models, configurations, 20), expected, strict=True):
+        assert len(results) == 20
+        for result in results:
+            assert_close(result, wanted)
+
+
+class Pairs(Pair):
+    def forward(self, s: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, c: Tensor) -> Tensor:
+        return self.site_energies(s, r, counts, neighbours)
+
+
+def test_parameters_change_while_others_compute(opened):
+    """A copy of a model that keeps a list is made while another thread is not in it."""
+    computing, changing = (opened(script_bytes(InList)) for _ in range(2))
+    configuration = cluster(8)
+    expected = compute(computing, configuration)
+    ended = threading.Event()
+
+    def change():
+        index = [parameter.name for parameter in changing.parameters].index("decay")
+        while not ended.is_set():
+            changing.parameters[index].values[:] = 1.9
+            changing.take_parameters([index])
+            changing._script = changing._original
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        results = [compute(computing, configuration) for _ in range(60)]
+    finally:
+        ended.set()
+        thread.join()
+    for result in results:
+        assert_close(result, expected)
