@@ -270,6 +270,8 @@ make_account() {
     local name=$1 number=$2 folder=$3
     id "$name" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --uid "$number" --user-group "$name"
     mkdir -p "$folder"
+    # The builder may have files that only their owner can read.
+    chmod -R a+rX "$repository"
     chmod 1777 "$folder" "$(getent passwd "$name" | cut -d: -f6)"
 }
 
