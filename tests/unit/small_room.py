@@ -8,7 +8,7 @@ from pathlib import Path
 
 CLEANROOM = Path(__file__).parents[2] / "docker" / "cleanroom.sh"
 MARKER = ".kim-torchml-cleanroom"
-PROGRAMS = "awk bash cat cp cut du env find ls mount mkdir perl sed sleep tail touch".split()
+PROGRAMS = "awk bash cat cp cut du env find ls mount mkdir perl readlink sed setpriv sleep tail touch".split()
 
 
 def libraries(program: Path) -> set[Path]:

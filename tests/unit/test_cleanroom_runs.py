@@ -82,6 +82,17 @@ def test_room_is_kept_and_used_again(room: Path) -> None:
     assert f"kept: {room}" in done.stdout
 
 
+def test_room_of_an_image_is_used_again_as_a_container(room: Path) -> None:
+    """With the Dockerfile's variables, working folder, user and entry point; no step is run again."""
+    for folder in ("workdir", "opt/kim-torchml/docker"):
+        (room / "root" / folder).mkdir(parents=True)
+    shutil.copy(CLEANROOM.with_name("entrypoint.sh"), room / "root/opt/kim-torchml/docker")
+    code = "echo $VIRTUAL_ENV $PWD $UID"
+    done = clean_room("--room", room, "--image", "--", "bash", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "/opt/environment /workdir 1001\n" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["", "dev", "mnt", "proc", "sys"])
 def test_link_in_the_place_of_a_folder_is_refused(room: Path, tmp_path: Path, name: str) -> None:
     """A program that was root in there may have left it."""
