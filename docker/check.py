@@ -57,11 +57,18 @@ def expect(condition: bool, message: str) -> None:
 
 def run(*command: str, **variables: str) -> str:
     """Return what a command prints; a failure shows its last lines."""
+    expect(shutil.which(command[0]) is not None, f"there is no program {command[0]} on PATH ({os.environ.get('PATH')})")
     done = subprocess.run(
         command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     expect(done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}")
     return done.stdout
+
+
+def promised(instruction: str) -> str:
+    """Return what the image's Dockerfile, which lies beside this file, says last in an instruction, such as USER."""
+    dockerfile = Path(__file__).with_name("Dockerfile").read_text(encoding="utf-8")
+    return re.findall(rf"^{instruction} +(.*\S)", dockerfile, re.MULTILINE)[-1]
 
 
 def installed_models() -> dict[str, list[str]]:
@@ -95,8 +102,9 @@ def reference() -> str:
 
 
 def account() -> str:
-    """Check that the user is not root, and may write in the working folder and at home."""
+    """Check that the user is not root, and may write in the working folder, the promised one, and at home."""
     expect(os.getuid() != 0, "the user is root")
+    expect(str(Path.cwd()) == promised("WORKDIR"), f"the working folder is {Path.cwd()}, not {promised('WORKDIR')}")
     for folder in (Path.cwd(), Path.home()):
         expect(os.access(folder, os.W_OK), f"{folder} cannot be written")
     return f"user {os.getuid()}, in {Path.cwd()}"
@@ -129,10 +137,11 @@ def entry_point() -> str:
 
 
 def collection() -> str:
-    """Check that the driver and the models are in the system's collection, and the user's own is empty."""
+    """Check that the driver and the models, none else of ours, are in the system's collection; the user's is empty."""
     items = installed_models()
-    for name in (DRIVER, *EXAMPLES, reference()):
-        expect(name in items.get("system", []), f"{name} is not in the system's collection")
+    ours = sorted(name for name in items.get("system", []) if name.startswith("TorchML"))
+    expect(ours == sorted((DRIVER, *EXAMPLES)), f"the system's collection holds {ours}, not {(DRIVER, *EXAMPLES)}")
+    expect(reference() in items["system"], f"{reference()} is not in the system's collection")
     expect(not items.get("user"), f"the user's collection holds {items.get('user')}")
     return f"{DRIVER}, {', '.join(EXAMPLES)}, {reference()}"
 
@@ -179,8 +188,10 @@ def own_model() -> str:
     cmake = (folder / "CMakeLists.txt").read_text(encoding="utf-8")
     (folder / "CMakeLists.txt").write_text(cmake.replace(STILLINGER_WEBER, name), encoding="utf-8")
     run("kim-api-collections-management", "install", "user", str(folder.resolve()))
-    expect(abs(lammps_energy(name) - CRYSTAL_ENERGY) < 2e-4, f"{name} gives another energy")
-    run("kim-api-collections-management", "remove", "--force", name)
+    try:
+        expect(abs(lammps_energy(name) - CRYSTAL_ENERGY) < 2e-4, f"{name} gives another energy")
+    finally:
+        run("kim-api-collections-management", "remove", "--force", name)
     return f"{name} installed, run and removed"
 
 
@@ -254,7 +265,7 @@ def main() -> None:
                 if check is not account:
                     os.chdir(scratch)
                 print(f"ok      {check.__name__}: {check()}", flush=True)
-            except (BrokenPromiseError, ImportError) as error:
+            except (BrokenPromiseError, ImportError, OSError) as error:
                 failures += 1
                 print(f"FAILED  {check.__name__}: {error}", flush=True)
             finally:

@@ -15,7 +15,7 @@
 #
 # Variables: KIM_TORCHML_ENVIRONMENT (the environment's folder, default .venv), KIM_TORCHML_BASE_PYTHON (the Python it
 # is made of), KIM_TORCHML_COLLECTION (user or system), KIM_TORCHML_TORCH_BUILD (such as cpu or cu130; default: what pip
-# takes) and KIM_TORCHML_TORCH_INDEX (where pip finds that build, beside its usual index).
+# takes) and KIM_TORCHML_TORCH_INDEX (where pip finds that build, beside its own indexes).
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -23,7 +23,8 @@ environment=${KIM_TORCHML_ENVIRONMENT:-$repository/.venv}
 collection=${KIM_TORCHML_COLLECTION:-user}
 # LAMMPS of Debian and Ubuntu links the system's libpython: the environment must be of the same Python.
 base_python=${KIM_TORCHML_BASE_PYTHON:-/usr/bin/python3}
-torch_requirement="torch==2.13.0${KIM_TORCHML_TORCH_BUILD:++$KIM_TORCHML_TORCH_BUILD}"
+torch_build=${KIM_TORCHML_TORCH_BUILD:-}
+torch_version="2.13.0${torch_build:++$torch_build}"
 oldest_torch="2.4"
 
 # KIM's manager installs nothing, local folders neither, without wget or curl.
@@ -111,20 +112,39 @@ environment_state() {
     (cd "$repository" && digest pyproject.toml docker/install.sh CMakeLists.txt src kim_driver_cpp)
 }
 
+# Succeeds if pip, with the given options, knows of that torch for this Python and machine.
+pip_knows_torch() {
+    local versions
+    # With one retry: where there is no network, pip's own number of them takes minutes.
+    versions=$("$environment/bin/python" -m pip --retries 1 index versions torch "$@" 2>/dev/null | tr ',\n' '  ')
+    [[ " $versions " = *" $torch_version "* ]]
+}
+
+# Sets `index` to the options with which pip finds the build that is wanted. The Python Package Index takes no version with
+# a build in its name, so that only PyTorch's own index, a mirror of it, or a folder of wheels has one.
+choose_index() {
+    local address=${KIM_TORCHML_TORCH_INDEX:-} wanted
+    index=()
+    [ -z "$address" ] || index=(--extra-index-url "$address")
+    [ -n "$torch_build" ] && ! pip_knows_torch "${index[@]}" || return 0
+    wanted="torch==$torch_version for $("$environment/bin/python" -V) on $(uname -m)"
+    [ -z "$address" ] || fail "pip finds no $wanted, neither in its own indexes nor in $address: mend the network, or name an" \
+        "index that has it in KIM_TORCHML_TORCH_INDEX (docs/install.md)"
+    fail "pip finds no $wanted in its own indexes: name PyTorch's index of that build in KIM_TORCHML_TORCH_INDEX; PyTorch's" \
+        "start page shows its address (docs/install.md)"
+}
+
 install_torch() {
-    local index=()
+    local index
     # An interrupted creation leaves a Python without pip.
     "$environment/bin/python" -m pip --version >/dev/null 2>&1 || create_environment
     if has_torch "$environment/bin/python"; then
         return
     fi
-    say "Python environment: installing $torch_requirement (the largest download)"
-    if [ -n "${KIM_TORCHML_TORCH_INDEX:-}" ]; then
-        index=(--extra-index-url "$KIM_TORCHML_TORCH_INDEX")
-    fi
-    "$environment/bin/python" -m pip install --quiet "${index[@]}" "$torch_requirement" ||
-        fail "pip could not install $torch_requirement; if it found no such version, name PyTorch's index of that" \
-            "build in KIM_TORCHML_TORCH_INDEX (docs/install.md)"
+    choose_index
+    say "Python environment: installing torch==$torch_version${index[1]:+ from ${index[1]}} (the largest download)"
+    "$environment/bin/python" -m pip install --quiet "${index[@]}" "torch==$torch_version" ||
+        fail "pip could not install torch==$torch_version (its reason is above; docs/install.md)"
 }
 
 # torch is pinned to what is there, so that no other package can bring a second one. kimpy, which is compiled, without
@@ -250,6 +270,8 @@ make_account() {
     local name=$1 number=$2 folder=$3
     id "$name" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --uid "$number" --user-group "$name"
     mkdir -p "$folder"
+    # The builder may have files that only their owner can read.
+    chmod -R a+rX "$repository"
     chmod 1777 "$folder" "$(getent passwd "$name" | cut -d: -f6)"
 }
 

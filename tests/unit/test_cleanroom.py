@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from small_room import CLEANROOM, MARKER
 
-REPOSITORY = Path(__file__).parents[2]
-CLEANROOM = REPOSITORY / "docker" / "cleanroom.sh"
-MARKER = ".kim-torchml-cleanroom"
+PRIVATE = ("unshare", "--mount", "--propagation", "private", "--")
 
 
 @pytest.fixture
@@ -22,10 +21,10 @@ def room(tmp_path: Path) -> Path:
     return folder
 
 
-def remove(room: Path | str, *before: str) -> subprocess.CompletedProcess[str]:
+def remove(room: Path | str, *before: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Try to remove a room."""
     command = [*before, "bash", str(CLEANROOM), "--remove", str(room)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 
 def test_room_is_removed(room: Path) -> None:
@@ -59,42 +58,82 @@ def test_path_with_a_blank_is_left_alone(room: Path) -> None:
     assert (room / "root" / "file").exists()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="mounting takes root")
-def test_room_with_something_mounted_is_left_alone(room: Path) -> None:
-    """Here a folder of the host, bound into the room: a removal would have emptied it."""
-    precious = room.parent / "precious"
-    precious.mkdir()
-    (precious / "data").touch()
-    bind = f'mount --bind {precious} {room}/root/mnt && exec "$@"'
-    private = ("unshare", "--mount", "--propagation", "private", "--")
-    if (
-        subprocess.run([*private, "mount", "--bind", precious, precious], capture_output=True, check=False).returncode
-        != 0
-    ):
-        pytest.skip("this machine does not let root mount in a namespace of its own")
-    done = remove(room, *private, "sh", "-c", bind, "sh")
+def stand_in(folder: Path, name: str, code: str) -> dict[str, str]:
+    """Put a program of that name before the machine's own."""
+    folder.mkdir()
+    (folder / name).write_text(f"#!/bin/sh\n{code}\n")
+    (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_room_is_left_alone_where_mounts_are_unknown(room: Path, tmp_path: Path) -> None:
+    done = remove(room, **stand_in(tmp_path / "bin", "findmnt", "exit 1"))
     assert done.returncode == 1
-    assert f"something is mounted in {room}" in done.stderr
+    assert "do not tell what is mounted in" in done.stderr
+    assert (room / "root" / "file").exists()
+
+
+def test_failed_removal_is_a_failure(room: Path, tmp_path: Path) -> None:
+    done = remove(room, **stand_in(tmp_path / "bin", "rm", "exit 1"))
+    assert done.returncode == 1
+    assert f"not all of {room} could be removed" in done.stderr
+
+
+@pytest.fixture
+def precious(room: Path) -> Path:
+    """A folder of the host's; skips where nothing can be mounted."""
+    if os.getuid() != 0:
+        pytest.skip("mounting takes root")
+    folder = room.parent / "precious"
+    folder.mkdir()
+    (folder / "data").touch()
+    trial = [*PRIVATE, "mount", "--bind", str(folder), str(folder)]
+    if subprocess.run(trial, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine does not let root mount in a namespace of its own")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["root/mnt", "."])
+def test_room_with_something_mounted_is_left_alone(room: Path, precious: Path, place: str) -> None:
+    """Here a folder of the host, bound into the room or upon it: a removal would have emptied it."""
+    (precious / MARKER).touch()
+    bind = f'mount --bind {precious} {room / place} && exec "$@"'
+    done = remove(room, *PRIVATE, "sh", "-c", bind, "sh")
+    assert done.returncode == 1
+    assert f"something is mounted in {room}, or runs there, so it is left alone: {room / place}" in done.stderr
     assert (precious / "data").exists()
     assert (room / "root" / "file").exists()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="mounting takes root")
-def test_room_in_use_is_left_alone(room: Path) -> None:
-    """A process in a mount namespace of its own still has something mounted there."""
-    private = ("unshare", "--mount", "--propagation", "private", "--")
-    mount = f"mount -t tmpfs none {room}/root/mnt && echo ready && exec cat"
+def test_room_that_is_mounted_on_itself_is_left_alone(room: Path, precious: Path) -> None:
+    done = remove(room, *PRIVATE, "sh", "-c", f'mount --bind {room} {room} && exec "$@"', "sh")
+    assert done.returncode == 1
+    assert "something is mounted in" in done.stderr
+    assert (room / "root" / "file").exists()
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "mount -t tmpfs none {room}/root/mnt",
+        # As a process in a room does: there the room is the root, and its path tells nothing.
+        "mount --bind {room}/root {room}/root && cd {room}/root && {{ pivot_root . . || exit 1; }}",
+        "mount --bind {room}/root/mnt {precious}",
+    ],
+)
+def test_room_in_use_is_left_alone(room: Path, precious: Path, mount: str) -> None:
+    """A process in a mount namespace of its own still has something mounted there, or the room somewhere."""
+    code = f"{mount.format(room=room, precious=precious)} && echo ready && read -r _"
     with subprocess.Popen(
-        [*private, "sh", "-c", mount], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*PRIVATE, "sh", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            pytest.skip("this machine does not let root mount in a namespace of its own")
+        assert process.stdout.readline() == "ready\n"
         done = remove(room)
         process.stdin.close()
     assert done.returncode == 1
-    assert "a process still has mounts in" in done.stderr
+    assert f"something is mounted in {room}, or runs there" in done.stderr
     assert (room / "root" / "file").exists()
     assert remove(room).returncode == 0
 

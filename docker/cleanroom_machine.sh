@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# For docker/cleanroom.sh and the scripts it runs: what this machine has to make a room of.
+
+say() { printf '\033[1m[cleanroom]\033[0m %s\n' "$*"; }
+
+fail() {
+    printf '[cleanroom] error: %s\n' "$*" >&2
+    exit 1
+}
+
+# What is mounted in it nobody else sees, and it ends with all that it started.
+# shellcheck disable=SC2034 # for those who read this file
+private=(unshare --mount --propagation private --pid --fork --kill-child --mount-proc)
+
+rooms_folder() { echo "${KIM_TORCHML_CLEANROOM:-${TMPDIR:-/tmp}}"; }
+
+# Paths without blanks and the like: /proc/PID/mountinfo writes those in another way, and they would not be found there.
+is_plain() { [[ "$1" =~ ^/[A-Za-z0-9/._-]+$ ]]; }
+
+# Prints the Debian 12 mirrors that the host's apt uses, as lines of a sources.list.
+# shellcheck disable=SC2016 # apt's own format
+host_sources() {
+    apt-get indextargets --format '$(ORIGIN) $(RELEASE) $(REPO_URI) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+        sed -n 's/^Debian \(bookworm[a-z-]*\) \([^ ]*\) \(.*\)/deb \2 \1 \3/p' | sort -u
+}
+
+# Prints the mirror to take; nothing for debootstrap's own.
+mirror() {
+    local from_host
+    from_host=$(host_sources | awk '$3 == "bookworm" { print $2; exit }')
+    echo "${KIM_TORCHML_DEBIAN_MIRROR:-$from_host}"
+}
+
+# The empty Debian that is kept, if any.
+cached_base() {
+    echo "${KIM_TORCHML_CLEANROOM_CACHE:+$KIM_TORCHML_CLEANROOM_CACHE/debian-12-$(dpkg --print-architecture).tar}"
+}
+
+# Succeeds if the address answers within seconds.
+answers() {
+    timeout 10 python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5).close()' "$1" \
+        >/dev/null 2>&1
+}
+
+# Prints why nothing can be run in a room here; nothing if it can.
+obstacle_to_running() {
+    local tool
+    if [ "$(uname -s)" != Linux ] || [ "$(id -u)" != 0 ]; then
+        echo "it takes root on Linux"
+        return
+    fi
+    for tool in unshare findmnt git python3; do
+        command -v "$tool" >/dev/null || { echo "$tool is not installed" && return; }
+    done
+    # shellcheck disable=SC2016 # for the shell in there
+    "${private[@]}" sh -ec 'mount -t tmpfs none "$1"; mknod "$1/null" c 1 3; : >"$1/null"; cd "$1"; pivot_root . .' \
+        sh "$(dirname "${BASH_SOURCE[0]}")" >/dev/null 2>&1 ||
+        echo "this machine does not let root mount, make devices and change the root in a mount namespace of its own"
+}
+
+# Prints why no room can be made here; nothing if it can.
+obstacle_to_making() {
+    local parent megabytes=8000 address
+    parent=$(rooms_folder)
+    if [ ! -d "$parent" ]; then
+        echo "there is no folder $parent (KIM_TORCHML_CLEANROOM names the one to make rooms in)"
+    elif ! is_plain "$(realpath "$parent")"; then
+        echo "the path of $parent must be of plain letters and digits (KIM_TORCHML_CLEANROOM names another folder)"
+    elif [ "$(df --output=avail -m "$parent" | tail -n 1)" -lt "$megabytes" ]; then
+        echo "$parent has less than $megabytes MB free (KIM_TORCHML_CLEANROOM names another folder)"
+    elif [ -f "$(cached_base)" ]; then
+        return
+    elif ! command -v debootstrap >/dev/null && ! command -v apt-get >/dev/null; then
+        echo "debootstrap is not installed, and there is no apt-get to install it"
+    else
+        address=$(mirror)
+        [ -n "$address" ] || address=$(sed -n 's/^DEF_MIRROR="\(.*\)"/\1/p' "$(command -v debootstrap || echo /dev/null)")
+        [ -z "$address" ] || answers "${address%/}/dists/bookworm/InRelease" ||
+            echo "the Debian mirror $address has no answer, or no Debian 12 (KIM_TORCHML_DEBIAN_MIRROR names another)"
+    fi
+}

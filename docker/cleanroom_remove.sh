@@ -1,0 +1,35 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# For docker/cleanroom.sh: what is a room, whether anything is mounted there, and how it is removed.
+
+marker=".kim-torchml-cleanroom"
+
+# Prints what is mounted on a folder, in it or from it, in whatever namespace; fails if that cannot be told.
+mounted() {
+    local folder=$1 device="" root="" target="" inner
+    read -r device root target < <(findmnt --noheadings --raw --output MAJ:MIN,FSROOT,TARGET --target "$folder") || true
+    [ -n "$target" ] && [ -r /proc/self/mountinfo ] || return 1
+    # As its file system calls it: all that shows of a process that has made (part of) it its root.
+    inner="${root%/}/${folder#"${target%/}/"}"
+    { cat /proc/[0-9]*/mountinfo 2>/dev/null || true; } |
+        awk -v folder="$folder" -v device="$device" -v inner="$inner" '
+            function within(path, top) { return path == top || index(path, top "/") == 1 }
+            within($5, folder) { print $5 }
+            $3 == device && within($4, inner) { print $4 " (in another place)" }' | sort -u
+}
+
+# Fails unless the folder is a room, and nothing is mounted there.
+check_room() {
+    local room=$1 found
+    [ -f "$room/$marker" ] || fail "$room has no file $marker: it is not a clean room, and is left alone"
+    is_plain "$room" && [ "$room" = "$(realpath "$room")" ] ||
+        fail "$room must be a plain absolute path, without links: it is left alone"
+    found=$(mounted "$room") || fail "findmnt and /proc do not tell what is mounted in $room, which is left alone"
+    [ -z "$found" ] || fail "something is mounted in $room, or runs there, so it is left alone: ${found//$'\n'/, }"
+}
+
+remove_room() {
+    check_room "$1"
+    rm -rf --one-file-system -- "$1" || fail "not all of $1 could be removed"
+}
