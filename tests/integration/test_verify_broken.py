@@ -89,6 +89,25 @@ def test_model_without_interaction_passes_nothing_that_compares(models: KimColle
         assert "the atoms do not interact: " in run.result(check)["comment"]
 
 
+@pytest.mark.parametrize("defect", ["NEEDS_FORCES", "NO_MIXTURE"])
+def test_what_models_need_not_do(models: KimCollection, own_folder: Path, defect: str) -> None:
+    """Energies without forces, or all species together."""
+    run = verify(models, own_folder, broken(defect))
+    assert run.grades() == dict.fromkeys(CHECKS, "P") | {"forces-numerical-derivative": "A"}
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_single_precision_is_no_defect(models: KimCollection, own_folder: Path, seed: str) -> None:
+    """The numerical derivative is poor, and says so."""
+    checks = [check for check in CHECKS if check not in ("memory-leak", "thread-safe")]
+    options = [option for check in checks for option in ("--check", check)]
+    run = verify(models, own_folder, broken("SINGLE_PRECISION"), "--seed", seed, *options)
+    assert run.grades().pop("forces-numerical-derivative") in "BC"
+    assert {grade for check, grade in run.grades().items() if check != "forces-numerical-derivative"} == {"P"}
+    assert "within its uncertainty" in run.result("forces-numerical-derivative")["comment"]
+    assert "the model rounds, so up to " in run.result("objectivity")["comment"]
+
+
 def test_what_is_no_number_in_any_units_is_left_out(models: KimCollection, own_folder: Path) -> None:
     run = verify(models, own_folder, broken("ENDLESS_PARTICLE_ENERGY"), "--check", "unit-conversion")
     assert run.grades() == {"unit-conversion": "P"}

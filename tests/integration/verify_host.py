@@ -44,7 +44,10 @@ FOUND_BY = {
     "WRONG_SPECIES": "species-supported-as-stated",
     "LONELY_SPECIES": "species-supported-as-stated",
 }
-OTHERS = ("SOUND", "NO_INTERACTION", "WITHOUT_FORCES", "ENDLESS_PARTICLE_ENERGY", "CRASHES", "HANGS")
+OTHERS = (
+    *("SOUND", "NO_INTERACTION", "WITHOUT_FORCES", "SINGLE_PRECISION", "NEEDS_FORCES", "NO_MIXTURE"),
+    *("ENDLESS_PARTICLE_ENERGY", "CRASHES", "HANGS"),
+)
 
 
 def broken(defect: str) -> str:

@@ -9,12 +9,18 @@ from functools import cached_property
 
 import numpy as np
 
+from kim_torchml.verification.derivatives import noise_of
+from kim_torchml.verification.grades import TOLERANCE
 from kim_torchml.verification.kim_model import ENERGY, FORCES, KimModel, ModelError
 from kim_torchml.verification.lengths import find_bond, find_nearest
 from kim_torchml.verification.particles import Particles, particles_of
 from kim_torchml.verification.result import ModelFacts
-from kim_torchml.verification.structures import Floats, Structure
+from kim_torchml.verification.structures import Floats, Structure, crystal
 
+# Over the nearest distance: the step in which rounding is looked for.
+NOISE_STEP = 1e-6
+# Forces are sums of many rounded terms, and what is compared differs by more than one rounding.
+ABOVE_ROUNDING = 300.0
 # For models of many species (a universal one has 89): this many compositions, and pairs of species, are tested.
 MOST_COMPOSITIONS = 10
 MOST_PAIRS = 15
@@ -119,8 +125,52 @@ class Bench:
         return found
 
     def energy(self, structure: Structure) -> float:
-        """Return the energy alone, eV."""
-        return float(self.model.compute(self.particles(structure), (ENERGY,))[ENERGY][0])
+        """Return the energy, eV. Forces are asked for as well, as simulators do: some models fail without."""
+        return self.evaluate(structure).energy
+
+    @cached_property
+    def mixture(self) -> list[str]:
+        """All species together or, if the model does not combine them, the first that it computes.
+
+        Raises:
+            ModelError: It computes none.
+        """
+        reasons = []
+        for species in [self.species, *self.compositions()]:
+            try:
+                random = self.random("mixture")
+                self.reference(crystal("bcc", (2, 1, 1), self.nearest("bcc", species), species, random))
+            except ModelError as error:
+                reasons.append(error)
+            else:
+                return list(species)
+        raise reasons[0]
+
+    @cached_property
+    def tolerance(self) -> float:
+        """What a pass/fail check allows, relative; see `tolerance_for`."""
+        nearest = self.nearest("bcc", self.mixture)
+        return self.tolerance_for(crystal("bcc", (2, 2, 1), nearest, self.mixture, self.random("tolerance")), nearest)
+
+    def tolerance_for(self, structure: Structure, nearest: float) -> float:
+        """Return what may differ, relative: TOLERANCE, or more where the model rounds, as in single precision.
+
+        Args:
+            structure: Atoms that interact.
+            nearest: Their nearest distance, Å.
+        Raises:
+            ModelError: The model failed.
+        """
+        found = self.reference(structure)
+        direction = self.random("direction").normal(size=structure.positions.size)
+        noise = noise_of(
+            lambda coordinates: self.energy(structure.moved(coordinates.reshape(-1, 3))),
+            structure.positions.ravel(),
+            direction / np.linalg.norm(direction),
+            NOISE_STEP * nearest,
+        )
+        greatest = 0.0 if found.forces is None else float(np.abs(found.forces).max())
+        return max(TOLERANCE, ABOVE_ROUNDING * noise / max(abs(found.energy), greatest * nearest))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of species to check, a selection if they are many."""

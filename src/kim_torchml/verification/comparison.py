@@ -51,8 +51,8 @@ def compare_compositions(bench: Bench, error_of: Callable[[Sequence[str]], float
     Args:
         bench: The model.
         error_of: Computes the relative error for one composition.
-        holds: The comment if it is within the tolerance.
-        broken: The comment if not.
+        holds: The comment if it is within the tolerance, without its full stop.
+        broken: The comment if not, likewise.
     """
     rows: list[dict[str, Any]] = []
     compositions = bench.compositions()
@@ -69,9 +69,14 @@ def compare_compositions(bench: Bench, error_of: Callable[[Sequence[str]], float
     if not errors:
         return none_computed(rows)
     worst = max(errors)
-    grade = pass_grade(worst)
-    comment = (broken if grade == FAILED else holds) + missing(rows)
-    return Finding(grade, worst, comment, {"rows": rows, "tolerance": TOLERANCE})
+    grade = pass_grade(worst, bench.tolerance)
+    comment = (broken if grade == FAILED else holds) + missing(rows) + rounded(bench)
+    return Finding(grade, worst, f"{comment}.", {"rows": rows, "tolerance": bench.tolerance})
+
+
+def rounded(bench: Bench) -> str:
+    """Return that more is allowed of a model that rounds, to follow a comment; empty if it does not."""
+    return f"; the model rounds, so up to {bench.tolerance:.0e} is allowed" if bench.tolerance > TOLERANCE else ""
 
 
 def none_computed(rows: list[dict[str, Any]]) -> Finding:

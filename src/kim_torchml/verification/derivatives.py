@@ -8,7 +8,7 @@ import numpy as np
 
 from kim_torchml.verification.structures import Floats
 
-# Steps are halved this often at most: a thousandth of the first.
+# The last step is a thousandth of the first.
 LEVELS = 11
 
 
@@ -35,8 +35,9 @@ def gradient(
     """Return the derivative by each coordinate.
 
     Central differences with ever smaller steps are extrapolated to step zero, order by order; of all estimates that
-    with the least estimated error is kept (Ridders, Adv. Eng. Software 4, 75 (1982)): one of a smooth function comes
-    from the large steps, one of a spline from those that cross no knot.
+    with the least estimated error is kept (Ridders, Adv. Eng. Software 4, 75 (1982)), provided that no difference with
+    a smaller step contradicts it: one of a smooth function comes from the large steps, one of a spline from those that
+    cross no knot.
 
     Args:
         function: Takes an array like `at`.
@@ -80,20 +81,26 @@ def _ridders(
     function: Callable[[Floats], float], at: Floats, direction: Floats, step: float, noise: float
 ) -> tuple[float, float]:
     """Return the derivative along a direction, and its estimated error."""
-    best, least = np.nan, np.inf
-    previous: list[float] = []
+    widths = step / 2.0 ** np.arange(LEVELS)
+    plain = np.array([central_difference(function, at, direction, float(width)) for width in widths])
+    rounding = noise / widths
+    # What each plain difference may be wrong by, as the next one tells, and by rounding, of which it has two.
+    changes = np.abs(np.diff(plain))
+    margins = 2.0 * np.append(changes, changes[-1]) + 5.0 * rounding
+    best, least = float(plain[-1]), float("inf")
+    row: list[float] = []
     for level in range(LEVELS):
-        width = step / 2**level
-        # Two estimates may agree by chance better than the noise lets them.
-        rounding = noise / width
-        if rounding > least:
-            break
-        row = [central_difference(function, at, direction, width)]
+        previous, row = row, [float(plain[level])]
         for order, coarser in enumerate(previous):
             factor = 4.0 ** (order + 1)
             row.append((factor * row[order] - coarser) / (factor - 1.0))
-            error = max(abs(row[-1] - row[-2]), abs(row[-1] - coarser), rounding)
-            if error <= least:
+            # Two estimates may agree by chance better than the noise lets them.
+            error = max(abs(row[-1] - row[-2]), abs(row[-1] - coarser), float(rounding[level]))
+            # Or because both cross the same knot of a spline: then the finer differences disagree.
+            agrees = bool((np.abs(plain[level:] - row[-1]) <= margins[level:]).all())
+            if error <= least and agrees:
                 best, least = row[-1], error
-        previous = row
+    if np.isinf(least):
+        finest = int((changes + rounding[1:]).argmin()) + 1
+        return float(plain[finest]), float(margins[finest])
     return best, least

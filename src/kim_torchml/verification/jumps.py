@@ -25,9 +25,11 @@ ORDERS = (3, 6)
 # Wider than the steps in which a float32 model sees a distance.
 NARROW = 2e-5
 # What a jump of the next derivative leaves falls with the width of the interval; it is followed down to this width.
-NARROWEST = 1e-8
-# It has fallen if it is less than this part of what it was in an interval PARTS times as wide, or PARTS^2.
-FALLS = 0.4
+NARROWEST = 1e-11
+# A jump stays if, two divisions on, this part of it is left.
+STAYS = 0.9
+# It counts only if it is this much above those around it.
+ABOVE_NOISE = 30.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _suspicious(values: Floats, order: int) -> list[int]:
 
 
 def _narrow(curve: Callable[[Floats], Floats], left: float, right: float, order: int) -> tuple[Jump, Jump]:
-    """Divide an interval, following the greatest differences, until what is left of curve and slope stays."""
+    """Divide an interval, following the greatest differences, until it is known what is left of curve and slope."""
     of_curve: list[Jump] = []
     of_slope: list[Jump] = []
     while True:
@@ -109,17 +111,33 @@ def _narrow(curve: Callable[[Floats], Floats], left: float, right: float, order:
             continue
         of_curve.append(_leftover(points, values, middle))
         of_slope.append(_leftover_of_slope(points, values, middle))
-        jump, kink = _stays(of_curve), _stays(of_slope)
-        if width <= NARROWEST or (jump < len(of_curve) - 2 and kink < len(of_slope) - 2):
-            return of_curve[jump], of_slope[kink]
+        if width <= NARROWEST or (_is_settled(of_curve) and _is_settled(of_slope)):
+            return _limit(of_curve), _limit(of_slope)
 
 
-def _stays(jumps: list[Jump]) -> int:
-    """Return the index of the first jump that has not fallen in the next two, narrower intervals."""
-    for index, jump in enumerate(jumps):
-        if all(later.size >= FALLS * jump.size for later in jumps[index + 1 : index + 3]):
-            return index
-    return len(jumps) - 1
+def _is_settled(jumps: list[Jump]) -> bool:
+    """Return whether narrower intervals would tell nothing new: there is no jump, or it stays, or noise hides it."""
+    first, last = jumps[0], jumps[-1]
+    if not stands_out(first) or last.noise * ABOVE_NOISE > first.size:
+        return True
+    return len(jumps) > 2 and last.size > STAYS * first.size
+
+
+def _limit(jumps: list[Jump]) -> Jump:
+    """Return the least of what was left in ever narrower intervals, as far as noise lets it be seen.
+
+    What jumps does so in all of them. What falls with their width is a jump of the next derivative, or a curve like
+    x ln x.
+    """
+    first = jumps[0]
+    least = min([first, *(jump for jump in jumps if jump.noise * ABOVE_NOISE < first.size)], key=lambda jump: jump.size)
+    # What stays is known best from the widest interval.
+    return first if least.size > 0.5 * first.size else least
+
+
+def stands_out(jump: Jump) -> bool:
+    """Return whether a jump is above the noise."""
+    return jump.size > ABOVE_NOISE * jump.noise
 
 
 def _leftover(points: Floats, values: Floats, middle: int) -> Jump:
@@ -141,6 +159,8 @@ def _leftover_of_slope(points: Floats, values: Floats, middle: int) -> Jump:
 
 def _jump(points: Floats, leftover: Floats, here: int, middle: int, level: float) -> Jump:
     """Return what is left at one index, and around it as noise."""
-    others = [value for index, value in enumerate(leftover) if abs(index - here) > 2]
+    # Of the noisier side: beyond a cutoff there is none.
+    sides = [side for side in (leftover[: max(0, here - 2)], leftover[here + 3 :]) if len(side) > 2]
+    noise = max(float(np.median(side)) for side in sides)
     at = 0.5 * float(points[middle] + points[middle + 1])
-    return Jump(at, float(leftover[here]), float(np.median(others)), level)
+    return Jump(at, float(leftover[here]), noise, level)

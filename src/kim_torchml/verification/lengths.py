@@ -11,7 +11,7 @@ from kim_torchml.verification.kim_model import ModelError
 from kim_torchml.verification.structures import EIGHT_ATOMS, Structure, dimer, perfect_crystal
 
 # Where the search ends, over the sum of the covalent radii: a minimum nearer than that is an artefact of the model.
-NEAREST = 0.55
+NEAREST_OF_DIMER, NEAREST_OF_CRYSTAL = 0.4, 0.55
 # Between distances that are tried, Å; crystals take longer.
 SPACING_OF_DIMER, SPACING_OF_CRYSTAL = 0.05, 0.1
 # Energy by atom above that of atoms far apart, eV: the wall. No minimum is looked for behind it.
@@ -41,7 +41,7 @@ def find_bond(energy: Energy, first: str, second: str, cutoff: float) -> float:
         cutoff: Å.
     """
     radii = _covalent(first, second)
-    distances = np.arange(0.99 * cutoff, NEAREST * radii, -SPACING_OF_DIMER)
+    distances = np.arange(0.99 * cutoff, NEAREST_OF_DIMER * radii, -SPACING_OF_DIMER)
     return _lowest(lambda distance: energy(dimer(first, second, distance)) / 2.0, distances, min(radii, 0.85 * cutoff))
 
 
@@ -53,7 +53,7 @@ def find_nearest(energy: Energy, lattice: str, species: Sequence[str], cutoff: f
     """
     names = sorted(set(species))
     radii = float(np.mean([_covalent(name, name) for name in names]))
-    end = NEAREST * radii
+    end = NEAREST_OF_CRYSTAL * radii
     periodic = _neighbours(lattice, end, cutoff) <= MOST_NEIGHBOURS
     repeats = (1, 1, 1) if periodic and len(names) == 1 else EIGHT_ATOMS[lattice]
 

@@ -39,6 +39,9 @@ enum Defect {
     LONELY_SPECIES,           // Kr is claimed, but can be computed only where it is alone
     NO_INTERACTION,           // nothing depends on where the atoms are
     WITHOUT_FORCES,           // not a defect: forces are optional
+    SINGLE_PRECISION,         // not a defect: a model may compute in float
+    NEEDS_FORCES,             // fails where forces are not asked for, as some models do
+    NO_MIXTURE,               // not a defect: Ar and Kr are not combined
     ENDLESS_PARTICLE_ENERGY,  // energies by atom are infinite
     CRASHES,                  // in compute, with more than two particles
     HANGS,                    // likewise
@@ -102,6 +105,10 @@ std::array<double, 2> pair(Parameters const& p, int first, int second, double r)
     return {energy, derivative};
 }
 
+double rounded(double value) {
+    return defect == SINGLE_PRECISION ? static_cast<double>(static_cast<float>(value)) : value;
+}
+
 struct Work {
     KIM::ModelComputeArguments const* arguments;
     int n;
@@ -128,7 +135,7 @@ struct Work {
     Vector between(int i, int j) const {
         Vector result;
         for (int k = 0; k < 3; ++k) {
-            result[k] = coordinates[3 * j + k] - coordinates[3 * i + k];
+            result[k] = rounded(coordinates[3 * j + k]) - rounded(coordinates[3 * i + k]);
         }
         return result;
     }
@@ -158,7 +165,7 @@ void add_pairs(Parameters const& p, Work& work, int i, std::vector<Neighbour> co
             }
             gradient[0] += 2.0 * strength * factor * between[0];
         }
-        work.energies[i] += weight * energy;
+        work.energies[i] = rounded(work.energies[i] + weight * energy);
         for (double& component : gradient) {
             component *= weight;
         }
@@ -235,7 +242,8 @@ bool misbehaves(Work const& work) {
         std::this_thread::sleep_for(std::chrono::hours(1));
     }
     auto const krypton = std::count(work.species, work.species + work.n, 1);
-    return (defect == WRONG_SPECIES && krypton > 0) || (defect == LONELY_SPECIES && krypton > 0 && work.n > 1);
+    return (defect == WRONG_SPECIES && krypton > 0) || (defect == LONELY_SPECIES && krypton > 0 && work.n > 1) ||
+           (defect == NO_MIXTURE && krypton > 0 && krypton < work.n);
 }
 
 void write(Work const& work, double unit, Outputs const& outputs) {
@@ -245,7 +253,7 @@ void write(Work const& work, double unit, Outputs const& outputs) {
     }
     double total = 0.0;
     for (int i = 0; i < work.n; ++i) {
-        total += scale * work.energies[i];
+        total = rounded(total + scale * work.energies[i]);
         if (outputs.particle_energies) {
             outputs.particle_energies[i] =
                 defect == ENDLESS_PARTICLE_ENERGY ? std::numeric_limits<double>::infinity() : scale * work.energies[i];
@@ -283,6 +291,9 @@ int compute(KIM::ModelCompute const* const model, KIM::ModelComputeArguments con
         (has_forces && arguments->GetArgumentPointer(partialForces, &outputs.forces)) ||
         arguments->GetArgumentPointer(partialParticleEnergy, &outputs.particle_energies) ||
         arguments->GetArgumentPointer(partialVirial, &outputs.virial)) {
+        return true;
+    }
+    if (defect == NEEDS_FORCES && !outputs.forces) {
         return true;
     }
     work.n = *n;

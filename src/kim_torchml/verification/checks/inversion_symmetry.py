@@ -26,8 +26,8 @@ def run(bench: Bench) -> Finding:
     return compare_compositions(
         bench,
         error_of,
-        "Inversion through a point leaves the energy and reverses the forces.",
-        "Inversion through a point changes the energy or does not reverse the forces.",
+        "Inversion through a point leaves the energy and reverses the forces",
+        "Inversion through a point changes the energy or does not reverse the forces",
     )
 
 

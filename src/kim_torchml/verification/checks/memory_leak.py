@@ -57,7 +57,8 @@ def run(bench: Bench) -> Finding:
 
 def _work(bench: Bench) -> tuple[Particles, tuple[str, ...]]:
     """Return what each cycle computes."""
-    piece = crystal("bcc", (2, 1, 1), bench.nearest("bcc", bench.species), bench.species, bench.random("memory-leak"))
+    species = bench.mixture
+    piece = crystal("bcc", (2, 1, 1), bench.nearest("bcc", species), species, bench.random("memory-leak"))
     return bench.particles(piece), bench.outputs
 
 

@@ -29,8 +29,8 @@ def run(bench: Bench) -> Finding:
     return compare_compositions(
         bench,
         error_of,
-        "Energy and forces follow a rotation and a translation of all atoms.",
-        "Energy or forces depend on where the atoms are or how they are turned: right only with an external field.",
+        "Energy and forces follow a rotation and a translation of all atoms",
+        "Energy or forces depend on where the atoms are or how they are turned: right only with an external field",
     )
 
 

@@ -34,8 +34,8 @@ def run(bench: Bench) -> Finding:
     return compare_compositions(
         bench,
         error_of,
-        "Doubling the box doubles the energy and repeats the forces, for all 7 combinations of periodic directions.",
-        "Doubling the box along a periodic direction does not double the energy, or changes the forces.",
+        "Doubling the box doubles the energy and repeats the forces, for all 7 combinations of periodic directions",
+        "Doubling the box along a periodic direction does not double the energy, or changes the forces",
     )
 
 

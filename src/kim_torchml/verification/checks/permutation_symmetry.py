@@ -28,8 +28,8 @@ def run(bench: Bench) -> Finding:
     return compare_compositions(
         bench,
         error_of,
-        "Swapping atoms of the same species changes neither the energy nor the forces at any place.",
-        "Swapping atoms of the same species changes the energy or the forces.",
+        "Swapping atoms of the same species changes neither the energy nor the forces at any place",
+        "Swapping atoms of the same species changes the energy or the forces",
     )
 
 

@@ -124,8 +124,8 @@ def _task(bench: Bench) -> Task:
 def _crystals(bench: Bench, repeats: list[tuple[int, int, int]], periodic: bool) -> list[Particles]:
     """Return rattled crystals, or pieces of them."""
     random = bench.random("thread-safe")
-    nearest = bench.nearest("fcc", bench.species)
-    cells = [crystal("fcc", counts, nearest, bench.species, random) for counts in repeats]
+    nearest = bench.nearest("fcc", bench.mixture)
+    cells = [crystal("fcc", counts, nearest, bench.mixture, random) for counts in repeats]
     # Zeros would be equal whatever happens.
     bench.reference(cells[0])
     return [bench.particles(replace(cell, periodic=(periodic,) * 3)) for cell in cells]
