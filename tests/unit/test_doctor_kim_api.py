@@ -82,6 +82,19 @@ def test_configuration_that_kim_cannot_write(fake):
     assert all((folder / kind).is_dir() for kind in kinds)
 
 
+def test_configuration_of_a_fresh_account(fake):
+    """KIM tells the file's name without writing it; it writes it when it is asked for folders."""
+    fake.add_kim_api()
+    tool = fake.folder / "libexec/kim-api/kim-api-collections-info"
+    lines = tool.read_text().splitlines()[1:]
+    file = fake.folder / "config"
+    file.unlink()
+    script(tool, f'case "$*" in "config_file model_drivers") echo >{file};; esac', *lines)
+    finding = only(check_configuration(fake.machine()))
+    assert finding.found == str(file)
+    assert finding.status is Status.OK
+
+
 def test_configuration_that_is_not_there_is_not_written(fake):
     fake.add_kim_api()
     touches = script(fake.folder / "libexec/kim-api/kim-api-collections-info", f"touch {fake.folder}/mistyped")

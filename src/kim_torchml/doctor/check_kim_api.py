@@ -57,11 +57,12 @@ def check_configuration(machine: Machine) -> list[Finding]:
         advice = "Correct the variable, or let KIM use the default collection:"
         return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
     file = kim_api.configuration_file
+    # On an account where KIM was never used this makes KIM write the file.
+    broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if not Path(file).exists():
         found = f"KIM cannot write its configuration file, '{file}'"
         advice = "Give yourself the right to write there, or make one of your own, in a folder that you can write:"
         return [problem(name, found, advice, *OWN_CONFIGURATION)]
-    broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if broken:
         found = f"KIM cannot read its configuration file '{file}': it names no folder for {' and '.join(broken)}"
         if machine.environment.get(CONFIGURATION_VARIABLE):

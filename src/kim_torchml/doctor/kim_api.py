@@ -62,7 +62,9 @@ class KimApi:
 
     @cached_property
     def configuration_file(self) -> str:
-        """Path of the configuration file, whether or not it is there. Asking makes KIM write the default one."""
+        """Path of the configuration file, whether or not it is there. KIM writes the default one only when it is asked
+        for more than this, such as `user_folders`.
+        """
         chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
         return chosen or self._ask("config_file", "name").stdout.strip()
 
