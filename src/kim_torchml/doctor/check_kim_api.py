@@ -2,6 +2,7 @@
 """KIM-API: its tools, its version, its configuration file, and the folders of the user collection."""
 
 import os
+import shlex
 from pathlib import Path
 
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped
@@ -69,7 +70,7 @@ def check_configuration(machine: Machine) -> list[Finding]:
             advice = f"Correct {CONFIGURATION_VARIABLE}, which names it, or let KIM use the default collection:"
             return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
         advice = "Move it away; KIM writes a new one when it is next used:"
-        return [problem(name, found, advice, f"mv '{file}' '{file}.broken'", f"{MANAGER} list")]
+        return [problem(name, found, advice, shlex.join(("mv", file, f"{file}.broken")), f"{MANAGER} list")]
     return [ok(name, file)]
 
 
@@ -92,14 +93,14 @@ def _check_collection_folder(kim_api: KimApi, name: str, kind: str, folder: Path
         found = f"'{folder}', named in {kim_api.configuration_file}, is not a folder"
         existing = next(path for path in folder.absolute().parents if path.exists())
         if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-            return problem(name, found, "Make it:", f"mkdir -p '{folder}'")
+            return problem(name, found, "Make it:", f"mkdir -p {shlex.quote(str(folder))}")
         return problem(name, f"{found}, nor can it be made", "Choose another one:", *choose_another)
     if not os.access(folder, os.W_OK | os.X_OK):
         found = f"'{folder}' cannot be written"
         if folder.stat().st_uid != os.geteuid() or is_read_only(folder):
             return problem(name, found, "Choose another folder:", *choose_another)
         advice = "Give yourself the right to write there, or choose another folder:"
-        return problem(name, found, advice, f"chmod u+rwx '{folder}'", *choose_another)
+        return problem(name, found, advice, f"chmod u+rwx {shlex.quote(str(folder))}", *choose_another)
     if not holds_programs(folder):
         found = f"'{folder}' is on a file system mounted noexec: nothing that is installed there can be loaded"
         return problem(name, found, "Choose a folder elsewhere, and install driver and models again:", *choose_another)
