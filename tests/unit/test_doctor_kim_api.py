@@ -173,6 +173,23 @@ def test_paths_in_commands_are_words_of_a_shell(fake, monkeypatch):
     assert first_words(only(check_configuration(fake.machine()))) == ["mv", str(file), f"{file}.broken"]
 
 
+@pytest.mark.parametrize("kind", ["model-drivers", "portable-models"])
+def test_collection_in_a_folder_with_a_blank(fake, kind):
+    """KIM reads the path up to the blank."""
+    fake.add_kim_api(**{f"config_file_{kind.replace('-', '_')}": "/home/with"})
+    (fake.folder / "config").write_text(f"{kind}-dir = /home/with blank/items\n\nwith path\n   /a b\n")
+    finding = only(check_configuration(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found == (
+        f"'{fake.folder}/config' names '/home/with blank/items' for {kind.replace('-', ' ')}, but KIM takes no blanks "
+        "there: it cuts off what follows"
+    )
+    assert finding.advice == "Make one of your own, in a folder without blanks in its path:"
+    assert finding.commands == OWN_CONFIGURATION
+    cut = [finding for finding in check_user_collection(fake.machine()) if finding.status is not Status.OK]
+    assert (only(cut).name, only(cut).found) == (f"user {kind.replace('-', ' ')}", "needs a path without blanks")
+
+
 def first_words(finding):
     """The words of the first command."""
     return shlex.split(finding.commands[0])

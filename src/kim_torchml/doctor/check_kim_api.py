@@ -62,7 +62,8 @@ def check_configuration(machine: Machine) -> list[Finding]:
     broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if not Path(file).exists():
         found = f"KIM cannot write its configuration file, '{file}'"
-        advice = "Give yourself the right to write there, or make one of your own, in a folder that you can write:"
+        advice = "Give yourself the right to write there, or make one of your own, in a folder that you can write, "
+        advice += "without blanks in its path:"
         return [problem(name, found, advice, *OWN_CONFIGURATION)]
     if broken:
         found = f"KIM cannot read its configuration file '{file}': it names no folder for {' and '.join(broken)}"
@@ -71,7 +72,22 @@ def check_configuration(machine: Machine) -> list[Finding]:
             return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
         advice = "Move it away; KIM writes a new one when it is next used:"
         return [problem(name, found, advice, shlex.join(("mv", file, f"{file}.broken")), f"{MANAGER} list")]
-    return [ok(name, file)]
+    return _check_blanks(kim_api) or [ok(name, file)]
+
+
+def _check_blanks(kim_api: KimApi) -> list[Finding]:
+    """Return a problem if the configuration file names folders with blanks, of which KIM reads the first word only."""
+    named = {kim_api.folders_with_blanks(kind): word for kind, word in KINDS.items()}
+    named.pop("", None)
+    if not named:
+        return []
+    folders = " and ".join(f"'{text}' for {word}" for text, word in named.items())
+    found = f"'{kim_api.configuration_file}' names {folders}, but KIM takes no blanks there: it cuts off what follows"
+    return [
+        problem(
+            "configuration", found, "Make one of your own, in a folder without blanks in its path:", *OWN_CONFIGURATION
+        )
+    ]
 
 
 def check_user_collection(machine: Machine) -> list[Finding]:
@@ -81,6 +97,9 @@ def check_user_collection(machine: Machine) -> list[Finding]:
         return [skipped("user collection", NO_COLLECTIONS)]
     findings = []
     for kind, word in KINDS.items():
+        if kim_api.folders_with_blanks(kind):
+            findings.append(skipped(f"user {word}", "needs a path without blanks"))
+            continue
         # KIM installs into the first one.
         folders = kim_api.user_folders(kind)[:1]
         findings += [_check_collection_folder(kim_api, f"user {word}", kind, folder) for folder in folders]
