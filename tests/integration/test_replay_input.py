@@ -72,6 +72,18 @@ def test_neighbours_of_many_particles(own_folder: Path) -> None:
         (b"\x7fELF\xd0\xd0", "saved.xyz must be an extended XYZ file, got one that is not text; use a file"),
         (b"", "saved.xyz must be an extended XYZ file, got something else ("),
         (b"units metal\n", "saved.xyz must be an extended XYZ file, got something else ("),
+        (
+            b"2\nProperties=species:S:1:pos:R:3\nSi 0 0 0\nuser01 0 0 1\n",
+            "saved.xyz must have symbols of elements as species, as the driver's models have, got 'user01'; use a file",
+        ),
+        (
+            b"1\nProperties=species:Q:1:pos:R:3\nSi 0 0 0\n",
+            "saved.xyz must be an extended XYZ file, got something else (",
+        ),
+        (
+            b"0\nProperties=species:S:1:pos:R:3:contributing:I:1:species_code:I:1\n",
+            "saved.xyz must have particles, got none; use a file",
+        ),
         (b"1\n\nSi 0 0 0\n", "saved.xyz must have the column `contributing`: what the simulator gave to KIM; use"),
         (
             b"1\nProperties=species:S:1:pos:R:3:contributing:I:1\nSi 0 0 0 1\n",
