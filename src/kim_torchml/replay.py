@@ -77,17 +77,24 @@ def read_saved(path: Path) -> Saved:
     """
     origin = f"use a file that the driver saved in the folder that {settings.DUMP} names"
     try:
-        content = io.StringIO(path.read_text(encoding="utf-8"))
+        content = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DriverError(f"cannot read {path}: {error.strerror or error}; {origin}") from error
     except UnicodeDecodeError as error:
         raise DriverError(f"{path} must be an extended XYZ file, got one that is not text; {origin}") from error
     try:
-        atoms = cast(ase.Atoms, ase.io.read(content, index=-1, format="extxyz"))
+        atoms = cast(ase.Atoms, ase.io.read(io.StringIO(content), index=-1, format="extxyz"))
     # ASE's reader raises whatever the line at hand brings about.
     except Exception as error:
+        if species := _not_an_element(error, content):
+            raise DriverError(
+                f"{path} must have symbols of elements as species, as the driver's models have, got '{species}'; "
+                f"{origin}"
+            ) from error
         reason = f"{type(error).__name__}: {error}".strip().removesuffix(":")
         raise DriverError(f"{path} must be an extended XYZ file, got something else ({reason}); {origin}") from error
+    if not len(atoms):
+        raise DriverError(f"{path} must have particles, got none; {origin}")
     for name in _COLUMNS:
         if name not in atoms.arrays:
             raise DriverError(f"{path} must have the column `{name}`: what the simulator gave to KIM; {origin}")
@@ -105,6 +112,14 @@ def read_saved(path: Path) -> Saved:
         facts,
         parameters,
     )
+
+
+def _not_an_element(error: Exception, content: str) -> str:
+    """Return the species that ASE did not know, or an empty string if its reader failed otherwise."""
+    first_words = (line.split()[0] for line in content.splitlines()[2:] if line.strip())
+    # It looks for them with a capital letter.
+    unknown = (word for word in first_words if error.args == (word.capitalize(),))
+    return next(unknown, "") if isinstance(error, KeyError) else ""
 
 
 def _read_parameters(text: str) -> dict[str, list[float]] | None:

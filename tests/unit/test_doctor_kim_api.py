@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_configuration_that_kim_cannot_read(fake):
     finding = only(check_configuration(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert f"KIM cannot read its configuration file '{fake.folder}/config'" in finding.found
-    assert finding.commands[0] == f"mv '{fake.folder}/config' '{fake.folder}/config.broken'"
+    assert finding.commands[0] == f"mv {fake.folder}/config {fake.folder}/config.broken"
     assert fake.machine().collections is None
     # What a variable names may be anything: it stays where it is.
     fake.environment["KIM_API_CONFIGURATION_FILE"] = str(fake.folder)
@@ -80,6 +81,19 @@ def test_configuration_that_kim_cannot_write(fake):
     kinds = ("model-drivers", "portable-models", "simulator-models")
     assert (folder / "configuration").read_text() == "".join(f"{kind}-dir = {folder}/{kind}\n" for kind in kinds)
     assert all((folder / kind).is_dir() for kind in kinds)
+
+
+def test_configuration_of_a_fresh_account(fake):
+    """KIM tells the file's name without writing it; it writes it when it is asked for folders."""
+    fake.add_kim_api()
+    tool = fake.folder / "libexec/kim-api/kim-api-collections-info"
+    lines = tool.read_text().splitlines()[1:]
+    file = fake.folder / "config"
+    file.unlink()
+    script(tool, f'case "$*" in "config_file model_drivers") echo >{file};; esac', *lines)
+    finding = only(check_configuration(fake.machine()))
+    assert finding.found == str(file)
+    assert finding.status is Status.OK
 
 
 def test_configuration_that_is_not_there_is_not_written(fake):
@@ -107,7 +121,7 @@ def test_collection_folder_is_missing(fake):
     finding = check_user_collection(fake.machine())[0]
     assert finding.status is Status.PROBLEM
     assert f"'{missing}', named in {fake.folder}/config, is not a folder" in finding.found
-    assert finding.commands == (f"mkdir -p '{missing}'",)
+    assert finding.commands == (f"mkdir -p {missing}",)
 
 
 def test_collection_folder_that_cannot_be_made(fake, monkeypatch):
@@ -131,11 +145,54 @@ def test_collection_folder_is_read_only(fake, monkeypatch):
     assert drivers.status is Status.OK
     assert models.status is Status.PROBLEM
     assert models.found == f"'{folder}' cannot be written"
-    assert models.commands[0] == f"chmod u+rwx '{folder}'"
+    assert models.commands[0] == f"chmod u+rwx {folder}"
     assert models.commands[2].startswith("kim-api-collections-management set-user-portable-models-dir ")
     # Of another user, or on a file system mounted read-only.
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
     assert check_user_collection(fake.machine())[1].commands == models.commands[1:]
+
+
+def test_paths_in_commands_are_words_of_a_shell(fake, monkeypatch):
+    home = fake.folder / "o'brien"
+    home.mkdir()
+    file, missing = home / "config", home / "missing"
+    file.touch()
+    fake.add_kim_api(
+        config_file_name=str(file), config_file_model_drivers=str(missing), config_file_portable_models=str(home)
+    )
+    make = first_words(check_user_collection(fake.machine())[0])
+    assert make == ["mkdir", "-p", str(missing)]
+    refuse_to_write(monkeypatch, home)
+    assert first_words(check_user_collection(fake.machine())[1]) == ["chmod", "u+rwx", str(home)]
+    fake.environment["TMPDIR"] = str(missing)
+    assert first_words(check_temporary_folders(fake.machine())[0]) == ["mkdir", "-p", str(missing)]
+    fake.environment["TMPDIR"] = str(home)
+    pretend_file_system(monkeypatch, free=3 * 1024**2)
+    assert first_words(check_temporary_folders(fake.machine())[0])[:3] == ["du", "-xsh", f"{home}/*"]
+    fake.add_kim_api(config_file_name=str(file), config_file_model_drivers="")
+    assert first_words(only(check_configuration(fake.machine()))) == ["mv", str(file), f"{file}.broken"]
+
+
+@pytest.mark.parametrize("kind", ["model-drivers", "portable-models"])
+def test_collection_in_a_folder_with_a_blank(fake, kind):
+    """KIM reads the path up to the blank."""
+    fake.add_kim_api(**{f"config_file_{kind.replace('-', '_')}": "/home/with"})
+    (fake.folder / "config").write_text(f"{kind}-dir = /home/with blank/items\n\nwith path\n   /a b\n")
+    finding = only(check_configuration(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found == (
+        f"'{fake.folder}/config' names '/home/with blank/items' for {kind.replace('-', ' ')}, but KIM takes no blanks "
+        "there: it cuts off what follows"
+    )
+    assert finding.advice == "Make one of your own, in a folder without blanks in its path:"
+    assert finding.commands == OWN_CONFIGURATION
+    cut = [finding for finding in check_user_collection(fake.machine()) if finding.status is not Status.OK]
+    assert (only(cut).name, only(cut).found) == (f"user {kind.replace('-', ' ')}", "needs a path without blanks")
+
+
+def first_words(finding):
+    """The words of the first command."""
+    return shlex.split(finding.commands[0])
 
 
 def pretend_file_system(monkeypatch, flag=0, free=2**40):
@@ -173,7 +230,7 @@ def test_temporary_folder_is_nearly_full(fake, monkeypatch):
     finding = only(check_temporary_folders(fake.machine()))
     assert finding.status is Status.WARNING
     assert "'/tmp' has only 3 MB left" in finding.found
-    assert finding.commands == ("du -xsh '/tmp'/* | sort -h",)
+    assert finding.commands == ("du -xsh /tmp/* | sort -h",)
 
 
 def test_temporary_folder_that_is_a_file(fake):
@@ -189,7 +246,7 @@ def test_temporary_folder_that_is_not_there(fake):
     finding = check_temporary_folders(fake.machine())[0]
     assert finding.status is Status.PROBLEM
     assert f"'{fake.folder}/gone' is not a folder; KIM builds what it installs there" in finding.found
-    assert finding.commands[0] == f"mkdir -p '{fake.folder}/gone'"
+    assert finding.commands[0] == f"mkdir -p {fake.folder}/gone"
 
 
 _IN_NAMESPACE = """

@@ -182,6 +182,24 @@ def test_driver_for_a_python_that_pip_may_not_change(fake, python):
     assert finding.commands == (f"KIM_TORCHML_PYTHON={python} {install}",)
 
 
+def test_variable_that_names_a_python_that_pip_may_not_change(fake, python):
+    """A new environment would not help: the variable would still name the old one."""
+    add_package(python, "torch", "2.9.0", TORCH.format(cuda=None, gpus=0))
+    add_package(python, "numpy", "2.3.0")
+    debian = answering(fake.folder / "usr" / "bin" / "python3")
+    fake.environment["KIM_TORCHML_PYTHON"] = str(debian)
+    this, torch, numpy = check_torch(fake.machine())
+    assert this.status is Status.OK
+    assert torch.found == f"torch is not installed in the environment of {debian}"
+    for finding in (torch, numpy):
+        assert finding.advice == "pip may not change it. Do without it: KIM_TORCHML_PYTHON alone names it."
+        assert finding.commands == ("unset KIM_TORCHML_PYTHON",)
+    assert fake.machine().python_to_install_for == str(python)
+    # What is printed mends it.
+    del fake.environment["KIM_TORCHML_PYTHON"]
+    assert [finding.status for finding in check_torch(fake.machine())] == [Status.OK]
+
+
 def test_what_draws_the_report_of_verify(fake, python):
     assert check_report_packages(fake.machine()) == []
     add_package(python, "jinja2", "3.1.0")

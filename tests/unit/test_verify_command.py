@@ -104,6 +104,34 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
+OUT_OF_RANGE = "is not in the range 0<x<=86400.0."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [
+        ("inf", OUT_OF_RANGE),
+        ("1e12", OUT_OF_RANGE),
+        ("86401", OUT_OF_RANGE),
+        ("0", OUT_OF_RANGE),
+        ("nan", "is no number of seconds."),
+    ],
+)
+def test_timeout_that_is_none(found: list[int], seconds: str, reason: str) -> None:
+    result = run("Some_Model", "--timeout", seconds)
+    assert result.exit_code == 2
+    assert re.search(rf"Invalid value for '--timeout': \S+ {re.escape(reason)}\n", result.output)
+    assert found == []
+
+
+def test_one_file_for_both_reports(found: list[int], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("report")
+    result = run("Some_Model", "--html", str(tmp_path / "report"), "--json", str(tmp_path / "link"))
+    assert result.exit_code == 2
+    assert f"Error: --html and --json both name {tmp_path / 'report'}: name two files\n" in result.output
+    assert found == []
+
+
 # Longer than file systems allow: root, too, cannot write it.
 LONG = f"{'x' * 300}.out"
 

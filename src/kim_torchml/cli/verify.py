@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
     from kim_torchml.verification.runner import Options
 
 STDOUT = Path("-")
+# s. A day; select(2) refuses to wait for ever so many.
+LONGEST = 24 * 3600.0
 # Of the table where output is not a terminal's.
 PIPED_WIDTH = 120
+
+
+class _Seconds(click.FloatRange):
+    """As its parent, which lets NaN pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 class CannotVerifyError(click.ClickException):
@@ -71,7 +84,7 @@ def _console(kind: type[Console]) -> Console:
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True,
+    "--timeout", type=_Seconds(min=0, max=LONGEST, min_open=True), default=600.0, show_default=True,
     help="Seconds after which a check that has not ended counts as failed.",
 )  # fmt: skip
 def verify(
@@ -94,6 +107,8 @@ def verify(
 
     if unknown := [name for name in names if name not in CHECKS]:
         raise click.UsageError(f"there is no check {unknown[0]}; --list shows those that there are")
+    if html is not None and json_path is not None and html.resolve() == json_path.resolve():
+        raise click.UsageError(f"--html and --json both name {html}: name two files")
     _try_to_write(html, json_path)
     chosen = [name for name in CHECKS if name in names] if names else list(CHECKS)
     # The run at constant energy is a figure of the report, not a check.

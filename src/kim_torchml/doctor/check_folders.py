@@ -2,6 +2,7 @@
 """Temporary folders: KIM builds and tests what it installs in one, and unpacks a model's files when it creates it."""
 
 import os
+import shlex
 from pathlib import Path
 
 from kim_torchml.doctor.finding import Finding, ok, problem, warning
@@ -34,7 +35,7 @@ def _check_folder(name: str, folder: Path, builds: bool) -> Finding:
         found = f"'{folder}' is not a folder; {purpose}"
         if os.path.lexists(folder):
             return problem(name, found, "Choose another:", *_ELSEWHERE)
-        return problem(name, found, "Make it, or choose another:", f"mkdir -p '{folder}'", *_ELSEWHERE)
+        return problem(name, found, "Make it, or choose another:", f"mkdir -p {shlex.quote(str(folder))}", *_ELSEWHERE)
     free = free_bytes(folder)
     reason = why_not_writable(folder)
     if reason:
@@ -48,15 +49,19 @@ def _check_folder(name: str, folder: Path, builds: bool) -> Finding:
         return problem(name, found, "When you install, use a folder elsewhere:", *_ELSEWHERE)
     if free < SCARCE:
         found = f"'{folder}' has only {_megabytes(free)} left; {purpose}, and large models need more"
-        return warning(name, found, "See what can be deleted:", f"du -xsh '{folder}'/* | sort -h")
+        return warning(name, found, "See what can be deleted:", _sizes_in(folder))
     return ok(name, f"{folder}, {_megabytes(free)} free")
 
 
 def _problem_with(name: str, found: str, folder: Path, builds: bool) -> Finding:
-    look = (f"df -h '{folder}'", f"du -xsh '{folder}'/* | sort -h")
+    look = (f"df -h {shlex.quote(str(folder))}", _sizes_in(folder))
     if builds and folder != SYSTEM_FOLDER:
         return problem(name, found, "Make room or choose another folder:", *look, *_ELSEWHERE)
     return problem(name, found, "Make room:", *look)
+
+
+def _sizes_in(folder: Path) -> str:
+    return f"du -xsh {shlex.quote(str(folder))}/* | sort -h"
 
 
 def _megabytes(count: int) -> str:

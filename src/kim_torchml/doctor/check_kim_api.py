@@ -2,6 +2,7 @@
 """KIM-API: its tools, its version, its configuration file, and the folders of the user collection."""
 
 import os
+import shlex
 from pathlib import Path
 
 from kim_torchml.doctor.finding import Finding, ok, problem, skipped
@@ -57,19 +58,36 @@ def check_configuration(machine: Machine) -> list[Finding]:
         advice = "Correct the variable, or let KIM use the default collection:"
         return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
     file = kim_api.configuration_file
+    # On an account where KIM was never used this makes KIM write the file.
+    broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if not Path(file).exists():
         found = f"KIM cannot write its configuration file, '{file}'"
-        advice = "Give yourself the right to write there, or make one of your own, in a folder that you can write:"
+        advice = "Give yourself the right to write there, or make one of your own, in a folder that you can write, "
+        advice += "without blanks in its path:"
         return [problem(name, found, advice, *OWN_CONFIGURATION)]
-    broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if broken:
         found = f"KIM cannot read its configuration file '{file}': it names no folder for {' and '.join(broken)}"
         if machine.environment.get(CONFIGURATION_VARIABLE):
             advice = f"Correct {CONFIGURATION_VARIABLE}, which names it, or let KIM use the default collection:"
             return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
         advice = "Move it away; KIM writes a new one when it is next used:"
-        return [problem(name, found, advice, f"mv '{file}' '{file}.broken'", f"{MANAGER} list")]
-    return [ok(name, file)]
+        return [problem(name, found, advice, shlex.join(("mv", file, f"{file}.broken")), f"{MANAGER} list")]
+    return _check_blanks(kim_api) or [ok(name, file)]
+
+
+def _check_blanks(kim_api: KimApi) -> list[Finding]:
+    """Return a problem if the configuration file names folders with blanks, of which KIM reads the first word only."""
+    named = {kim_api.folders_with_blanks(kind): word for kind, word in KINDS.items()}
+    named.pop("", None)
+    if not named:
+        return []
+    folders = " and ".join(f"'{text}' for {word}" for text, word in named.items())
+    found = f"'{kim_api.configuration_file}' names {folders}, but KIM takes no blanks there: it cuts off what follows"
+    return [
+        problem(
+            "configuration", found, "Make one of your own, in a folder without blanks in its path:", *OWN_CONFIGURATION
+        )
+    ]
 
 
 def check_user_collection(machine: Machine) -> list[Finding]:
@@ -79,6 +97,9 @@ def check_user_collection(machine: Machine) -> list[Finding]:
         return [skipped("user collection", NO_COLLECTIONS)]
     findings = []
     for kind, word in KINDS.items():
+        if kim_api.folders_with_blanks(kind):
+            findings.append(skipped(f"user {word}", "needs a path without blanks"))
+            continue
         # KIM installs into the first one.
         folders = kim_api.user_folders(kind)[:1]
         findings += [_check_collection_folder(kim_api, f"user {word}", kind, folder) for folder in folders]
@@ -91,14 +112,14 @@ def _check_collection_folder(kim_api: KimApi, name: str, kind: str, folder: Path
         found = f"'{folder}', named in {kim_api.configuration_file}, is not a folder"
         existing = next(path for path in folder.absolute().parents if path.exists())
         if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-            return problem(name, found, "Make it:", f"mkdir -p '{folder}'")
+            return problem(name, found, "Make it:", f"mkdir -p {shlex.quote(str(folder))}")
         return problem(name, f"{found}, nor can it be made", "Choose another one:", *choose_another)
     if not os.access(folder, os.W_OK | os.X_OK):
         found = f"'{folder}' cannot be written"
         if folder.stat().st_uid != os.geteuid() or is_read_only(folder):
             return problem(name, found, "Choose another folder:", *choose_another)
         advice = "Give yourself the right to write there, or choose another folder:"
-        return problem(name, found, advice, f"chmod u+rwx '{folder}'", *choose_another)
+        return problem(name, found, advice, f"chmod u+rwx {shlex.quote(str(folder))}", *choose_another)
     if not holds_programs(folder):
         found = f"'{folder}' is on a file system mounted noexec: nothing that is installed there can be loaded"
         return problem(name, found, "Choose a folder elsewhere, and install driver and models again:", *choose_another)

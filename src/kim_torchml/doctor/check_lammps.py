@@ -2,6 +2,7 @@
 """LAMMPS: built with KIM, with the same KIM-API, and with a Python that the driver can run in."""
 
 import re
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,8 @@ def _ask_for_help(machine: Machine, program: str) -> tuple[Outcome, Finding | No
             # Then the folder is not what is wrong with LAMMPS.
             return again, None
         advice = f"Mend the folder, as above, or choose another one; with one in '{elsewhere}' LAMMPS starts:"
-        commands = (f"mkdir -p {elsewhere}/kim-torchml-tmp", f"export TMPDIR={elsewhere}/kim-torchml-tmp")
+        chosen = shlex.quote(f"{elsewhere}/kim-torchml-tmp")
+        commands = (f"mkdir -p {chosen}", f"export TMPDIR={chosen}")
         return again, problem("LAMMPS", fails, advice, *commands)
     advice = "Mend the folder first, as above; then this shows whether LAMMPS is sound."
     return outcome, problem("LAMMPS", f"{fails}; nor can any other that was tried", advice)

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ def check_models(machine: Machine) -> list[Finding]:
         if answer["failure"]:
             advice = "Install the model again, or remove it:"
             found = f"its library cannot be loaded: {answer['failure']}"
-            findings.append(problem(f"model {name}", found, advice, f"{MANAGER} remove --force {name}"))
+            findings.append(problem(f"model {name}", found, advice, f"{MANAGER} remove --force {shlex.quote(name)}"))
         elif answer["driver"] and answer["driver"] not in installed:
             orphans[answer["driver"]].append(name)
         count += answer["driver"] in ours
@@ -63,4 +64,4 @@ def _orphaned(machine: Machine, driver: str, names: list[str]) -> Finding:
     if driver.startswith("TorchML"):
         advice = f"Install kim-torchml under that id, {IN_FOLDER_OF_CLONE}"
         return problem("models", found, advice, *driver_commands(machine.python_to_install_for, driver))
-    return problem("models", found, "Install that driver:", f"{MANAGER} install user {driver}")
+    return problem("models", found, "Install that driver:", f"{MANAGER} install user {shlex.quote(driver)}")

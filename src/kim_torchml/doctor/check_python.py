@@ -168,6 +168,9 @@ def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> 
     environment = machine.probe(python)
     if not environment.is_managed:
         return (advice, *pip_commands(environment, arguments))
+    if machine.is_only_chosen(python):
+        advice = f"pip may not change it. Do without it: {settings.PYTHON} alone names it."
+        return (advice, f"unset {settings.PYTHON}")
     this = Path(sys.executable)
     drivers = [driver for driver in machine.drivers if Path(driver.python) == python]
     if drivers and python != this and not machine.probe(this).is_managed:

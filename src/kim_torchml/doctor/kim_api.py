@@ -62,7 +62,9 @@ class KimApi:
 
     @cached_property
     def configuration_file(self) -> str:
-        """Path of the configuration file, whether or not it is there. Asking makes KIM write the default one."""
+        """Path of the configuration file, whether or not it is there. KIM writes the default one only when it is asked
+        for more than this, such as `user_folders`.
+        """
         chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
         return chosen or self._ask("config_file", "name").stdout.strip()
 
@@ -75,6 +77,15 @@ class KimApi:
     def user_folders(self, kind: str) -> list[Path]:
         """Return the folders of the user collection for a kind of item; none if the configuration is broken."""
         return [Path(path) for path in self._ask("config_file", kind).stdout.strip().split(":") if path]
+
+    def folders_with_blanks(self, kind: str) -> str:
+        """Return what the configuration file names for a kind of item if it has blanks, where KIM cuts it off."""
+        try:
+            text = Path(self.configuration_file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        match = re.search(rf"^\s*{kind.replace('_', '-')}-dir\s*=[ \t]*(\S+[ \t]+\S.*)$", text, re.MULTILINE)
+        return "" if match is None else match.group(1).rstrip()
 
     def items(self, kind: str) -> list[Item]:
         """Return what is installed, in all collections, nearest first."""

@@ -70,8 +70,15 @@ class Machine:
 
     @property
     def python_to_install_for(self) -> str:
-        """The Python that the driver is best installed for: the one that the user has chosen, or this one."""
-        return self.chosen_python if self.chosen_python and self.why_not_chosen() == "" else sys.executable
+        """The Python that the driver is best installed for: the one that the user has chosen, or this one.
+
+        This one, too, where the chosen one lacks what pip may not install there.
+        """
+        if not self.chosen_python or self.why_not_chosen():
+            return sys.executable
+        environment = self.probe(Path(self.chosen_python))
+        can_run_it = not environment.is_managed or all(map(environment.installed.get, ("torch", "numpy")))
+        return self.chosen_python if can_run_it else sys.executable
 
     @cached_property
     def pythons(self) -> list[Path]:
@@ -83,6 +90,11 @@ class Machine:
         # By folder too: the python of a virtual environment is a link to that of the system. bin/python is bin/python3.
         different = {(python.parent, python.resolve()): python for python in reversed(pythons)}
         return list(reversed(different.values()))
+
+    def is_only_chosen(self, python: Path) -> bool:
+        """Return whether a Python matters only because KIM_TORCHML_PYTHON names it: no other thing runs in it."""
+        others = {Path(sys.executable), *(Path(driver.python) for driver in self.drivers)}
+        return python == Path(self.chosen_python) and python not in others
 
     def why_not_chosen(self) -> str:
         """Return why the driver cannot run in the Python that KIM_TORCHML_PYTHON names, or an empty string."""

@@ -30,11 +30,11 @@ def driver_commands(python: str, name: str = DEFAULT_NAME, installed: Path | Non
     """
     variables = f"{settings.PYTHON}={_word(python)} "
     if name != DEFAULT_NAME:
-        variables += f"KIM_TORCHML_DRIVER_NAME={name} "
+        variables += f"KIM_TORCHML_DRIVER_NAME={_word(name)} "
     # --force removes what is there, in whichever collection, and works as well where nothing is.
     install = f"{variables}{MANAGER} install --force user {CLONE}"
     if installed is not None and installed.exists() and not os.access(installed.parent, os.W_OK):
-        return (f"sudo {MANAGER} remove --force {name}", install)
+        return (f"sudo {MANAGER} remove --force {_word(name)}", install)
     return (install,)
 
 
