@@ -224,7 +224,7 @@ def size() -> str:
         sizes[next(part for part, pattern in parts.items() if re.match(pattern, str(path)))] += status.st_size
     total = sum(sizes.values()) // 10**6
     told = ", ".join(f"{part} {size // 10**6} MB" for part, size in sizes.items())
-    if not sizes["CUDA"]:
+    if os.environ.get("KIM_TORCHML_EXPECTED_TORCH_BUILD") == "cpu":
         expect(total <= LARGEST, f"{total} MB are more than {LARGEST} MB: {told}")
     return f"{total} MB: {told}"
 
@@ -265,7 +265,8 @@ def main() -> None:
                 if check is not account:
                     os.chdir(scratch)
                 print(f"ok      {check.__name__}: {check()}", flush=True)
-            except (BrokenPromiseError, ImportError, OSError) as error:
+            # Whatever is wrong with the image, the other checks are to run.
+            except Exception as error:
                 failures += 1
                 print(f"FAILED  {check.__name__}: {error}", flush=True)
             finally:

@@ -43,7 +43,8 @@ install_debootstrap() {
 # The name is known before the folder is there, so that a signal between the two leaves nothing.
 make_room() {
     room=$(mktemp --dry-run "$(realpath "$(rooms_folder)")/kim-torchml-cleanroom.XXXXXX")
-    mkdir --mode=755 "$room"
+    # Programs of the room that run as root are for nobody else on this machine.
+    mkdir --mode=700 "$room"
     touch "$room/$marker"
 }
 
@@ -128,6 +129,7 @@ fi
 started=$SECONDS
 if [ -n "$reuse" ]; then
     check_room "$reuse"
+    chmod 700 "$reuse"
     room=$reuse keep=yes
 else
     install_debootstrap

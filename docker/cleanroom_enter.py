@@ -61,7 +61,9 @@ def main() -> None:
     """Enter the room, and become the command."""
     room, *command = sys.argv[1:]
     give_up_rights()
-    # A shell ignores Ctrl-C in what it runs in the background.
+    # Without the caller's terminal, into which a program could type commands for the host's shell (TIOCSTI).
+    os.setsid()
+    # A shell has what it runs in the background ignore these.
     for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(name, signal.SIG_DFL)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -12,7 +12,7 @@ fail() {
 
 # What is mounted in it nobody else sees, and it ends with all that it started.
 # shellcheck disable=SC2034 # for those who read this file
-private=(unshare --mount --propagation private --pid --fork --kill-child --mount-proc)
+private=(unshare --mount --ipc --propagation private --pid --fork --kill-child --mount-proc)
 
 rooms_folder() { echo "${KIM_TORCHML_CLEANROOM:-${TMPDIR:-/tmp}}"; }
 
@@ -76,6 +76,10 @@ obstacle_to_making() {
         echo "debootstrap is not installed, and there is no apt-get to install it"
     else
         address=$(mirror)
+        if [ -z "$address" ] && ! command -v debootstrap >/dev/null; then
+            echo "debootstrap is not installed, and no Debian mirror is known (KIM_TORCHML_DEBIAN_MIRROR names one)"
+            return
+        fi
         [ -n "$address" ] || address=$(sed -n 's/^DEF_MIRROR="\(.*\)"/\1/p' "$(command -v debootstrap || echo /dev/null)")
         [ -z "$address" ] || answers "${address%/}/dists/bookworm/InRelease" ||
             echo "the Debian mirror $address has no answer, or no Debian 12 (KIM_TORCHML_DEBIAN_MIRROR names another)"

@@ -5,6 +5,8 @@
 # Debian, mounts what a system needs, and lays what comes from the host in memory, in the room's /mnt/host. Then it becomes
 # docker/cleanroom_room.sh, which sees the room alone. What it mounts and starts ends with it.
 set -euo pipefail
+# As in a container, whatever the caller's is.
+umask 022
 
 docker=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=docker/cleanroom_machine.sh
@@ -103,6 +105,7 @@ project_files() {
     local target=$1
     git clone --quiet --no-hardlinks "$repository" "$target"
     git -C "$target" remote remove origin
+    find "$target/.git/logs" -delete
     [ -n "$working_tree" ] || return 0
     git -C "$target" rm -rq --ignore-unmatch . >/dev/null
     (cd "$repository" && git ls-files -z --cached --others --exclude-standard |
@@ -140,7 +143,7 @@ copy_from_host() {
 enter_room() {
     local forwarded=() name
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY OMP_NUM_THREADS OPENBLAS_CORETYPE \
-        OPENBLAS_L2_SIZE CI; do
+        OPENBLAS_L2_SIZE CI KIM_TORCHML_TORCH_BUILD KIM_TORCHML_TORCH_INDEX; do
         [ -z "${!name:-}" ] || forwarded+=("$name=${!name}")
     done
     exec setpriv --inh-caps=-all python3 -I "$docker/cleanroom_enter.py" "$root" /usr/bin/env \

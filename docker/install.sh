@@ -182,18 +182,23 @@ install_dependencies() {
 }
 
 install_environment() {
-    local extras state
+    local extras state installed
     extras=$(IFS=,; echo "$*")
-    # One for each set of extras, so that the two commands of the README do not undo each other's.
+    # One for each set of extras, so that the two commands of the README do not undo each other's; and one for the
+    # project's own files, which are those of one checkout at a time.
     state="$environment/kim-torchml-state-${extras//,/-}"
+    installed="$environment/kim-torchml-installed"
     install_torch
-    if [ "$(environment_state "$extras")" = "$(cat "$state" 2>/dev/null)" ]; then
+    if [ "$(environment_state "$extras")" = "$(cat "$state" 2>/dev/null)" ] &&
+        [ "$(environment_state)" = "$(cat "$installed" 2>/dev/null)" ]; then
         say "Python environment: up to date ($environment)"
         return
     fi
     say "Python environment: installing kim-torchml with its extras: ${extras:-none}${extras:+ (kimpy is compiled: some minutes)}"
+    rm -f "$installed"
     pip_install "$repository${extras:+[$extras]}"
     environment_state "$extras" >"$state"
+    environment_state >"$installed"
 }
 
 # KIM's manager copies the folder it is given, twice: hand it the project's files without .venv and build folders.

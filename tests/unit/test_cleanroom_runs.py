@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What runs in a clean room sees the room alone, and however it ends, nothing is left. In small rooms: no Debian."""
 
+import fcntl
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -57,10 +60,10 @@ def test_host_is_out_of_reach(room: Path, tmp_path: Path) -> None:
     secret = tmp_path.resolve() / "secret"
     secret.write_text("the host's")
     code = f"""
-        cat /proc/1/root{secret} /proc/1/cwd{secret} /../../..{secret} && exit 1
+        for file in /proc/1/root{secret} /proc/1/cwd{secret} /../../..{secret}; do cat "$file" && exit 1; done
         perl -e '{ESCAPE.replace("SECRET", str(secret))}' || exit 1
         mount -t tmpfs none /etc && exit 1
-        echo 1 >/proc/sys/kernel/sysrq && exit 1
+        cat /proc/sys/kernel/sysrq >/proc/sys/kernel/sysrq && exit 1
         ls /proc/1/fd
         while read -r _ _ _ source target _; do echo "mount $source $target"; done </proc/self/mountinfo
     """
@@ -73,6 +76,23 @@ def test_host_is_out_of_reach(room: Path, tmp_path: Path) -> None:
     assert mounts == dict.fromkeys(("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/mnt"), "/")
     # The last is bash's, the script that it reads.
     assert re.findall(r"^\d+$", done.stdout, re.MULTILINE) == ["0", "1", "2", "255"]
+
+
+def test_nothing_is_typed_into_the_terminal(room: Path) -> None:
+    """What a program pushes into its terminal (TIOCSTI, where the kernel lets it), the host's shell would run."""
+    primary, secondary = pty.openpty()
+    code = "my $key = q(x); exit(ioctl(STDIN, 0x5412, $key) ? 1 : 0);"
+    done = subprocess.run(
+        ["bash", CLEANROOM, "--room", room, "--", "perl", "-e", code],
+        stdin=secondary,
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(primary)
+    os.close(secondary)
+    assert done.returncode == 0, done.stderr
 
 
 def test_room_is_kept_and_used_again(room: Path) -> None:
