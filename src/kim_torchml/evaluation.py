@@ -64,18 +64,6 @@ def evaluate(
     Raises:
         DriverError: If the model fails, or returns a wrong shape, NaN or infinity.
     """
-    with script.turn:
-        return _evaluate(script, inputs, particles, layout, returns_forces, wanted)
-
-
-def _evaluate(
-    script: ScriptModel,
-    inputs: ModelInputs,
-    particles: Particles,
-    layout: EnergyLayout,
-    returns_forces: bool,
-    wanted: Set[Quantity],
-) -> Evaluation:
     n, name = len(particles), script.file_name
     energy, model_forces = split_result(script(*inputs.arguments), returns_forces, name)
     check_entries(energy, layout, len(inputs.coordinates), int(np.count_nonzero(particles.contributing)), name)
@@ -113,9 +101,8 @@ def evaluate_particle_virials(script: ScriptModel, inputs: PairInputs, particles
     Raises:
         DriverError: If the model fails, or a derivative is not finite.
     """
-    with script.turn:
-        energy, _ = split_result(script(*inputs.model.arguments), False, script.file_name)
-        rows = -_to_numpy(_minus_gradient(energy.to(torch.float64).sum(), inputs.model, script))
+    energy, _ = split_result(script(*inputs.model.arguments), False, script.file_name)
+    rows = -_to_numpy(_minus_gradient(energy.to(torch.float64).sum(), inputs.model, script))
     vectors = particles.coordinates[inputs.second] - particles.coordinates[inputs.first]
     gradients = rows[len(rows) - len(vectors) :]
     virials = virials_of_pairs(gradients, vectors, inputs.first, inputs.second, len(particles))

@@ -20,6 +20,7 @@ from kim_torchml.model_folder import read_model_folder
 from kim_torchml.outputs import needed_quantities, supported_outputs, write_outputs
 from kim_torchml.parameter_file import ParameterFile
 from kim_torchml.parameters import new_tensors, publish_parameters
+from kim_torchml.script_archive import extra_files
 from kim_torchml.torch_runtime import ScriptModel, is_out_of_memory, load_script, summary_of
 from kim_torchml.units import Units
 
@@ -145,10 +146,12 @@ class Model:
     def _evaluate(self, particles: Particles, wanted: set[Quantity]) -> Evaluation:
         kind, script = self._inputs, self._script
         inputs = kind.build(particles, script.dtype, self._device)
-        evaluation = evaluate(script, inputs, particles, self._layout, self._file.returns_forces, wanted)
+        with script.turn:
+            evaluation = evaluate(script, inputs, particles, self._layout, self._file.returns_forces, wanted)
         if Quantity.PARTICLE_VIRIALS in wanted and isinstance(kind, PairKind):
             pairs = kind.build_by_pair(particles, script.dtype, self._device)
-            virials = evaluate_particle_virials(script, pairs, particles)
+            with script.turn:
+                virials = evaluate_particle_virials(script, pairs, particles)
             evaluation = replace(evaluation, particle_virials=virials)
         return evaluation
 
@@ -198,7 +201,7 @@ class Model:
         for name, content in self._files.contents:
             is_changed = name == self._file.model_file and self._script is not self._original
             try:
-                (Path(folder) / name).write_bytes(self._script.content() if is_changed else content)
+                (Path(folder) / name).write_bytes(self._script.content(extra_files(content)) if is_changed else content)
             except OSError as error:
                 raise DriverError(f"cannot write the model's file {name}: {error}; choose another folder") from error
         return [name for name, _ in self._files.contents]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the graphs of a loaded TorchScript model tell about it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,13 +24,18 @@ def graphs_of(module: Any) -> Iterator[Any]:
         yield method.inlined_graph
 
 
-def nodes_of(graphs: list[Any]) -> Iterator[Any]:
-    """Yield every node of graphs, those of blocks and subgraphs included."""
+def nodes_of(graphs: list[Any], blocks_of: Callable[[Any], list[Any]] | None = None) -> Iterator[Any]:
+    """Yield every node of graphs, those of blocks and subgraphs included.
+
+    Args:
+        graphs: Of methods.
+        blocks_of: What to go into of each node; by default all.
+    """
     blocks = list(graphs)
     while blocks:
         for node in blocks.pop().nodes():
             yield node
-            blocks.extend([*node.blocks(), *_subgraphs(node)])
+            blocks.extend((blocks_of or _blocks_in)(node))
 
 
 def constant_tensors(graphs: list[Any]) -> Iterator[torch.Tensor]:
@@ -60,6 +65,10 @@ def _methods_of(module: Any) -> Iterator[Any]:
         yield from map(script._get_method, script._method_names())
 
 
+def _blocks_in(node: Any) -> list[Any]:
+    return [*node.blocks(), *_subgraphs(node)]
+
+
 def _subgraphs(node: Any) -> Iterator[Any]:
     """Yield the subgraphs of a node with the functions that they call in place: that of prim::fork calls them."""
     for name in node.attributeNames():
@@ -70,7 +79,7 @@ def _subgraphs(node: Any) -> Iterator[Any]:
 
 
 def _writes_to_attributes(graph: Any) -> bool:
-    nodes = list(_run_nodes(graph))
+    nodes = list(nodes_of([graph], _blocks_that_run))
     if any(_sets_attribute(node) for node in nodes):
         return True
     held = _Held()
@@ -81,14 +90,10 @@ def _writes_to_attributes(graph: Any) -> bool:
     return any(value.debugName() in held.parts for node in nodes for value in _chosen(node, "written"))
 
 
-def _run_nodes(graph: Any) -> Iterator[Any]:
-    """Yield the nodes that run in a model that is not being trained: batch normalisation counts batches only then."""
-    blocks = [graph]
-    while blocks:
-        for node in blocks.pop().nodes():
-            yield node
-            inside = [*node.blocks(), *_subgraphs(node)]
-            blocks.extend(inside[1:] if node.kind() == "prim::If" and _asks_for_training(node) else inside)
+def _blocks_that_run(node: Any) -> list[Any]:
+    """Return what runs inside a node of a model that is not trained: batch normalisation counts batches only then."""
+    blocks = _blocks_in(node)
+    return blocks[1:] if node.kind() == "prim::If" and _asks_for_training(node) else blocks
 
 
 def _asks_for_training(node: Any) -> bool:
@@ -129,7 +134,7 @@ class _Held:
             self.holders.update(each.debugName() for each in outputs if each.type().kind() in _CONTAINERS)
         if self._any(_chosen(node, "put")):
             self.holders.update(each.debugName() for each in _chosen(node, "written"))
-        inside = [*node.blocks(), *_subgraphs(node)]
+        inside = _blocks_in(node)
         comes_out = any(self._any(block.outputs()) for block in inside)
         if comes_out:
             self._add(outputs)

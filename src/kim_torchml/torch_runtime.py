@@ -17,7 +17,7 @@ import torch
 
 from kim_torchml.errors import DriverError
 from kim_torchml.operators import provide_operators
-from kim_torchml.script_archive import check_operator, extra_files, inspect_archive
+from kim_torchml.script_archive import check_operator, inspect_archive
 from kim_torchml.script_graphs import constant_tensors, graphs_of, keeps_state, nodes_of
 
 # A simulator creates and destroys a model several times before its first step: loaded models outlive that.
@@ -31,6 +31,8 @@ class ScriptModel:
         file_name: For messages.
         device: Where its tensors are.
         dtype: Floating type of its parameters; what its coordinates must have.
+        turn: To be held from the call of the model until its results have been copied, backward included. Some models
+            keep intermediate results in attributes: two threads must not be in those at the same time.
     """
 
     def __init__(self, content: bytes, file_name: str, device: torch.device) -> None:
@@ -48,25 +50,16 @@ class ScriptModel:
         self.device = device
         provide_operators(inspect_archive(content, file_name))
         self._module = _load(content, file_name, device)
-        self._extra_files = extra_files(content)
         graphs = list(graphs_of(self._module))
         for node in nodes_of(graphs):
             check_operator(node.kind(), f"file {file_name}")
         self._prints = any(node.kind() == "prim::Print" for node in nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
-        self._turn = self._new_turn()
+        self.turn = self._new_turn()
         self.dtype = _floating_type(self._module, graphs, file_name)
 
     def _new_turn(self) -> contextlib.AbstractContextManager[Any]:
         return threading.RLock() if self._keeps_state else contextlib.nullcontext()
-
-    @property
-    def turn(self) -> contextlib.AbstractContextManager[Any]:
-        """To be held from the call of the model until its results have been copied, backward included.
-
-        Some models keep intermediate results in attributes: two threads must not be in those at the same time.
-        """
-        return self._turn
 
     def named(self, file_name: str) -> "ScriptModel":
         """Return this model under the name of a file with the same content, for messages; nothing is loaded."""
@@ -91,20 +84,20 @@ class ScriptModel:
             tensors: New values by dotted name, in shape and dtype of the old ones.
         """
         copied = copy.copy(self)
-        with self._turn:
+        with self.turn:
             copied._module = copy.deepcopy(self._module)
-        copied._turn = self._new_turn()
+        copied.turn = self._new_turn()
         inside = copied.tensors()
         with torch.no_grad():
             for name, values in tensors.items():
                 inside[name].copy_(values)
         return copied
 
-    def content(self) -> bytes:
-        """Return the model as a TorchScript file's bytes."""
+    def content(self, extra_files: Mapping[str, bytes]) -> bytes:
+        """Return the model, with files beside it, as a TorchScript file's bytes."""
         buffer = io.BytesIO()
-        with _expected_deprecations(), self._turn:
-            torch.jit.save(self._module, buffer, _extra_files=self._extra_files)
+        with _expected_deprecations(), self.turn:
+            torch.jit.save(self._module, buffer, _extra_files=dict(extra_files))
         return buffer.getvalue()
 
     @property

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kim_torchml.verification.derivatives import noise_of
+from kim_torchml.verification.derivatives import noise_of, random_direction
 from kim_torchml.verification.grades import TOLERANCE
 from kim_torchml.verification.kim_model import ENERGY, FORCES, KimModel, ModelError
 from kim_torchml.verification.lengths import find_bond, find_nearest
@@ -162,15 +162,18 @@ class Bench:
             ModelError: The model failed.
         """
         found = self.reference(structure)
-        direction = self.random("direction").normal(size=structure.positions.size)
-        noise = noise_of(
-            lambda coordinates: self.energy(structure.moved(coordinates.reshape(-1, 3))),
-            structure.positions.ravel(),
-            direction / np.linalg.norm(direction),
-            NOISE_STEP * nearest,
-        )
+        noise = self.noise(structure, nearest, self.random("direction"))
         greatest = 0.0 if found.forces is None else float(np.abs(found.forces).max())
         return max(TOLERANCE, ABOVE_ROUNDING * noise / max(abs(found.energy), greatest * nearest))
+
+    def noise(self, structure: Structure, nearest: float, random: np.random.Generator) -> float:
+        """Return the standard deviation of the energy about a smooth curve, eV: along a random direction."""
+        at = structure.positions.ravel()
+        return noise_of(self.energy_of(structure), at, random_direction(at, random), NOISE_STEP * nearest)
+
+    def energy_of(self, structure: Structure) -> Callable[[Floats], float]:
+        """Return the energy (eV) of these atoms as a function of all coordinates, shape [3 n], Å."""
+        return lambda coordinates: self.energy(structure.moved(coordinates.reshape(-1, 3)))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of species to check, a selection if they are many."""

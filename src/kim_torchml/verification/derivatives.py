@@ -72,6 +72,12 @@ def noise_of(function: Callable[[Floats], float], at: Floats, direction: Floats,
     return max(least, float(np.sqrt((np.diff(values, 3) ** 2).mean() / 20.0)))
 
 
+def random_direction(at: Floats, random: np.random.Generator) -> Floats:
+    """Return a unit vector like `at`."""
+    direction = random.normal(size=at.size)
+    return np.asarray(direction / np.linalg.norm(direction))
+
+
 def central_difference(function: Callable[[Floats], float], at: Floats, direction: Floats, step: float) -> float:
     """Return the difference quotient along a direction."""
     return (function(at + step * direction) - function(at - step * direction)) / (2.0 * step)

@@ -2,15 +2,15 @@
 """Forces are minus the derivative of the energy."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kim_torchml.verification.bench import NOISE_STEP, Bench, label
+from kim_torchml.verification.bench import Bench, label
 from kim_torchml.verification.checks.base import Check
 from kim_torchml.verification.comparison import missing, none_computed
-from kim_torchml.verification.derivatives import Derivative, central_difference, gradient, noise_of
+from kim_torchml.verification.derivatives import Derivative, central_difference, gradient, random_direction
 from kim_torchml.verification.grades import NOT_APPLICABLE, letter_grade, score
 from kim_torchml.verification.kim_model import ModelError
 from kim_torchml.verification.result import Finding
@@ -62,8 +62,8 @@ def _compare(
     forces = bench.reference(piece).forces
     assert forces is not None
     index, count = position
-    energy, at = _energy_of(bench, piece), piece.positions.ravel()
-    noise = noise_of(energy, at, _direction(at, random), NOISE_STEP * nearest)
+    energy, at = bench.energy_of(piece), piece.positions.ravel()
+    noise = bench.noise(piece, nearest, random)
     derivative = gradient(
         energy, at, GREATEST_STEP * nearest, noise, lambda fraction: bench.progress((index + fraction) / count)
     )
@@ -78,17 +78,6 @@ def _compare(
         "worst": f"atom {worst // 3 + 1} ({piece.species[worst // 3]}), {'xyz'[worst % 3]}: "
         f"{forces.ravel()[worst]:.6g} eV/Å, numerically {numerical[worst]:.6g}",
     }
-
-
-def _energy_of(bench: Bench, piece: Structure) -> Callable[[Floats], float]:
-    """Return the energy as a function of all coordinates, shape [3 n]."""
-    return lambda coordinates: bench.energy(piece.moved(coordinates.reshape(-1, 3)))
-
-
-def _direction(at: Floats, random: np.random.Generator) -> Floats:
-    """Return a random unit vector like `at`."""
-    direction = random.normal(size=at.size)
-    return np.asarray(direction / np.linalg.norm(direction))
 
 
 def relative_error(forces: Floats, derivative: Derivative) -> float:
@@ -109,8 +98,8 @@ def error_by_step(bench: Bench, piece: Structure, nearest: float, random: np.ran
     """Return the error of plain central differences along one random direction, by step (Å), for the plot."""
     forces = bench.evaluate(piece).forces
     assert forces is not None
-    energy, at = _energy_of(bench, piece), piece.positions.ravel()
-    direction = _direction(at, random)
+    energy, at = bench.energy_of(piece), piece.positions.ravel()
+    direction = random_direction(at, random)
     along = float(forces.ravel() @ direction)
     steps = STEPS * nearest
     errors = [abs(-central_difference(energy, at, direction, float(step)) - along) for step in steps]
