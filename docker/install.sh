@@ -106,9 +106,8 @@ digest() {
     find "$@" -name __pycache__ -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum
 }
 
-# The project's own files and extras stand for what is installed: when they change, pip is asked again.
+# The project's own files stand for what is installed: when they change, pip is asked again.
 environment_state() {
-    echo "extras: $*"
     (cd "$repository" && digest pyproject.toml docker/install.sh CMakeLists.txt src kim_driver_cpp)
 }
 
@@ -182,23 +181,22 @@ install_dependencies() {
 }
 
 install_environment() {
-    local extras state installed
+    local extras state installed now
     extras=$(IFS=,; echo "$*")
     # One for each set of extras, so that the two commands of the README do not undo each other's; and one for the
     # project's own files, which are those of one checkout at a time.
     state="$environment/kim-torchml-state-${extras//,/-}"
     installed="$environment/kim-torchml-installed"
     install_torch
-    if [ "$(environment_state "$extras")" = "$(cat "$state" 2>/dev/null)" ] &&
-        [ "$(environment_state)" = "$(cat "$installed" 2>/dev/null)" ]; then
+    now=$(environment_state)
+    if [ "$now" = "$(cat "$state" 2>/dev/null)" ] && [ "$now" = "$(cat "$installed" 2>/dev/null)" ]; then
         say "Python environment: up to date ($environment)"
         return
     fi
     say "Python environment: installing kim-torchml with its extras: ${extras:-none}${extras:+ (kimpy is compiled: some minutes)}"
     rm -f "$installed"
     pip_install "$repository${extras:+[$extras]}"
-    environment_state "$extras" >"$state"
-    environment_state >"$installed"
+    echo "$now" | tee "$installed" >"$state"
 }
 
 # KIM's manager copies the folder it is given, twice: hand it the project's files without .venv and build folders.
