@@ -27,7 +27,7 @@ from torch import Tensor
 
 from kim_torchml.descriptors import Neighbourhoods, read_descriptor
 from kim_torchml.inputs import FILE_FORMATS
-from kim_torchml.model_folder import ModelFolder, read_model_folder
+from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder
 
 TIME_STEP = 1.0  # fs
 

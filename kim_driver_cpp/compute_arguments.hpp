@@ -7,7 +7,7 @@
 #include <KIM_ModelDriverHeaders.hpp>
 #include <vector>
 
-#include "neighbour_lists.hpp"
+#include "neighbours/neighbour_lists.hpp"
 
 namespace kim_torchml {
 

@@ -44,7 +44,7 @@ FailureNote save(const FailedCompute& failed, const std::string& message) {
     const ComputeScratch& scratch = *scratch_of(failed.arguments);
     const GilLock gil;
     const py::object note =
-        py::module_::import("kim_torchml.dump")
+        py::module_::import("kim_torchml.driver.failure_file")
             .attr("save_failure")(
                 py::arg("message") = message,  //
                 py::arg("model") = model_name(failed.kim), py::arg("model_file") = failed.model_file,

@@ -10,7 +10,7 @@
 #include "compute_arguments.hpp"
 #include "failure_dump.hpp"
 #include "gil.hpp"
-#include "neighbour_lists_binding.hpp"
+#include "neighbours/neighbour_lists_binding.hpp"
 
 namespace py = pybind11;
 

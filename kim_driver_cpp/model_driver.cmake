@@ -42,8 +42,8 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/interpreter.cpp"
   "${SHIM_DIR}/compute_arguments.cpp"
   "${SHIM_DIR}/failure_dump.cpp"
-  "${SHIM_DIR}/neighbour_lists.cpp"
-  "${SHIM_DIR}/neighbour_lists_binding.cpp"
+  "${SHIM_DIR}/neighbours/neighbour_lists.cpp"
+  "${SHIM_DIR}/neighbours/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/parameters.cpp"
   "${SHIM_DIR}/report.cpp"
   "${SHIM_DIR}/units.cpp")
@@ -52,7 +52,7 @@ set_target_properties(kim_torchml_shim PROPERTIES PREFIX "" CXX_VISIBILITY_PRESE
 target_include_directories(kim_torchml_shim SYSTEM PRIVATE ${PYTHON_INCLUDE} ${PYBIND11_INCLUDE})
 
 foreach(target "${PROJECT_NAME}" kim_torchml_shim)
-  target_include_directories("${target}" PRIVATE "${CMAKE_CURRENT_BINARY_DIR}")
+  target_include_directories("${target}" PRIVATE "${SHIM_DIR}" "${CMAKE_CURRENT_BINARY_DIR}")
   target_link_libraries("${target}" PRIVATE KIM-API::kim-api ${CMAKE_DL_LIBS})
   # KIM may unload a driver between two Creates; Python and torch cannot be unloaded.
   target_link_options("${target}" PRIVATE "LINKER:-z,nodelete")

@@ -6,8 +6,9 @@ find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
 find_package(pybind11 CONFIG REQUIRED)
 
 pybind11_add_module(_neighbour_lists
-  kim_driver_cpp/neighbour_lists_module.cpp
-  kim_driver_cpp/neighbour_lists_binding.cpp
-  kim_driver_cpp/neighbour_lists.cpp)
+  kim_driver_cpp/neighbours/neighbour_lists_module.cpp
+  kim_driver_cpp/neighbours/neighbour_lists_binding.cpp
+  kim_driver_cpp/neighbours/neighbour_lists.cpp)
 target_compile_features(_neighbour_lists PRIVATE cxx_std_17)
-install(TARGETS _neighbour_lists LIBRARY DESTINATION kim_torchml)
+target_include_directories(_neighbour_lists PRIVATE kim_driver_cpp)
+install(TARGETS _neighbour_lists LIBRARY DESTINATION kim_torchml/inputs)

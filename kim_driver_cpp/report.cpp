@@ -7,7 +7,7 @@
 namespace kim_torchml {
 
 std::string rank_from_environment() {
-    // As launcher.py: the node-local rank tells that a launcher started this very process.
+    // As process/rank.py: the node-local rank tells that a launcher started this very process.
     static constexpr const char* launchers[][2] = {
         {"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK"},  // Open MPI
         {"MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_RANK"},    // MVAPICH

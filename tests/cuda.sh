@@ -15,9 +15,9 @@ try:
     import pytest  # noqa: F401
     import torch
 
-    from kim_torchml.device import choose_device, describe_device
+    from kim_torchml.process.device import choose_device, describe_device
     from kim_torchml.errors import DriverError
-    from kim_torchml.launcher import Rank
+    from kim_torchml.process.rank import Rank
 except ImportError as error:
     sys.exit(f"tests/cuda.sh needs pytest and torch in {sys.executable}: {error} (PYTHON names another python)")
 try:

@@ -16,15 +16,15 @@ from time import perf_counter
 import numpy as np
 import torch
 from ase.build import bulk
-from kim_torchml._neighbour_lists import NeighbourLists
+from kim_torchml.inputs._neighbour_lists import NeighbourLists
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
+from kim_torchml.engines.torchscript.program import ScriptModel
 from kim_torchml.inputs import FILE_FORMATS, ModelInputs, Particles, make_inputs
-from kim_torchml.model_folder import read_model_folder
-from kim_torchml.parameter_file import ParameterFile
-from kim_torchml.torch_runtime import ScriptModel
+from kim_torchml.model_files.model_folder import read_model_folder
+from kim_torchml.model_files.parameter_file import ParameterFile
 
 COMPUTES = 30
 SKIN = 0.3  # Å

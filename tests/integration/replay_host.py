@@ -10,7 +10,7 @@ from kim_collection import KimCollection
 
 def replay(collection: KimCollection, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `kim-torchml replay`."""
-    code = "from kim_torchml.cli import main; main(prog_name='kim-torchml')"
+    code = "from kim_torchml.tools.cli import main; main(prog_name='kim-torchml')"
     return subprocess.run(
         [sys.executable, "-c", code, "replay", *map(str, arguments)],
         env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | variables,

@@ -15,7 +15,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, dict[str, dict]]:
     """Return the exit code, what was printed, and the findings by name."""
-    command = "from kim_torchml.cli import main; main(['doctor', '--json', 'findings.json'])"
+    command = "from kim_torchml.tools.cli import main; main(['doctor', '--json', 'findings.json'])"
     done = subprocess.run(
         [sys.executable, "-c", command],
         env=collection.environment | variables,

@@ -29,7 +29,7 @@ def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where failures are saved: not there yet."""
     monkeypatch.setenv("KIM_TORCHML_DUMP", str(own_folder / "failures"))
     # This process may have saved its share.
-    monkeypatch.setattr("kim_torchml.dump._saved", 0, raising=True)
+    monkeypatch.setattr("kim_torchml.driver.failure_file._saved", 0, raising=True)
     return own_folder / "failures"
 
 

@@ -13,13 +13,13 @@ import tiny_models as tiny
 from kim_collection import KimCollection
 from replay_host import replay
 
-from kim_torchml.replay import neighbour_lists
+from kim_torchml.tools.replay.failed_compute import neighbour_lists
 
 
 def test_interrupted_replay(collection: KimCollection, own_folder: Path) -> None:
     header = "Properties=species:S:1:pos:R:3:contributing:I:1:species_code:I:1"
     (own_folder / "saved.xyz").write_text(f"1\n{header}\nSi 0 0 0 1 0\n")
-    code = "from kim_torchml.cli import main; main(prog_name='kim-torchml')"
+    code = "from kim_torchml.tools.cli import main; main(prog_name='kim-torchml')"
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code, "replay", "saved.xyz", tiny.RAW],
         env=collection.environment | {"KIM_TORCHML_QUIET": "1"},

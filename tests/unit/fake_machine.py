@@ -9,7 +9,7 @@ import venv
 from pathlib import Path
 
 from kim_torchml import __version__
-from kim_torchml.doctor import Machine
+from kim_torchml.tools.doctor import Machine
 
 
 def script(path: Path, *lines: str) -> Path:

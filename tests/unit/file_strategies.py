@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from kim_torchml.elements import SYMBOLS
+from kim_torchml.model_files.elements import SYMBOLS
 
 whole = st.integers
 # Editors do not begin a line at these, and neither may a reader.

@@ -13,7 +13,7 @@ from torch import nn
 from kim_torchml.driver import open_model
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS, make_inputs
-from kim_torchml.model_folder import read_model_folder
+from kim_torchml.model_files.model_folder import read_model_folder
 
 CUTOFF = 3.0
 

@@ -11,9 +11,9 @@ from models import PARAMETERS, Graph3, PairOfAll, script_bytes
 from opening import compute
 from particles import cluster
 
-from kim_torchml.device import choose_device, choose_threads, describe_device, set_determinism, set_threads
 from kim_torchml.errors import DriverError
-from kim_torchml.launcher import Rank
+from kim_torchml.process.device import choose_device, choose_threads, describe_device, set_determinism, set_threads
+from kim_torchml.process.rank import Rank
 
 ALONE = Rank(rank=None, local_rank=0, local_size=1)
 

@@ -11,9 +11,9 @@ from fake_machine import FakeMachine
 from fresh_python import SOURCE
 
 from kim_torchml import __version__
-from kim_torchml.cli import main
-from kim_torchml.doctor import Finding, Status
-from kim_torchml.doctor.report import as_json
+from kim_torchml.tools.cli import main
+from kim_torchml.tools.doctor import Finding, Status
+from kim_torchml.tools.doctor.report import as_json
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def run(tmp_path, monkeypatch):
 
 
 def pretend(monkeypatch, *findings):
-    monkeypatch.setattr("kim_torchml.doctor.examine", lambda machine: (("Group", finding) for finding in findings))
+    monkeypatch.setattr(
+        "kim_torchml.tools.doctor.examine", lambda machine: (("Group", finding) for finding in findings)
+    )
 
 
 def test_machine_with_nothing(run, tmp_path):
@@ -85,7 +87,7 @@ def test_json_of_what_is_no_text(run, monkeypatch, tmp_path):
 
 def doctor(before, stdout, **variables):
     """Run the command in a process of its own; return its exit code and stderr."""
-    code = f"{before}\nfrom kim_torchml.cli import main\nmain(['doctor'])"
+    code = f"{before}\nfrom kim_torchml.tools.cli import main\nmain(['doctor'])"
     variables = {"PATH": "", "PYTHONPATH": str(SOURCE)} | variables
     with stdout.open("w") as file:
         done = subprocess.run([sys.executable, "-c", code], stdout=file, stderr=subprocess.PIPE, env=variables)
@@ -93,7 +95,7 @@ def doctor(before, stdout, **variables):
 
 
 _ONE_FINDING = """
-from kim_torchml import doctor
+from kim_torchml.tools import doctor
 doctor.examine = lambda machine: [("Group", doctor.Finding("a", doctor.Status.OK, "3 Å, \\udcff"))]
 """
 

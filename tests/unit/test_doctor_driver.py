@@ -8,10 +8,10 @@ import pytest
 from fake_machine import add_package, make_environment, only, refuse_to_write, script
 
 from kim_torchml import __version__
-from kim_torchml.doctor import Machine, Status
-from kim_torchml.doctor.check_drivers import check_drivers
-from kim_torchml.doctor.check_lammps import check_lammps
-from kim_torchml.doctor.check_models import check_models
+from kim_torchml.tools.doctor import Machine, Status
+from kim_torchml.tools.doctor.check_drivers import check_drivers
+from kim_torchml.tools.doctor.check_lammps import check_lammps
+from kim_torchml.tools.doctor.check_models import check_models
 
 PYTHON = sysconfig.get_python_version()
 KIM_INSTALL = "kim-api-collections-management install --force user ./kim-torchml"
@@ -103,7 +103,7 @@ def test_driver_whose_python_does_not_run(fake):
 
 
 def test_driver_whose_python_hangs(fake, monkeypatch):
-    monkeypatch.setattr("kim_torchml.doctor.commands.TIME_LIMIT", 0.2)
+    monkeypatch.setattr("kim_torchml.tools.programs.run.TIME_LIMIT", 0.2)
     hangs = script(fake.bin / "python3", "exec /bin/sleep 60")
     finding = driver_of(fake, python_executable=str(hangs))
     assert finding.status is Status.PROBLEM
@@ -238,7 +238,9 @@ def test_temporary_folder_that_lammps_cannot_write(fake):
 def test_no_temporary_folder_at_all(fake, monkeypatch):
     needs_room(fake)
     fake.environment["TMPDIR"] = f"{fake.folder}/gone"
-    monkeypatch.setattr("kim_torchml.doctor.check_lammps.why_not_writable", lambda folder: "No space left on device")
+    monkeypatch.setattr(
+        "kim_torchml.tools.doctor.check_lammps.why_not_writable", lambda folder: "No space left on device"
+    )
     finding = only(check_lammps(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "cannot be written (No space left on device); nor can any other that was tried" in finding.found

@@ -9,10 +9,15 @@ from types import SimpleNamespace
 import pytest
 from fake_machine import only, refuse_to_write, script
 
-from kim_torchml.doctor import Status
-from kim_torchml.doctor.check_build_tools import check_headers, check_programs
-from kim_torchml.doctor.check_folders import check_temporary_folders
-from kim_torchml.doctor.check_kim_api import OWN_CONFIGURATION, check_configuration, check_tools, check_user_collection
+from kim_torchml.tools.doctor import Status
+from kim_torchml.tools.doctor.check_build_tools import check_headers, check_programs
+from kim_torchml.tools.doctor.check_folders import check_temporary_folders
+from kim_torchml.tools.doctor.check_kim_api import (
+    OWN_CONFIGURATION,
+    check_configuration,
+    check_tools,
+    check_user_collection,
+)
 
 
 def test_no_tools_on_path(fake):
@@ -251,8 +256,8 @@ def test_temporary_folder_that_is_not_there(fake):
 
 _IN_NAMESPACE = """
 import sys
-from kim_torchml.doctor import Machine
-from kim_torchml.doctor.check_folders import check_temporary_folders
+from kim_torchml.tools.doctor import Machine
+from kim_torchml.tools.doctor.check_folders import check_temporary_folders
 print(check_temporary_folders(Machine({"PATH": "", "TMPDIR": sys.argv[1]}))[0])
 """
 

@@ -8,9 +8,15 @@ import pytest
 from fake_machine import TORCH, add_package, make_environment, only, script
 from fresh_python import run_python
 
-from kim_torchml.doctor import Status
-from kim_torchml.doctor.check_python import check_ase, check_device, check_operators, check_report_packages, check_torch
-from kim_torchml.doctor.check_variables import (
+from kim_torchml.tools.doctor import Status
+from kim_torchml.tools.doctor.check_python import (
+    check_ase,
+    check_device,
+    check_operators,
+    check_report_packages,
+    check_torch,
+)
+from kim_torchml.tools.doctor.check_variables import (
     check_dump_folder,
     check_python_home,
     check_python_variable,
@@ -284,5 +290,5 @@ def test_dump_folder(fake):
 
 
 def test_nothing_here_imports_torch():
-    code = "import sys, kim_torchml.cli, kim_torchml.doctor.report; print('torch' in sys.modules)"
+    code = "import sys, kim_torchml.tools.cli, kim_torchml.tools.doctor.report; print('torch' in sys.modules)"
     assert run_python(code) == "False\n"

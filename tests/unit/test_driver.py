@@ -12,8 +12,9 @@ from opening import compute, open_model, parameter_text
 from particles import cluster
 
 import kim_torchml
-from kim_torchml import driver, process
+from kim_torchml import driver
 from kim_torchml.errors import DriverError
+from kim_torchml.process import notices as process
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import ase.io
 import numpy as np
 import pytest
 
-from kim_torchml import __version__, dump
+from kim_torchml import __version__
+from kim_torchml.driver import failure_file as dump
 
 # Two particles do not contribute, and one has a code that the model has not.
 COORDINATES = np.random.default_rng(1).normal(scale=1e3, size=(5, 3))

@@ -9,7 +9,7 @@ from particles import Configuration, cluster, interleaved, spread, with_images
 from slow_neighbours import SlowNeighbours
 
 compiled = pytest.importorskip(
-    "kim_torchml._neighbour_lists", reason="the package's compiled part is not here (pip install . builds it)"
+    "kim_torchml.inputs._neighbour_lists", reason="the package's compiled part is not here (pip install . builds it)"
 )
 
 CUTOFF = 1.9

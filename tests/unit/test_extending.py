@@ -10,8 +10,8 @@ from opening import parameter_text
 from particles import cluster, interleaved
 
 from kim_torchml.inputs import FILE_FORMATS, Particles
-from kim_torchml.model_folder import ModelFolder
-from kim_torchml.parameter_file import read_parameter_file
+from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.model_files.parameter_file import read_parameter_file
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 

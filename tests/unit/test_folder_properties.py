@@ -18,7 +18,7 @@ from opening import parameter_text
 
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS, make_inputs
-from kim_torchml.model_folder import read_model_folder
+from kim_torchml.model_files.model_folder import read_model_folder
 
 SECRET = "1\nSi\nNone\n3.5\nsecret.pt\nfalse\n5\nNone\n"
 DESCRIBED = parameter_text("Descriptor", cutoff=3.0, descriptor="SymmetryFunctions")

@@ -9,8 +9,8 @@ from opening import parameter_text
 from particles import Configuration, cluster, interleaved
 
 from kim_torchml.inputs import FILE_FORMATS, Particles, make_inputs
-from kim_torchml.model_folder import ModelFolder
-from kim_torchml.parameter_file import read_parameter_file
+from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.model_files.parameter_file import read_parameter_file
 
 
 @pytest.fixture

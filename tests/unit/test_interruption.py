@@ -12,11 +12,11 @@ import pytest
 from fake_machine import script
 from fresh_python import SOURCE
 
-from kim_torchml.doctor import commands
-from kim_torchml.interruption import Interrupted, held_back, signals_raise
-from kim_torchml.verification import runner
-from kim_torchml.verification.processes import environment
-from kim_torchml.verification.result import ModelFacts
+from kim_torchml.tools.programs import run as commands
+from kim_torchml.tools.programs.signals import Interrupted, held_back, signals_raise
+from kim_torchml.tools.verification import runner
+from kim_torchml.tools.verification.result import ModelFacts
+from kim_torchml.tools.verification.worker_process import environment
 
 
 def wait_for(path: Path) -> None:
@@ -52,7 +52,7 @@ def hanging(fake):
 def test_doctor_that_is_interrupted(fake, hanging, number, status, line):
     temporary = fake.folder / "temporary"
     temporary.mkdir()
-    code = "from kim_torchml.cli import main; main(['doctor'], prog_name='kim-torchml')"
+    code = "from kim_torchml.tools.cli import main; main(['doctor'], prog_name='kim-torchml')"
     variables = fake.environment | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(temporary)}
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -74,7 +74,7 @@ def test_program_that_takes_too_long_ends_with_what_it_has_started(fake, hanging
 
 def test_program_that_ignores_sigterm(fake, monkeypatch):
     monkeypatch.setattr(commands, "TIME_LIMIT", 0.5)
-    monkeypatch.setattr("kim_torchml.children.PATIENCE", 0.2)
+    monkeypatch.setattr("kim_torchml.tools.programs.child_process.PATIENCE", 0.2)
     stubborn = script(fake.bin / "stubborn", "trap '' TERM", "while :; do /bin/sleep 1; done")
     assert commands.run([stubborn], fake.environment).failure == "it did not end within 0 s"
 

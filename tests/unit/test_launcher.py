@@ -4,7 +4,7 @@
 import pytest
 
 from kim_torchml.errors import DriverError
-from kim_torchml.launcher import Rank, find_rank
+from kim_torchml.process.rank import Rank, find_rank
 
 # As the launchers set them for rank 5 of 8 on two nodes.
 LAUNCHERS = {

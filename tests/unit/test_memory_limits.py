@@ -11,7 +11,7 @@ from opening import ALL, compute
 from particles import cluster
 from torch import Tensor
 
-from kim_torchml import torch_runtime
+from kim_torchml.engines.torchscript import program as torch_runtime
 from kim_torchml.errors import DriverError
 
 FEW = cluster(6, 2.6, n_contributing=4)

@@ -6,7 +6,7 @@ from opening import parameter_text
 
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
-from kim_torchml.model_folder import read_model_folder
+from kim_torchml.model_files.model_folder import read_model_folder
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from opening import ALL, assert_close, compute, outputs_of
 from particles import Configuration, cluster, interleaved
 from torch import Tensor
 
-from kim_torchml import torch_runtime
+from kim_torchml.engines.torchscript import program as torch_runtime
 
 KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind in PARAMETERS])
 

@@ -14,7 +14,7 @@ from operator_cases import (
     values,
 )
 
-from kim_torchml.operators import scatter, sparse
+from kim_torchml.engines.torchscript.operators import scatter, sparse
 
 
 @pytest.mark.parametrize("family", ["scatter", "coo"])

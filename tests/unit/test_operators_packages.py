@@ -16,7 +16,7 @@ from operator_cases import (
     values,
 )
 
-from kim_torchml.operators import scatter, sparse
+from kim_torchml.engines.torchscript.operators import scatter, sparse
 
 
 @pytest.fixture(params=["torch_scatter", "torch_sparse"])

@@ -10,7 +10,7 @@ import textwrap
 from fresh_python import run_python
 from operator_cases import SEGMENT_REDUCTIONS
 
-from kim_torchml.operators import provide_operators
+from kim_torchml.engines.torchscript.operators import provide_operators
 
 HIDE = """
 import sys
@@ -34,7 +34,7 @@ def test_registers_what_is_named_and_refuses_the_package():
         HIDE
         + """
 import importlib.util, threading, torch
-from kim_torchml.operators import provide_operators
+from kim_torchml.engines.torchscript.operators import provide_operators
 names = ["torch_scatter::scatter_min", "torch_scatter::cuda_version"]
 threads = [threading.Thread(target=provide_operators, args=(names,)) for _ in range(8)]
 [thread.start() for thread in threads]
@@ -69,7 +69,7 @@ def test_what_is_not_implemented_is_an_error_that_registers_nothing():
         + """
 import torch
 from kim_torchml.errors import DriverError
-from kim_torchml.operators import provide_operators
+from kim_torchml.engines.torchscript.operators import provide_operators
 try:
     provide_operators(["torch_sparse::ind2ptr", "torch_sparse::relabel", "torch_sparse::walk"])
 except DriverError as error:
@@ -88,7 +88,7 @@ print(hasattr(torch.ops.torch_sparse, "ind2ptr"), len(sys.meta_path) > 0)
 USE_FAKE = """
 import sys, torch
 from kim_torchml.errors import DriverError
-from kim_torchml.operators import provide_operators
+from kim_torchml.engines.torchscript.operators import provide_operators
 for name in ("torch_scatter::scatter_mul", "torch_scatter::scatter_sum"):
     try:
         provide_operators([name])
@@ -129,7 +129,7 @@ def test_operators_of_others_are_left_alone_and_the_package_is_then_not_imported
         library = torch.library.Library("torch_scatter", "FRAGMENT")
         library.define("scatter_mul(int x) -> int")
         library.impl("scatter_mul", lambda x: 5 * x, "CompositeImplicitAutograd")
-        from kim_torchml.operators import provide_operators
+        from kim_torchml.engines.torchscript.operators import provide_operators
         provide_operators(["torch_scatter::scatter_mul"])
         provide_operators(["torch_scatter::scatter_mul", "torch_scatter::cuda_version"])
         print(torch.ops.torch_scatter.scatter_mul(1), torch.ops.torch_scatter.cuda_version())
@@ -162,7 +162,7 @@ def test_torchscript_file_runs_with_gradients(tmp_path):
         HIDE
         + f"""
 import torch
-from kim_torchml.operators import provide_operators
+from kim_torchml.engines.torchscript.operators import provide_operators
 file, names = {str(tmp_path / "model.pt")!r}, {names!r}
 """
     )
@@ -205,7 +205,7 @@ def test_published_graph_model_loads_without_the_packages(shared):
         HIDE
         + f"""
 import torch
-from kim_torchml.operators import provide_operators
+from kim_torchml.engines.torchscript.operators import provide_operators
 provide_operators({names!r})
 print(len(list(torch.jit.load({str(file)!r}).parameters())) > 0)
 """

@@ -7,7 +7,7 @@ import pytest
 
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
-from kim_torchml.parameter_file import read_parameter_file
+from kim_torchml.model_files.parameter_file import read_parameter_file
 
 # The files of three published models, as they are.
 PUBLISHED_RAW = """\

@@ -11,8 +11,8 @@ from opening import energy
 from particles import cluster
 from torch import Tensor, nn
 
+from kim_torchml.driver.parameters import LARGEST_UNNAMED
 from kim_torchml.errors import DriverError
-from kim_torchml.parameters import LARGEST_UNNAMED
 
 CLUSTER = cluster(7, 2.6)
 

@@ -27,10 +27,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kim_torchml.descriptors import read_descriptor
-from kim_torchml.elements import ATOMIC_NUMBERS
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
-from kim_torchml.parameter_file import read_parameter_file
+from kim_torchml.model_files.elements import ATOMIC_NUMBERS
+from kim_torchml.model_files.parameter_file import read_parameter_file
 
 PARAMETERS, DESCRIPTOR = "kim.param", "kim.dat"
 

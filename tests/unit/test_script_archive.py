@@ -12,8 +12,8 @@ import torch
 from archives import members, place_of, zip_of
 from models import PairTotal, script_bytes
 
+from kim_torchml.engines.torchscript.archive import inspect_archive
 from kim_torchml.errors import DriverError
-from kim_torchml.script_archive import inspect_archive
 
 
 class Canary:

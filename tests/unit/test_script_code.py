@@ -13,9 +13,9 @@ from archives import CALLING, LOADING, Stateful, members, renamed, with_line, wi
 from models import PairTotal, script_bytes
 from torch import Tensor, nn
 
+from kim_torchml.engines.torchscript.archive import check_operator, inspect_archive
+from kim_torchml.engines.torchscript.program import ScriptModel
 from kim_torchml.errors import DriverError
-from kim_torchml.script_archive import check_operator, inspect_archive
-from kim_torchml.torch_runtime import ScriptModel
 
 CPU = torch.device("cpu")
 
@@ -202,7 +202,7 @@ def test_code_in_other_places(place, disguise, target):
 
 def test_graphs_are_checked_too(target, monkeypatch):
     """Where the look at the code misses something, the loaded graphs still show it before the first call."""
-    monkeypatch.setattr("kim_torchml.torch_runtime.inspect_archive", lambda content, name: frozenset())
+    monkeypatch.setattr("kim_torchml.engines.torchscript.program.inspect_archive", lambda content, name: frozenset())
     for kind in PLACES.values():
         content = with_line(f'torch.save(x, "{target}")', instead="return torch.sum(x)", kind=kind)
         with pytest.raises(DriverError, match=r"file x\.pt uses the operator aten::save, which touches files"):
@@ -211,7 +211,7 @@ def test_graphs_are_checked_too(target, monkeypatch):
 
 def test_blocks_of_graphs_are_checked_too(target, monkeypatch):
     """A branch that is not taken, within a loop."""
-    monkeypatch.setattr("kim_torchml.torch_runtime.inspect_archive", lambda content, name: frozenset())
+    monkeypatch.setattr("kim_torchml.engines.torchscript.program.inspect_archive", lambda content, name: frozenset())
     line = f'for i in range(2):\n      if torch.gt(torch.dim(x), 7):\n        torch.save(x, "{target}")'
     content = with_line(line, instead="return torch.sum(x)", kind=Outer)
     with pytest.raises(DriverError, match=r"file x\.pt uses the operator aten::save, which touches files"):

@@ -11,7 +11,7 @@ from stateful import KEEPING, AsOut, InList, InSlice, InView, NeededByBackward, 
 from test_model_limits import in_threads
 from torch import Tensor
 
-from kim_torchml.torch_runtime import _load
+from kim_torchml.engines.torchscript.program import _load
 
 
 @pytest.mark.parametrize("kind", KEEPING, ids=lambda kind: kind.__name__)
@@ -27,7 +27,7 @@ def test_models_that_keep_nothing_are_recognised(kind, keeps):
 @pytest.fixture
 def keeps(device):
     """Whether a model is taken for one that keeps something."""
-    from kim_torchml.script_graphs import keeps_state
+    from kim_torchml.engines.torchscript.graphs import keeps_state
 
     return lambda kind: keeps_state(_load(script_bytes(kind), "model.pt", device))
 

@@ -12,9 +12,9 @@ from archives import Stateful, with_line
 from misbehaving import Failing, FourInputs, MixedPrecision, Printing, Raising, Training, WholeNumbers
 from models import Graph2, Graph3, PairOfAll, PairTotal, script_bytes
 
-from kim_torchml import torch_runtime
+from kim_torchml.engines.torchscript import program as torch_runtime
+from kim_torchml.engines.torchscript.program import ScriptModel, load_script
 from kim_torchml.errors import DriverError
-from kim_torchml.torch_runtime import ScriptModel, load_script
 
 CPU = torch.device("cpu")
 

@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 from fresh_python import SOURCE
 from rich.console import Console
 
-from kim_torchml.cli import main, output_file
-from kim_torchml.verification.catalogue import CATALOGUE
-from kim_torchml.verification.checks import CHECKS
-from kim_torchml.verification.html_report import html_report
-from kim_torchml.verification.result import CheckResult, ModelFacts, Verification
-from kim_torchml.verification.table import print_results
+from kim_torchml.tools.cli import main, output_file
+from kim_torchml.tools.verification.catalogue import CATALOGUE
+from kim_torchml.tools.verification.checks import CHECKS
+from kim_torchml.tools.verification.html_report import html_report
+from kim_torchml.tools.verification.result import CheckResult, ModelFacts, Verification
+from kim_torchml.tools.verification.table import print_results
 
 
 def run(*arguments: str) -> Result:
@@ -100,7 +100,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         runs.append(1)
         return verification()
 
-    monkeypatch.setattr("kim_torchml.verification.progress.with_progress", verify_at_once)
+    monkeypatch.setattr("kim_torchml.tools.verification.progress.with_progress", verify_at_once)
     return runs
 
 
@@ -181,7 +181,7 @@ def test_no_part_of_a_new_file_stays(tmp_path: Path) -> None:
 _ON_A_SMALL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from kim_torchml.cli import output_file
+from kim_torchml.tools.cli import output_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 path = Path(sys.argv[1])
@@ -210,7 +210,7 @@ def test_targets_stay_as_they_are_when_tried(tmp_path: Path) -> None:
 def test_help_and_list_load_nothing_heavy(option: str, loaded: str) -> None:
     """torch, kimpy and the rest take seconds, or are not there."""
     script = (
-        "import sys; from kim_torchml.cli import main\n"
+        "import sys; from kim_torchml.tools.cli import main\n"
         f"try: main(['verify', '{option}'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'kimpy', 'ase', 'numpy', 'matplotlib', 'rich'} & set(sys.modules)), file=sys.stderr)"

@@ -10,7 +10,7 @@ from particles import Configuration, cluster, interleaved
 from torch import nn
 
 from kim_torchml.driver import open_model as open_by_driver
-from kim_torchml.virials import virial_of_forces, virials_of_pairs
+from kim_torchml.evaluation.virials import virial_of_forces, virials_of_pairs
 
 KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind in PARAMETERS])
 # KIM's order of a symmetric tensor's entries.

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
-from kim_torchml.descriptors.files import DescriptorFile, ModelFacts
-from kim_torchml.descriptors.files_bispectrum import read_bispectrum
-from kim_torchml.descriptors.files_normalisation import read_normalisation
-from kim_torchml.descriptors.files_soap import read_soap
-from kim_torchml.descriptors.files_symmetry_functions import read_symmetry_functions
+from kim_torchml.descriptors.files.bispectrum import read_bispectrum
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, ModelFacts
+from kim_torchml.descriptors.files.normalisation import read_normalisation
+from kim_torchml.descriptors.files.soap import read_soap
+from kim_torchml.descriptors.files.symmetry_functions import read_symmetry_functions
 from kim_torchml.descriptors.normalisation import Normalisation
 from kim_torchml.errors import DriverError
 

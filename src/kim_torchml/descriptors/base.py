@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from kim_torchml.descriptors.budget import Budget
+from kim_torchml.descriptors.memory_budget import Budget
 
 Tables = TypeVar("Tables")
 

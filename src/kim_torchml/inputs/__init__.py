@@ -7,7 +7,7 @@ from kim_torchml.inputs.base import InputKind, ModelInputs, Neighbours, PairInpu
 from kim_torchml.inputs.descriptor import DescriptorInputs
 from kim_torchml.inputs.graph import GraphInputs
 from kim_torchml.inputs.raw import RawInputs
-from kim_torchml.model_folder import ModelFolder
+from kim_torchml.model_files.model_folder import ModelFolder
 
 KINDS: dict[str, type[InputKind]] = {
     "None": RawInputs,

@@ -8,9 +8,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 
-from kim_torchml.elements import ATOMIC_NUMBERS
-from kim_torchml.model_folder import ModelFolder
-from kim_torchml.parameter_file import KindFormat
+from kim_torchml.model_files.elements import ATOMIC_NUMBERS
+from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.model_files.parameter_file import KindFormat
 
 
 class Neighbours(Protocol):

@@ -10,8 +10,8 @@ import torch
 from kim_torchml.descriptors import Neighbourhoods, read_descriptor
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs.base import ModelInputs, PairInputs, PairKind, Particles, leaf, to_tensor
-from kim_torchml.model_folder import ModelFolder
-from kim_torchml.parameter_file import KindFormat
+from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.model_files.parameter_file import KindFormat
 
 
 class DescriptorInputs(PairKind):

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
-from kim_torchml.model_folder import ModelFolder
-from kim_torchml.parameter_file import KindFormat
+from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.model_files.parameter_file import KindFormat
 
 
 class GraphInputs(InputKind):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
-from kim_torchml.parameter_file import KindFormat
+from kim_torchml.model_files.parameter_file import KindFormat
 
 
 class RawInputs(InputKind):

@@ -15,8 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-# It takes `evaluate` from kim_torchml.evaluation by name.
-_WATCHED = "kim_torchml.model"
+# It takes `evaluate` from kim_torchml.evaluation.evaluate by name.
+_WATCHED = "kim_torchml.driver.model"
 _times: dict[str, list[float]] = {"compute": [], "build": [], "bare": []}
 _facts: dict[str, float] = {}
 

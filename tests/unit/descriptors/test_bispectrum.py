@@ -12,7 +12,7 @@ import torch
 from particles import spread
 from surroundings import all_pairs, in_another_order, moved, on, relative_error, values_and_gradient
 
-from kim_torchml.descriptors.bispectrum import Bispectrum, BispectrumParameters
+from kim_torchml.descriptors.bispectrum.descriptor import Bispectrum, BispectrumParameters
 from kim_torchml.errors import DriverError
 
 STRUCTURES = ("si8_periodic", "sic8_periodic", "sic32_cluster")
@@ -328,7 +328,7 @@ MANY_ATOMS = """
 import resource
 import torch
 from kim_torchml.descriptors.base import Neighbourhoods
-from kim_torchml.descriptors.bispectrum import Bispectrum, BispectrumParameters
+from kim_torchml.descriptors.bispectrum.descriptor import Bispectrum, BispectrumParameters
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -12,7 +12,7 @@ import torch
 from particles import spread
 from surroundings import all_pairs, in_another_order, moved, on, relative_error, values_and_gradient
 
-from kim_torchml.descriptors.soap import Soap, SoapParameters
+from kim_torchml.descriptors.soap.descriptor import Soap, SoapParameters
 from kim_torchml.errors import DriverError
 
 STRUCTURES = ("si8_periodic", "sic8_periodic", "sic32_cluster")
@@ -294,7 +294,7 @@ MANY_ATOMS = """
 import resource
 import torch
 from kim_torchml.descriptors.base import Neighbourhoods
-from kim_torchml.descriptors.soap import Soap, SoapParameters
+from kim_torchml.descriptors.soap.descriptor import Soap, SoapParameters
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -9,9 +9,9 @@ import slow_soap
 import torch
 from scipy.special import ive
 
-from kim_torchml.descriptors import soap_basis
-from kim_torchml.descriptors.soap_radial import differentiate, radial_integrals, scaled_bessel, tabulate
-from kim_torchml.descriptors.spherical_harmonics import SphericalHarmonics
+from kim_torchml.descriptors.soap import basis as soap_basis
+from kim_torchml.descriptors.soap.radial import differentiate, radial_integrals, scaled_bessel, tabulate
+from kim_torchml.descriptors.soap.spherical_harmonics import SphericalHarmonics
 from kim_torchml.errors import DriverError
 
 

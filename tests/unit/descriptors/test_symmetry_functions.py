@@ -19,8 +19,9 @@ from surroundings import (
     values_and_gradient,
 )
 
-from kim_torchml.descriptors import blocks, symmetry_functions
-from kim_torchml.descriptors.symmetry_functions import SymmetryFunctionParameters, SymmetryFunctions
+from kim_torchml.descriptors import centre_blocks as blocks
+from kim_torchml.descriptors.symmetry_functions import descriptor as symmetry_functions
+from kim_torchml.descriptors.symmetry_functions.descriptor import SymmetryFunctionParameters, SymmetryFunctions
 from kim_torchml.errors import DriverError
 
 G1 = [("g1", ())]

@@ -12,7 +12,7 @@ import torch
 from surroundings import all_pairs, values_and_gradient
 from test_symmetry_functions import CUTOFFS, fc, make, reference
 
-from kim_torchml.descriptors.symmetry_functions import SymmetryFunctionParameters
+from kim_torchml.descriptors.symmetry_functions.descriptor import SymmetryFunctionParameters
 from kim_torchml.errors import DriverError
 
 
@@ -97,7 +97,7 @@ MANY_ATOMS = """
 import resource, sys
 import torch
 from kim_torchml.descriptors.base import Neighbourhoods
-from kim_torchml.descriptors.symmetry_functions import SymmetryFunctionParameters, SymmetryFunctions
+from kim_torchml.descriptors.symmetry_functions.descriptor import SymmetryFunctionParameters, SymmetryFunctions
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

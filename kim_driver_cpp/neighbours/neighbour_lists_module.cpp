@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// kim_torchml.inputs._neighbour_lists: the driver's neighbour lists for use without KIM, from lists given as arrays:
+// for tests and benchmarks, and for training with the very edges that the driver will give.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <stdexcept>
+
+#include "neighbours/neighbour_lists_binding.hpp"
+
+namespace py = pybind11;
+using namespace kim_torchml;
+
+namespace {
+
+template <class Value>
+using Array = py::array_t<Value, py::array::c_style | py::array::forcecast>;
+
+// Owns what NeighbourAccess borrows.
+class ArrayNeighbours {
+  public:
+    ArrayNeighbours(Array<double> coordinates, Array<std::int32_t> contributing, Array<std::int32_t> counts,
+                    Array<std::int32_t> neighbours)
+        : coordinates_(std::move(coordinates)),
+          contributing_(std::move(contributing)),
+          neighbours_(std::move(neighbours)) {
+        const auto n = contributing_.size();
+        if (coordinates_.ndim() != 2 || coordinates_.shape(0) != n || coordinates_.shape(1) != 3) {
+            throw py::value_error("`coordinates` must have the shape [n, 3] with n = " + std::to_string(n));
+        }
+        if (counts.size() != n) {
+            throw py::value_error("`counts` must have one entry for each of the " + std::to_string(n) +
+                                  " particles, got " + std::to_string(counts.size()));
+        }
+        offsets_.push_back(0);
+        for (py::ssize_t i = 0; i < n; ++i) {
+            if (counts.at(i) < 0) {
+                throw py::value_error("`counts` must not be negative, got " + std::to_string(counts.at(i)));
+            }
+            offsets_.push_back(offsets_.back() + counts.at(i));
+        }
+        if (offsets_.back() != neighbours_.size()) {
+            throw py::value_error("`counts` must sum to the " + std::to_string(neighbours_.size()) +
+                                  " neighbours given, got " + std::to_string(offsets_.back()));
+        }
+    }
+
+    py::tuple of_contributing(double cutoff) {
+        return access().of_contributing(cutoff);
+    }
+
+    py::list staged_edges(double cutoff, int n_layers) {
+        return access().staged_edges(cutoff, n_layers);
+    }
+
+  private:
+    NeighbourAccess access() {
+        const Configuration configuration{static_cast<int>(contributing_.size()), coordinates_.data(),
+                                          contributing_.data()};
+        return NeighbourAccess(
+            configuration,
+            [this](int i) {
+                const auto at = static_cast<std::size_t>(i);
+                return NeighbourList{static_cast<int>(offsets_[at + 1] - offsets_[at]),
+                                     neighbours_.data() + offsets_[at]};
+            },
+            &scratch_, true);
+    }
+
+    Array<double> coordinates_;
+    Array<std::int32_t> contributing_;
+    Array<std::int32_t> neighbours_;
+    std::vector<py::ssize_t> offsets_;
+    NeighbourLists scratch_;
+};
+
+}  // namespace
+
+PYBIND11_MODULE(_neighbour_lists, module) {
+    module.doc() = "Neighbour lists filtered to a cutoff, and the staged edges of graph models.";
+    py::class_<ArrayNeighbours>(module, "NeighbourLists",
+                                "Neighbour lists given as arrays.\n\n"
+                                "Args:\n"
+                                "    coordinates: shape [n, 3], float64, Å.\n"
+                                "    contributing: shape [n], int32, 1 = contributing.\n"
+                                "    counts: length of each particle's list, shape [n], int32.\n"
+                                "    neighbours: the lists one after the other, shape [sum of counts], int32.\n"
+                                "Raises:\n"
+                                "    ValueError: If the shapes disagree.")
+        .def(py::init<Array<double>, Array<std::int32_t>, Array<std::int32_t>, Array<std::int32_t>>(),
+             py::arg("coordinates"), py::arg("contributing"), py::arg("counts"), py::arg("neighbours"))
+        .def("of_contributing", &ArrayNeighbours::of_contributing, py::arg("cutoff"),
+             "Return (counts int32 [contributing], neighbours int32 [sum]) within the cutoff, sorted.")
+        .def("staged_edges", &ArrayNeighbours::staged_edges, py::arg("cutoff"), py::arg("n_layers"),
+             "Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second).");
+}

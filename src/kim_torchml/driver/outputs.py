@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""KIM's outputs: what each one needs of a model, and how it is written in the simulator's units."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kim_torchml.driver.units import Units
+from kim_torchml.evaluation.evaluate import Evaluation, Quantity
+from kim_torchml.evaluation.returned_values import check_finite
+from kim_torchml.evaluation.virials import virial_of_forces
+
+
+@dataclass(frozen=True)
+class Output:
+    """One of KIM's outputs.
+
+    Attributes:
+        needs: What it is made from, beside the energy.
+        value: Returns it in eV and Å.
+        unit: Returns one of its units in the simulator's.
+    """
+
+    needs: Quantity | None
+    value: Callable[[Evaluation], np.ndarray | None]
+    unit: Callable[[Units], float]
+
+
+def _virial(evaluation: Evaluation) -> np.ndarray | None:
+    return None if evaluation.forces is None else virial_of_forces(evaluation.coordinates, evaluation.forces)
+
+
+def _in_energy(units: Units) -> float:
+    return units.energy
+
+
+# By KIM's name. A new output is one line here.
+OUTPUTS = {
+    "partialEnergy": Output(None, lambda found: found.energy, _in_energy),
+    "partialForces": Output(Quantity.FORCES, lambda found: found.forces, lambda units: units.force),
+    "partialParticleEnergy": Output(Quantity.PARTICLE_ENERGIES, lambda found: found.particle_energies, _in_energy),
+    "partialVirial": Output(Quantity.FORCES, _virial, _in_energy),
+    "partialParticleVirial": Output(Quantity.PARTICLE_VIRIALS, lambda found: found.particle_virials, _in_energy),
+}
+
+
+def needed_quantities(names: Mapping[str, np.ndarray]) -> set[Quantity]:
+    """Return what the outputs of these names are made from, beside the energy."""
+    return {need for name in names if (need := OUTPUTS[name].needs) is not None}
+
+
+def supported_outputs(quantities: set[Quantity]) -> set[str]:
+    """Return KIM's names of the outputs of a model that gives these beside its energy."""
+    return {name for name, output in OUTPUTS.items() if output.needs is None or output.needs in quantities}
+
+
+def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np.ndarray], file_name: str) -> None:
+    """Overwrite the simulator's arrays.
+
+    Args:
+        evaluation: What was found, in eV and Å.
+        units: The simulator's.
+        outputs: KIM's name of each output that was asked for, and its array: partialEnergy [1], partialForces [n, 3],
+            partialParticleEnergy [n], partialVirial [6], partialParticleVirial [n, 6].
+        file_name: The model's, for messages.
+    Raises:
+        DriverError: If a number is too large in the simulator's units; then nothing has been written.
+    """
+    values = {name: _converted(name, evaluation, units, file_name) for name in outputs}
+    for name, out in outputs.items():
+        out[:] = values[name]
+
+
+def _converted(name: str, evaluation: Evaluation, units: Units, file_name: str) -> np.ndarray:
+    output = OUTPUTS[name]
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = output.value(evaluation)
+        if value is None:
+            raise ValueError(f"{name} was asked for, but {output.needs} not evaluated")
+        unit = output.unit(units)
+        converted: np.ndarray = value if unit == 1.0 else value * unit
+    check_finite(converted, name, file_name)
+    return converted

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A model's tensors as KIM parameters: which of them, under what name, and what values they may take.
+
+The author of a model chooses with an attribute of the scripted module, `kim_parameters: Dict[str, str]`: dotted name of
+a parameter or buffer -> description. Without it, all floating-point parameters and buffers of at most
+LARGEST_UNNAMED entries are published.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from kim_torchml.engines.torchscript.program import ScriptModel
+from kim_torchml.errors import DriverError
+
+ATTRIBUTE = "kim_parameters"
+# Entries. Larger tensors are a network's weights, which nobody sets one by one, and every Refresh compares them all.
+LARGEST_UNNAMED = 4096
+N_ELEMENTS = "n_elements"
+
+_LONGEST_DESCRIPTION = 300
+_MOST_NAMES = 10
+
+# Address, shape and strides.
+_Memory = tuple[int, tuple[int, ...], tuple[int, ...]]
+
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One KIM parameter.
+
+    Attributes:
+        name: A C identifier.
+        description: For people.
+        values: What KIM points to and simulators overwrite, shape [extent], float64 or int32.
+        tensor: Dotted name of the tensor that it stands for; None if it is read-only.
+        fixed: Value of a read-only one.
+    """
+
+    name: str
+    description: str
+    values: np.ndarray
+    tensor: str | None
+    fixed: int | None = None
+
+
+def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
+    """Return a model's KIM parameters, first the read-only `n_elements`, as KIM wants at least one.
+
+    Raises:
+        DriverError: If the model's choice names what cannot be published, or two names become one.
+    """
+    tensors = script.tensors()
+    chosen = _chosen(script, tensors)
+    count = np.array([n_elements], dtype=np.int32)
+    parameters = [
+        Parameter(N_ELEMENTS, "Number of chemical elements of the model. Read-only.", count, None, n_elements)
+    ]
+    tensor_of_name = {N_ELEMENTS: "the number of elements"}
+    path_of_memory: dict[_Memory, str] = {}
+    for path, description in chosen:
+        name = _identifier(path)
+        if name in tensor_of_name:
+            raise DriverError(
+                f"the tensors of the model in {script.file_name} must have different names as KIM parameters, got "
+                f"'{name}' for {tensor_of_name[name]} and for {path}; rename one of them, or choose with `{ATTRIBUTE}`"
+            )
+        tensor_of_name[name] = path
+        tensor = tensors[path]
+        same = path_of_memory.setdefault(_memory(tensor), path)
+        if same != path:
+            raise DriverError(
+                f"`{ATTRIBUTE}` of the model in {script.file_name} must name each tensor once, got the same one as "
+                f"{same} and {path}; remove one of them"
+            )
+        values = _values(tensor, path, script.file_name)
+        parameters.append(Parameter(name, _described(path, tensor, description), values, path))
+    return parameters
+
+
+def _chosen(script: ScriptModel, tensors: dict[str, torch.Tensor]) -> list[tuple[str, str]]:
+    """Return (dotted name, description) of the tensors to publish."""
+    choice = script.attribute(ATTRIBUTE)
+    if choice is None:
+        return [(path, "") for path in _small_floating(tensors)]
+    if not isinstance(choice, dict) or not all(isinstance(text, str) for item in choice.items() for text in item):
+        raise DriverError(
+            f"`{ATTRIBUTE}` of the model in {script.file_name} must be of the type Dict[str, str], name of a parameter "
+            f"or buffer and its description, got {type(choice).__name__}; annotate it in the class of the module"
+        )
+    for path in choice:
+        _check_choice(path, tensors, script.file_name)
+        if other := _overlapping(tensors[path], tensors):
+            raise DriverError(
+                f"`{ATTRIBUTE}` of the model in {script.file_name} must name tensors with memory of their own, got "
+                f"'{path}', which shares some with {other}; clone one of them before the model is saved"
+            )
+    return list(choice.items())
+
+
+def _described(path: str, tensor: torch.Tensor, description: str) -> str:
+    """Return a description on one line; its author is a stranger."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in description).split()).rstrip(".")
+    if len(text) > _LONGEST_DESCRIPTION:
+        text = f"{text[:_LONGEST_DESCRIPTION]}..."
+    units = f"Tensor {path}, shape {list(tensor.shape)}, in the model's own units (Å, eV)."
+    return f"{text}. {units}" if text else units
+
+
+def _small_floating(tensors: dict[str, torch.Tensor]) -> Iterator[str]:
+    seen = set()
+    for path, tensor in tensors.items():
+        if not _is_dense(tensor) or not tensor.is_floating_point() or tensor.numel() > LARGEST_UNNAMED:
+            continue
+        # Tied weights have one tensor under two names. To change part of another would not change that.
+        if _memory(tensor) not in seen and not _overlapping(tensor, tensors):
+            seen.add(_memory(tensor))
+            yield path
+
+
+def _memory(tensor: torch.Tensor) -> _Memory:
+    """Return where a tensor's entries are: the same for tied weights alone."""
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
+
+
+def _overlapping(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the name of a tensor that shares memory with one and is not the same; empty if there is none."""
+    return next(
+        (
+            path
+            for path, other in tensors.items()
+            if _is_dense(other) and _memory(other) != _memory(tensor) and _share(tensor, other)
+        ),
+        "",
+    )
+
+
+def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
+    (begin, end), (other_begin, other_end) = _extent(first), _extent(second)
+    return first.device == second.device and begin < other_end and other_begin < end
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return the addresses of a tensor's first byte and of that after its last."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.numel() > 0
+
+
+def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str) -> None:
+    tensor = tensors.get(path)
+    whole = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
+    if tensor is not None and _is_dense(tensor) and (tensor.is_floating_point() or tensor.dtype in whole):
+        return
+    found = "nothing of that name"
+    if tensor is not None:
+        found = f"a tensor of {tensor.dtype}, {tensor.layout}, shape {list(tensor.shape)}"
+    names = ", ".join(list(tensors)[:_MOST_NAMES])
+    if len(tensors) > _MOST_NAMES:
+        names += f", ... ({len(tensors)} in all)"
+    raise DriverError(
+        f"`{ATTRIBUTE}` of the model in {file_name} must name dense parameters or buffers of numbers, got '{path}': "
+        f"{found}; there are: {names or 'none'} (a model that was frozen has none)"
+    )
+
+
+def _identifier(path: str) -> str:
+    """Return a tensor's name as a C identifier: keys of a ParameterDict may hold anything but a dot."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", path)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _values(tensor: torch.Tensor, path: str, file_name: str) -> np.ndarray:
+    flat = tensor.detach().to("cpu").reshape(-1)
+    if tensor.is_floating_point():
+        return np.array(flat.to(torch.float64).tolist())
+    numbers = np.array(flat.to(torch.int64).tolist())
+    if numbers.min() < _INT32.min or numbers.max() > _INT32.max:
+        raise DriverError(
+            f"the tensor {path} of the model in {file_name} must hold 32-bit integers to be a KIM parameter, got "
+            f"numbers from {numbers.min()} to {numbers.max()}; leave it out of `{ATTRIBUTE}`"
+        )
+    return numbers.astype(np.int32)
+
+
+def new_tensors(script: ScriptModel, changed: Sequence[Parameter]) -> dict[str, torch.Tensor]:
+    """Return the tensors that stand for changed parameters, checked, by their dotted names.
+
+    Args:
+        script: The model as it is, whose tensors give shape and type.
+        changed: Parameters that a simulator has set.
+    Raises:
+        DriverError: If a value is not finite, does not fit its tensor, or is read-only.
+    """
+    tensors = script.tensors()
+    found = {}
+    for parameter in changed:
+        if parameter.tensor is None:
+            raise DriverError(
+                f"the parameter `{parameter.name}` is read-only: it must be {parameter.fixed}, got "
+                f"{parameter.values[0]}; all parameters have been set back"
+            )
+        now = tensors[parameter.tensor].detach().to("cpu")
+        asked = torch.from_numpy(parameter.values.copy()).reshape(now.shape)
+        new = asked.to(now.dtype)
+        # A number too small for the type would become 0.
+        fits = torch.isfinite(new) & ((new != 0) | (asked == 0)) if new.is_floating_point() else new == asked
+        # What was not a number before, as in a mask, may stay.
+        stays = (new == now) | (new.isnan() & now.isnan())
+        bad = (~fits & ~stays).reshape(-1).nonzero()
+        if len(bad):
+            place = int(bad[0])
+            raise DriverError(
+                f"the parameter `{parameter.name}` must be finite numbers that fit {now.dtype}, got "
+                f"{parameter.values[place]} at index {place}; all parameters have been set back"
+            )
+        found[parameter.tensor] = new
+    return found

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a model may return, and the errors for everything else."""
+
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+
+from kim_torchml.errors import DriverError
+from kim_torchml.process import settings
+
+
+class EnergyLayout(Enum):
+    """What the entries of a model's energy stand for."""
+
+    TOTAL = "the total"
+    ALL = "one per particle"
+    CONTRIBUTING = "one per contributing particle"
+
+    def count(self, rows: int, contributing: int) -> int:
+        """Return the number of entries that this layout has."""
+        if self is EnergyLayout.TOTAL:
+            return 1
+        return rows if self is EnergyLayout.ALL else contributing
+
+
+def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: str) -> EnergyLayout:
+    """Return the layout of an energy.
+
+    Args:
+        energy: What the model returned for a configuration in which 1, `rows` and `contributing` differ.
+        rows: Number of particles the model was given.
+        contributing: Number of contributing ones.
+        file_name: For the message.
+    Raises:
+        DriverError: If the energy has another number of entries.
+    """
+    for layout in EnergyLayout:
+        if energy.numel() == layout.count(rows, contributing):
+            return layout
+    raise DriverError(
+        f"the energy of the model in {file_name} must have 1, {rows} (particles) or {contributing} (contributing "
+        f"particles) entries, got the shape {list(energy.shape)}; return the total or one energy per particle"
+    )
+
+
+def split_result(result: Any, returns_forces: bool, file_name: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return (energy, forces or None) out of what a model returned.
+
+    Raises:
+        DriverError: If that is not what the parameter file says.
+    """
+    if isinstance(result, torch.Tensor) and not returns_forces:
+        return _real(result, "energy", file_name), None
+    is_pair = isinstance(result, tuple | list) and len(result) == 2
+    if is_pair and returns_forces and all(isinstance(part, torch.Tensor) for part in result):
+        return _real(result[0], "energy", file_name), _real(result[1], "forces", file_name)
+    expected = "a pair of tensors (energy, forces)" if returns_forces else "one tensor, the energy"
+    raise DriverError(
+        f"the model in {file_name} must return {expected}, as the parameter file says (returns forces: "
+        f"{str(returns_forces).lower()}), got {_describe(result)}; correct that line or the model"
+    )
+
+
+def _real(tensor: torch.Tensor, what: str, file_name: str) -> torch.Tensor:
+    if tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta:
+        return tensor
+    raise DriverError(
+        f"the {what} of the model in {file_name} must be a dense tensor of real floating-point numbers, got one of "
+        f"{tensor.dtype}, {tensor.layout}, on {tensor.device}; convert it before returning it"
+    )
+
+
+def _describe(result: Any) -> str:
+    if isinstance(result, torch.Tensor):
+        return f"a tensor of shape {list(result.shape)}"
+    if isinstance(result, tuple | list):
+        return f"{len(result)} values ({', '.join(type(part).__name__ for part in result)})"
+    return f"a {type(result).__name__}"
+
+
+def check_entries(energy: torch.Tensor, layout: EnergyLayout, rows: int, contributing: int, file_name: str) -> None:
+    """Check that an energy still has the layout that the probe found.
+
+    Raises:
+        DriverError: If it has not.
+    """
+    expected = layout.count(rows, contributing)
+    if energy.numel() != expected:
+        raise DriverError(
+            f"the energy of the model in {file_name} must have {expected} entries ({layout.value}), got the shape "
+            f"{list(energy.shape)} for {rows} particles, {contributing} of them contributing"
+        )
+
+
+def check_forces(forces: torch.Tensor, rows: int, file_name: str) -> torch.Tensor:
+    """Return a model's own forces in the shape [rows, 3].
+
+    Raises:
+        DriverError: If there are not that many.
+    """
+    if list(forces.shape) not in ([rows, 3], [3 * rows]):
+        raise DriverError(
+            f"the forces of the model in {file_name} must have the shape [{rows}, 3] or [{3 * rows}], got "
+            f"{list(forces.shape)}; return the forces on all particles that the model was given"
+        )
+    return forces.reshape(rows, 3)
+
+
+def check_finite(values: np.ndarray, what: str, file_name: str) -> None:
+    """Check a result, one number or one row per particle.
+
+    Raises:
+        DriverError: Naming the first particle whose numbers are not finite, and the likely reasons.
+    """
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    first = np.argwhere(~finite)[0]
+    where = f" for particle {first[0]}" if len(first) else ""
+    found = "NaN" if np.isnan(values[tuple(first)]) else "infinity"
+    number_hint = (
+        "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "
+        if not settings.wants_atomic_numbers()
+        else ""
+    )
+    raise DriverError(
+        f"the {what} of the model in {file_name} must be finite, got {found}{where}; {number_hint}look for "
+        "particles that are too close to each other, or for a division by zero in the model"
+    )

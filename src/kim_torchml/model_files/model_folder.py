@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which of a model's files is which. KIM keeps them only while the model is created: what is needed is read now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kim_torchml.errors import DriverError
+from kim_torchml.model_files.parameter_file import KindFormat, ParameterFile, read_parameter_file
+
+PARAMETER_SUFFIX = ".param"
+DESCRIPTOR_SUFFIX = ".dat"
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file's name, without a folder, and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model's files, read.
+
+    Attributes:
+        parameters: The checked parameter file.
+        descriptor: The descriptor's file, where the parameter file names one.
+        contents: Name and content of every file, in KIM's order.
+    """
+
+    parameters: ParameterFile
+    descriptor: TextFile | None
+    contents: tuple[tuple[str, bytes], ...]
+
+    @property
+    def script(self) -> bytes:
+        """Content of the TorchScript file."""
+        return dict(self.contents)[self.parameters.model_file]
+
+
+def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, KindFormat]) -> ModelFolder:
+    """Read the files that KIM lists for a model.
+
+    Args:
+        folder: Where KIM has put them.
+        names: Their names, without a folder.
+        kinds: What the parameter files of each kind of input hold, by the kind's word.
+    Returns:
+        The parameters, the TorchScript file's content and, for a Descriptor, its file.
+    Raises:
+        DriverError: If there is not one parameter file or descriptor file, or the file it names is not among `names`.
+    """
+    parameter_file = _only_file(names, PARAMETER_SUFFIX, "the model")
+    parameters = read_parameter_file(_inside(folder, parameter_file), kinds)
+    if parameters.model_file not in names:
+        raise DriverError(
+            f"`model file name` must be one of the model's files ({_listed(names)}), got "
+            f"'{parameters.model_file}' (file {parameter_file}); correct the name, or list the file in "
+            "PARAMETER_FILES of the model's CMakeLists.txt"
+        )
+    contents = {name: _read(folder, name) for name in names}
+    return ModelFolder(parameters, _descriptor_file(contents, parameters), tuple(contents.items()))
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return _inside(folder, name).read_bytes()
+    except OSError as error:
+        raise DriverError(f"cannot read the model's file {name}: {error}; install the model again") from error
+
+
+def _descriptor_file(contents: Mapping[str, bytes], parameters: ParameterFile) -> TextFile | None:
+    if parameters.descriptor is None:
+        return None
+    name = _only_file(list(contents), DESCRIPTOR_SUFFIX, f"a model with the descriptor {parameters.descriptor}")
+    try:
+        return TextFile(name, contents[name].decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DriverError(f"cannot read the descriptor file {name}: {error}; it must be plain text") from error
+
+
+def _only_file(names: Sequence[str], suffix: str, whose: str) -> str:
+    """Return the one name with a suffix; `whose` file it is, for the error."""
+    found = [name for name in names if name.endswith(suffix)]
+    if len(found) != 1:
+        raise DriverError(
+            f"{whose} must have one {suffix} file, got {', '.join(found) or 'none'} among its files "
+            f"({_listed(names)}); list it in PARAMETER_FILES of the model's CMakeLists.txt"
+        )
+    return found[0]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
+    try:
+        target = path.resolve()
+        leaves = target.parent != folder.resolve()
+        # Reading a pipe or a device might never end. What is not there is left to who reads it.
+        is_special = not leaves and target.exists() and not target.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        # Links in a circle (a RuntimeError up to Python 3.12), names that no file can have.
+        raise DriverError(f"the file {name} cannot be found: {error}; put the file itself there") from error
+    if leaves:
+        raise DriverError(
+            f"the file {name} must lie in the model's own folder, got a link that leaves it; put the file itself there"
+        )
+    if is_special:
+        raise DriverError(f"{name} must be a file, got a folder, a pipe or a device; put the file itself there")
+    return path
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "no files at all"

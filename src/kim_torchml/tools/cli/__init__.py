@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command `kim-torchml`: one file per subcommand, registered here."""
+
+import io
+import sys
+
+import click
+
+from kim_torchml import __version__
+from kim_torchml.tools.cli.doctor import doctor
+from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
+from kim_torchml.tools.cli.replay import replay
+from kim_torchml.tools.cli.verify import verify
+
+
+@click.group(cls=InterruptibleGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kim-torchml")
+def main() -> None:
+    """PyTorch interatomic potentials in any KIM simulator: check the installation, and the models."""
+    # Not every terminal knows Å.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
+
+
+main.add_command(doctor)
+main.add_command(replay)
+main.add_command(verify)

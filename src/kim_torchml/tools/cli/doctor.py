@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim-torchml doctor`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Check the installation, and print the fix for what is wrong.")
+@click.option("--lammps", default="lmp", show_default=True, metavar="NAME", help="LAMMPS program, or its path.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the findings to FILE as JSON too.",
+)
+def doctor(lammps: str, json_file: Path | None) -> None:
+    """Check what makes installs fail, and print the exact fix for each problem.
+
+    Looks at KIM-API and its collections, the tools and temporary folders that installing needs, the driver and the
+    models that are installed, torch, devices and operators in each Python environment that matters, LAMMPS, and the
+    environment variables. Changes nothing. The exit code is 0 if there is no problem, 1 if there is one.
+    """
+    # Here, so that the command's other subcommands need not wait for it.
+    from rich.console import Console
+
+    from kim_torchml.tools.doctor import Machine, Status, examine
+    from kim_torchml.tools.doctor.report import Report, as_json
+
+    report = Report(Console())
+    findings = []
+    for group, finding in examine(Machine(lammps=lammps)):
+        report.add(group, finding)
+        findings.append((group, finding))
+    report.finish([finding for _, finding in findings])
+    if json_file is not None:
+        try:
+            # What is no text in an environment variable becomes an escape of JSON.
+            json_file.write_text(as_json(findings), encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise click.ClickException(f"cannot write {json_file}: {error.strerror}; name another file") from error
+    if any(finding.status is Status.PROBLEM for _, finding in findings):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Temporary folders: KIM builds and tests what it installs in one, and unpacks a model's files when it creates it."""
+
+import os
+import shlex
+from pathlib import Path
+
+from kim_torchml.tools.doctor.finding import Finding, ok, problem, warning
+from kim_torchml.tools.doctor.folders import free_bytes, holds_programs, is_folder, why_not_writable
+from kim_torchml.tools.doctor.machine import Machine
+
+# Bytes. Building the driver takes some 30 MB; a model's files are as large as the model, and twice that to build.
+SCARCE = 200 * 1024 * 1024
+
+# KIM-API 2.3 unpacks here whatever TMPDIR says (seen with strace); later versions ask for TMPDIR.
+SYSTEM_FOLDER = Path("/tmp")
+
+_ELSEWHERE = ("mkdir -p ~/kim-build", "export TMPDIR=~/kim-build")
+
+
+def check_temporary_folders(machine: Machine) -> list[Finding]:
+    """Check that each can be written, has room, and where things are built, holds programs that run."""
+    chosen = machine.environment.get("TMPDIR", "")
+    findings = []
+    if chosen and Path(chosen) != SYSTEM_FOLDER:
+        findings.append(_check_folder("TMPDIR", Path(chosen), builds=True))
+    findings.append(_check_folder("temporary folder", SYSTEM_FOLDER, builds=not chosen))
+    return findings
+
+
+def _check_folder(name: str, folder: Path, builds: bool) -> Finding:
+    for_building = "KIM builds what it installs there"
+    purpose = for_building if builds else "KIM unpacks models there"
+    if not is_folder(folder):
+        found = f"'{folder}' is not a folder; {purpose}"
+        if os.path.lexists(folder):
+            return problem(name, found, "Choose another:", *_ELSEWHERE)
+        return problem(name, found, "Make it, or choose another:", f"mkdir -p {shlex.quote(str(folder))}", *_ELSEWHERE)
+    free = free_bytes(folder)
+    reason = why_not_writable(folder)
+    if reason:
+        found = f"'{folder}' cannot be written ({reason}; {_megabytes(free)} free); {purpose}"
+        return _problem_with(name, found, folder, builds)
+    if builds and not holds_programs(folder):
+        found = (
+            f"'{folder}' is mounted noexec, so installing fails in KIM's own test ('shared_library_test ... "
+            "(Failed)'); what is installed already runs"
+        )
+        return problem(name, found, "When you install, use a folder elsewhere:", *_ELSEWHERE)
+    if free < SCARCE:
+        found = f"'{folder}' has only {_megabytes(free)} left; {purpose}, and large models need more"
+        return warning(name, found, "See what can be deleted:", _sizes_in(folder))
+    return ok(name, f"{folder}, {_megabytes(free)} free")
+
+
+def _problem_with(name: str, found: str, folder: Path, builds: bool) -> Finding:
+    look = (f"df -h {shlex.quote(str(folder))}", _sizes_in(folder))
+    if builds and folder != SYSTEM_FOLDER:
+        return problem(name, found, "Make room or choose another folder:", *look, *_ELSEWHERE)
+    return problem(name, found, "Make room:", *look)
+
+
+def _sizes_in(folder: Path) -> str:
+    return f"du -xsh {shlex.quote(str(folder))}/* | sort -h"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1024**2:.0f} MB" if count < 10 * 1024**3 else f"{count / 1024**3:.0f} GB"

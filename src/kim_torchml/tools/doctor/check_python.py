@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Python environments: torch, numpy, the requested device, the operators, and ASE with kimpy."""
+
+import sys
+from pathlib import Path
+
+from kim_torchml.process import settings
+from kim_torchml.process.device_request import parse_device_request
+from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
+from kim_torchml.tools.doctor.machine import Machine
+from kim_torchml.tools.doctor.remedies import CLONE, IN_FOLDER_OF_CLONE, driver_commands, own_environment, pip_commands
+from kim_torchml.tools.kim_collections.kim_api import linked_library
+
+OLDEST_TORCH = (2, 4)
+
+# Of pip: what is damaged, and nothing else.
+_AGAIN = ("install", "--force-reinstall", "--no-deps")
+
+
+def check_torch(machine: Machine) -> list[Finding]:
+    """Check that each environment that the driver may run in has a torch and a numpy that can be imported."""
+    findings = []
+    for python in machine.pythons:
+        environment = machine.probe(python)
+        if environment.failure:
+            # Of a driver's environment: check_drivers.py says what to do.
+            findings.append(skipped("Python", f"{python} does not run: {environment.failure}"))
+            continue
+        findings.append(_check_package(machine, python, "torch", "torch>=2.4"))
+        numpy = _check_package(machine, python, "numpy", "numpy")
+        findings += [numpy] if numpy.commands else []
+    return findings
+
+
+def _check_package(machine: Machine, python: Path, name: str, requirement: str) -> Finding:
+    package = machine.package(python, name)
+    if not package.version:
+        found = f"{name} is not installed in the environment of {python}"
+        return problem(name, found, *pip_remedy(machine, python, "Install it:", "install", requirement))
+    if package.failure:
+        found = f"{name} {package.version} cannot be imported in the environment of {python}: {package.failure}"
+        return problem(name, found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, requirement))
+    if name == "torch" and _numbers(package.version) < OLDEST_TORCH:
+        found = f"{package.version} ({python}) is too old: 2.4 or newer is needed"
+        advice = "Install a newer one, then the driver again:"
+        return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
+    return ok(name, f"{package.version} (Python {machine.probe(python).version}, {python})")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in version.split(".")[:2])
+
+
+def check_device(machine: Machine) -> list[Finding]:
+    """Check that the device that is asked for is there."""
+    text = machine.environment.get(settings.DEVICE, "").strip() or "cpu"
+    request = parse_device_request(text)
+    if request is None:
+        advice = "Ask for cpu, cuda or cuda:N:"
+        found = f"{settings.DEVICE} must be cpu, cuda or cuda:N, got '{text}'"
+        return [problem("device", found, advice, f"export {settings.DEVICE}=cpu")]
+    findings = []
+    for python in machine.pythons:
+        facts = machine.package(python, "torch").facts
+        if not facts:
+            findings.append(skipped("device", f"needs torch in the environment of {python}"))
+            continue
+        gpus = facts["gpus"]
+        listed = ", ".join(["cpu", *(f"cuda:{index} ({gpu})" for index, gpu in enumerate(gpus))])
+        wanted = 0 if request.index is None else request.index
+        if request.kind == "cuda" and wanted >= len(gpus):
+            findings.append(_no_such_gpu(text, python, listed, bool(facts["cuda"])))
+        elif facts["cuda"] and not gpus:
+            found = f"'{text}'; torch is built for CUDA {facts['cuda']}, but sees no GPU ({python})"
+            findings.append(
+                warning("device", found, "If this machine has a GPU, see whether its driver works:", "nvidia-smi")
+            )
+        else:
+            findings.append(ok("device", f"'{text}'; torch sees: {listed} ({python})"))
+    return findings
+
+
+def _no_such_gpu(text: str, python: Path, listed: str, built_for_cuda: bool) -> Finding:
+    found = f"{settings.DEVICE} asks for '{text}', but torch in the environment of {python} sees only: {listed}"
+    if built_for_cuda:
+        advice = "See whether the GPU's driver works and CUDA_VISIBLE_DEVICES hides nothing, or run on the CPU:"
+        return problem(
+            "device", found, advice, "nvidia-smi", "unset CUDA_VISIBLE_DEVICES", f"export {settings.DEVICE}=cpu"
+        )
+    advice = "This torch is built without CUDA. Install a CUDA build of it (pytorch.org says which), or run on the CPU:"
+    return problem("device", found, advice, f"export {settings.DEVICE}=cpu")
+
+
+def check_operators(machine: Machine) -> list[Finding]:
+    """Check that torch_scatter and torch_sparse are either absent, and replaced, or can be imported."""
+    findings = []
+    for python in machine.pythons:
+        for name in ("torch_scatter", "torch_sparse"):
+            if not machine.package(python, "torch").facts:
+                findings.append(skipped(name, f"needs torch in the environment of {python}"))
+                continue
+            findings.append(_check_operators_of(machine, python, name))
+    return findings
+
+
+def _check_operators_of(machine: Machine, python: Path, name: str) -> Finding:
+    package = machine.package(python, name)
+    if not package.version:
+        return ok(name, f"not installed: kim-torchml's own operators stand in ({python})")
+    if package.failure:
+        found = f"{package.version} cannot be imported in the environment of {python}: {package.failure}"
+        advice = "Remove it (kim-torchml's own operators then stand in), or build it for the torch that is there:"
+        distribution = name.replace("_", "-")
+        remove = pip_remedy(machine, python, advice, "uninstall", distribution)
+        rebuild = pip_remedy(machine, python, advice, *_AGAIN, "--no-build-isolation", distribution)
+        return problem(name, found, *dict.fromkeys((*remove, *rebuild)))
+    return ok(name, f"{package.version}, installed and used ({python})")
+
+
+def check_ase(machine: Machine) -> list[Finding]:
+    """Check that ASE can run models in this environment: with kimpy, linked with the same KIM-API as KIM's tools."""
+    python = Path(sys.executable)
+    ase, kimpy = (machine.package(python, name) for name in ("ase", "kimpy"))
+    if not ase.version or not kimpy.version:
+        missing = " and ".join(name for name, package in (("ase", ase), ("kimpy", kimpy)) if not package.version)
+        found = f"{missing} not installed in the environment of {python}; ASE, replay and verify need both"
+        return [skipped("ASE", found, *pip_remedy(machine, python, "To have them:", "install", "ase", "kimpy"))]
+    # Without a wheel that was built before, for another KIM-API.
+    build = (*_AGAIN, "--no-cache-dir", "--no-binary", "kimpy", "kimpy")
+    for name, package in (("ase", ase), ("kimpy", kimpy)):
+        if package.failure:
+            found = f"{name} {package.version} cannot be imported: {package.failure}"
+            if name == "ase":
+                return [problem("ASE", found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, "ase"))]
+            advice = "Build it again, for the KIM-API that is there:"
+            return [problem("ASE", found, *pip_remedy(machine, python, advice, *build))]
+    library = linked_library(kimpy.facts["library"], "libkim-api.so", machine.environment)
+    if other := machine.other_kim_api(library):
+        found = f"kimpy is linked with {library}, but KIM's tools with {other}: each has collections of its own"
+        advice = "Build kimpy for the KIM-API whose tools are first on PATH:"
+        return [warning("ASE", found, *pip_remedy(machine, python, advice, *build))]
+    return [ok("ASE", f"{ase.version}, with kimpy {kimpy.version}")]
+
+
+def check_report_packages(machine: Machine) -> list[Finding]:
+    """Check that what `kim-torchml verify --html` draws with can be imported, where it is installed."""
+    python = Path(sys.executable)
+    return [
+        problem(
+            name,
+            f"{name} {package.version} cannot be imported: {package.failure}; `kim-torchml verify --html` needs it",
+            *pip_remedy(machine, python, "Install it again:", *_AGAIN, name),
+        )
+        for name, package in ((name, machine.package(python, name)) for name in ("jinja2", "matplotlib"))
+        if package.failure
+    ]
+
+
+def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> tuple[str, ...]:
+    """Return advice and the commands that run pip in an environment, or do without that environment.
+
+    Args:
+        machine: The machine.
+        python: The environment's Python.
+        advice: What to say where pip may be used.
+        arguments: Of pip.
+    """
+    environment = machine.probe(python)
+    if not environment.is_managed:
+        return (advice, *pip_commands(environment, arguments))
+    if machine.is_only_chosen(python):
+        advice = f"pip may not change it. Do without it: {settings.PYTHON} alone names it."
+        return (advice, f"unset {settings.PYTHON}")
+    this = Path(sys.executable)
+    drivers = [driver for driver in machine.drivers if Path(driver.python) == python]
+    if drivers and python != this and not machine.probe(this).is_managed:
+        commands = [driver_commands(str(this), driver.name, driver.folder)[-1] for driver in drivers]
+        return (f"pip may not change it. Install the driver for this environment, {IN_FOLDER_OF_CLONE}", *commands)
+    advice = (
+        "pip may not change it: its packages are the system's. Make an environment of its own, in the folder that "
+        "holds your clone of kim-torchml, and go on there with what its doctor says:"
+    )
+    return (advice, *own_environment(environment, f"{CLONE}[verify]"))

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Environment variables that steer the driver."""
+
+from pathlib import Path
+
+from kim_torchml.process import settings
+from kim_torchml.tools.doctor.finding import Finding, ok, problem, warning
+from kim_torchml.tools.doctor.folders import why_not_writable
+from kim_torchml.tools.doctor.machine import Machine
+
+
+def check_python_variable(machine: Machine) -> list[Finding]:
+    """Check that KIM_TORCHML_PYTHON names a Python that runs, of the version that the driver was built for."""
+    chosen = machine.chosen_python
+    if not chosen:
+        return []
+    reason = machine.why_not_chosen()
+    if reason:
+        found = f"it must name a Python that the driver can run in, but {reason}"
+        advice = "Correct it, or let the driver use the one it was built for:"
+        return [problem(settings.PYTHON, found, advice, f"unset {settings.PYTHON}")]
+    return [ok(settings.PYTHON, f"{chosen} (Python {machine.probe(Path(chosen)).version})")]
+
+
+def check_python_home(machine: Machine) -> list[Finding]:
+    """Check that no PYTHONHOME keeps the driver's Python from starting."""
+    home = machine.environment.get("PYTHONHOME", "")
+    if not home:
+        return []
+    found = f"it is set to '{home}', so Python looks for its own files there: the driver's does not start in LAMMPS"
+    return [problem("PYTHONHOME", found, "Remove it:", "unset PYTHONHOME")]
+
+
+def check_threads(machine: Machine) -> list[Finding]:
+    """Check that numbers of threads are numbers."""
+    findings = []
+    for name, text in (
+        (name, machine.environment.get(name, "").strip()) for name in ("OMP_NUM_THREADS", settings.THREADS)
+    ):
+        # OpenMP allows a list, one number per nesting level.
+        first = text.split(",")[0].strip() if name == "OMP_NUM_THREADS" else text
+        if text and settings.count_of(first) is None:
+            found = f"it must be a whole number, 1 or more, got '{text}'"
+            findings.append(problem(name, found, "Correct it:", f"export {name}=1"))
+        elif text:
+            findings.append(ok(name, text))
+    if "OMP_NUM_THREADS" not in machine.environment:
+        found = "it is not set: a process alone on its machine uses all cores, which is slow where others use them too"
+        findings.append(
+            warning("OMP_NUM_THREADS", found, "Say how many threads each process may use:", "export OMP_NUM_THREADS=1")
+        )
+    return findings
+
+
+def _why_no_files_in(folder: Path) -> str:
+    """Return why a folder that need not be there yet cannot hold files, or an empty string."""
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        # A name that is too long, or a link that leads back to itself.
+        return error.strerror or str(error)
+    return why_not_writable(existing) if existing.is_dir() else f"'{existing}' is not a folder"
+
+
+def check_dump_folder(machine: Machine) -> list[Finding]:
+    """Check that failures can be saved in the folder that KIM_TORCHML_DUMP names."""
+    text = machine.environment.get(settings.DUMP, "")
+    if not text:
+        return []
+    folder = Path(text)
+    if reason := _why_no_files_in(folder.absolute()):
+        found = f"failures cannot be saved in '{text}': {reason}"
+        return [
+            problem(
+                settings.DUMP, found, "Name a folder that you can write:", f"export {settings.DUMP}=~/kim-torchml-dump"
+            )
+        ]
+    return [ok(settings.DUMP, f"failures are saved in {text}")]

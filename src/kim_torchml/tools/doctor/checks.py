@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""All checks, in the order of the report. A new check is one function and one entry here."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from kim_torchml.tools.doctor.check_build_tools import check_headers, check_programs
+from kim_torchml.tools.doctor.check_drivers import check_drivers
+from kim_torchml.tools.doctor.check_folders import check_temporary_folders
+from kim_torchml.tools.doctor.check_kim_api import check_configuration, check_tools, check_user_collection
+from kim_torchml.tools.doctor.check_lammps import check_lammps
+from kim_torchml.tools.doctor.check_models import check_models
+from kim_torchml.tools.doctor.check_python import (
+    check_ase,
+    check_device,
+    check_operators,
+    check_report_packages,
+    check_torch,
+)
+from kim_torchml.tools.doctor.check_variables import (
+    check_dump_folder,
+    check_python_home,
+    check_python_variable,
+    check_threads,
+)
+from kim_torchml.tools.doctor.finding import Finding
+from kim_torchml.tools.doctor.machine import Machine
+
+Check = Callable[[Machine], list[Finding]]
+
+GROUPS: Mapping[str, Sequence[Check]] = {
+    "KIM-API": (check_tools, check_configuration, check_user_collection),
+    "Environment variables": (check_python_variable, check_python_home, check_threads, check_dump_folder),
+    "Building and temporary files": (check_programs, check_headers, check_temporary_folders),
+    "Python": (check_torch, check_device, check_operators, check_ase, check_report_packages),
+    # After Python: installing the driver needs an environment with torch.
+    "Driver and models": (check_drivers, check_models),
+    "Simulators": (check_lammps,),
+}
+
+
+def examine(machine: Machine) -> Iterator[tuple[str, Finding]]:
+    """Yield (group, finding) for all checks, each as soon as it is known."""
+    for group, checks in GROUPS.items():
+        for check in checks:
+            for finding in check(machine):
+                yield group, finding

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the checks look at; what several of them need is asked for once."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from kim_torchml.process import settings
+from kim_torchml.tools.doctor.environments import Environment, Package, probe, probe_package
+from kim_torchml.tools.kim_collections.installed_drivers import InstalledDriver, find_drivers
+from kim_torchml.tools.kim_collections.kim_api import KINDS, KimApi, find_kim_api
+
+# What a check says that cannot look at `Machine.collections`.
+NO_COLLECTIONS = "needs KIM-API and a configuration file that it can read"
+
+
+class Machine:
+    """A machine, as the user's programs see it.
+
+    Attributes:
+        environment: Environment variables.
+        lammps: Name or path of the LAMMPS program.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ, lammps: str = "lmp") -> None:
+        self.environment = environment
+        self.lammps = lammps
+        self._environments: dict[Path, Environment] = {}
+        self._packages: dict[tuple[Path, str], Package] = {}
+
+    def which(self, program: str) -> str | None:
+        """Return the path of a program on PATH."""
+        return shutil.which(program, path=self.environment.get("PATH", ""))
+
+    @cached_property
+    def kim_api(self) -> KimApi | None:
+        """KIM-API; None if its tools are not on PATH, or not complete."""
+        try:
+            return find_kim_api(self.environment)
+        except FileNotFoundError:
+            return None
+
+    @property
+    def collections(self) -> KimApi | None:
+        """KIM-API if it can be asked about its collections."""
+        kim_api = self.kim_api
+        if kim_api is None or not kim_api.is_configured or not all(map(kim_api.user_folders, KINDS)):
+            return None
+        if not Path(kim_api.configuration_file).exists():
+            return None
+        return kim_api
+
+    def other_kim_api(self, library: str) -> str:
+        """Return the KIM-API library of KIM's tools if it is not this one; empty if it is, or either is unknown."""
+        ours = "" if self.kim_api is None else self.kim_api.library
+        return ours if library and ours and Path(library).resolve() != Path(ours).resolve() else ""
+
+    @cached_property
+    def drivers(self) -> list[InstalledDriver]:
+        """Installed drivers of this project, under whatever ids."""
+        return [] if self.collections is None else find_drivers(self.collections.items("model_drivers"))
+
+    @property
+    def chosen_python(self) -> str:
+        """What KIM_TORCHML_PYTHON says, or an empty string."""
+        return self.environment.get(settings.PYTHON, "")
+
+    @property
+    def python_to_install_for(self) -> str:
+        """The Python that the driver is best installed for: the one that the user has chosen, or this one.
+
+        This one, too, where the chosen one lacks what pip may not install there.
+        """
+        if not self.chosen_python or self.why_not_chosen():
+            return sys.executable
+        environment = self.probe(Path(self.chosen_python))
+        can_run_it = not environment.is_managed or all(map(environment.installed.get, ("torch", "numpy")))
+        return self.chosen_python if can_run_it else sys.executable
+
+    @cached_property
+    def pythons(self) -> list[Path]:
+        """The Pythons whose environments matter: this one's, and those that drivers run in; each once."""
+        names = [sys.executable, *(driver.python for driver in self.drivers)]
+        if self.chosen_python and self.why_not_chosen() == "":
+            names.append(self.chosen_python)
+        pythons = [Path(name) for name in names if os.access(name, os.X_OK)]
+        # By folder too: the python of a virtual environment is a link to that of the system. bin/python is bin/python3.
+        different = {(python.parent, python.resolve()): python for python in reversed(pythons)}
+        return list(reversed(different.values()))
+
+    def is_only_chosen(self, python: Path) -> bool:
+        """Return whether a Python matters only because KIM_TORCHML_PYTHON names it: no other thing runs in it."""
+        others = {Path(sys.executable), *(Path(driver.python) for driver in self.drivers)}
+        return python == Path(self.chosen_python) and python not in others
+
+    def why_not_chosen(self) -> str:
+        """Return why the driver cannot run in the Python that KIM_TORCHML_PYTHON names, or an empty string."""
+        chosen = self.chosen_python
+        if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
+            return f"'{chosen}' cannot be run"
+        environment = self.probe(Path(chosen))
+        if environment.failure:
+            return f"'{chosen}' does not run: {environment.failure}"
+        for driver in self.drivers:
+            if driver.python_version and not environment.version.startswith(f"{driver.python_version}."):
+                return (
+                    f"'{chosen}' is Python {environment.version}, and the driver {driver.name} was built for Python "
+                    f"{driver.python_version}"
+                )
+        return ""
+
+    def probe(self, python: Path) -> Environment:
+        """Return what a Python environment has."""
+        if python not in self._environments:
+            self._environments[python] = probe(python, self.environment)
+        return self._environments[python]
+
+    def package(self, python: Path, name: str) -> Package:
+        """Return what importing a package in a Python environment shows."""
+        key = (python, name)
+        if key not in self._packages:
+            self._packages[key] = probe_package(self.probe(python), name, self.environment)
+        return self._packages[key]

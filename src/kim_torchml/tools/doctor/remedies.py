@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Commands that mend: install the driver, install packages into an environment, make an environment."""
+
+import os
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from kim_torchml.process import settings
+from kim_torchml.tools.doctor.environments import Environment
+from kim_torchml.tools.kim_collections.kim_api import MANAGER
+
+DEFAULT_NAME = "TorchMLModelDriver"
+
+CLONE = "./kim-torchml"
+# KIM's manager copies whatever is in the folder.
+IN_FOLDER_OF_CLONE = (
+    "in the folder that holds your clone of kim-torchml (a .venv in the clone is copied too, twice: the temporary "
+    "folder must have that much room):"
+)
+
+
+def driver_commands(python: str, name: str = DEFAULT_NAME, installed: Path | None = None) -> tuple[str, ...]:
+    """Return the commands that install the driver for a Python environment.
+
+    Args:
+        python: Its Python.
+        name: KIM id of the driver.
+        installed: Folder of what has this id now, ours or not; None if nothing has.
+    """
+    variables = f"{settings.PYTHON}={_word(python)} "
+    if name != DEFAULT_NAME:
+        variables += f"KIM_TORCHML_DRIVER_NAME={_word(name)} "
+    # --force removes what is there, in whichever collection, and works as well where nothing is.
+    install = f"{variables}{MANAGER} install --force user {CLONE}"
+    if installed is not None and installed.exists() and not os.access(installed.parent, os.W_OK):
+        return (f"sudo {MANAGER} remove --force {_word(name)}", install)
+    return (install,)
+
+
+def pip_commands(environment: Environment, arguments: Iterable[str]) -> tuple[str, ...]:
+    """Return the commands that run pip in an environment that is its user's own.
+
+    Args:
+        environment: The environment.
+        arguments: Of pip, such as `install`, `torch`.
+    """
+    python = _word(str(environment.python))
+    pip = f"{python} -m pip {shlex.join(arguments)}"
+    if environment.has_pip:
+        return (pip,)
+    return (*_with_ensurepip(environment), f"{python} -m ensurepip", pip)
+
+
+def new_environment(label: str, python: str) -> tuple[str, tuple[str, ...]]:
+    """Return the Python of a new virtual environment, and the command that makes it.
+
+    Args:
+        label: Of its folder.
+        python: The Python to make it of.
+    """
+    folder = f"~/kim-torchml-{label}"
+    return f"{folder}/bin/python", (f"{_word(python)} -m venv {folder}",)
+
+
+def own_environment(environment: Environment, requirement: str) -> tuple[str, ...]:
+    """Return the commands that make an environment in place of one that pip must leave alone, and examine it.
+
+    Args:
+        environment: The latter.
+        requirement: What pip is to install: a folder of kim-torchml's sources, with extras.
+    """
+    python, make = new_environment(environment.short_version, str(environment.python))
+    install = f"{python} -m pip install {shlex.quote(requirement)}"
+    return (*_with_ensurepip(environment), *make, install, f"{python.removesuffix('python')}kim-torchml doctor")
+
+
+def _with_ensurepip(environment: Environment) -> tuple[str, ...]:
+    """Return what brings ensurepip, which Debian has in a package of its own."""
+    if environment.has_ensurepip:
+        return ()
+    return (f"sudo apt-get install python{environment.short_version}-venv   # Debian, Ubuntu",)
+
+
+def _word(text: str) -> str:
+    """Return a shell's word; a leading ~ stays one."""
+    return f"~/{shlex.quote(text[2:])}" if text.startswith("~/") else shlex.quote(text)

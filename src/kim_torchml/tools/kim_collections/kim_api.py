@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What KIM-API's own tools say of it: where it is, its version, its collections and what is installed in them."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from kim_torchml.tools.programs.run import Outcome, run
+
+MANAGER = "kim-api-collections-management"
+CONFIGURATION_VARIABLE = "KIM_API_CONFIGURATION_FILE"
+
+# KIM's word for a kind of item -> what people call it.
+KINDS = {"model_drivers": "model drivers", "portable_models": "portable models"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """An installed model driver or model.
+
+    Attributes:
+        collection: KIM's word for it: cwd, environment, user or system.
+        name: KIM id.
+        folder: Where it is.
+    """
+
+    collection: str
+    name: str
+    folder: Path
+
+
+class KimApi:
+    """KIM-API as its tools show it. Asked for once, then kept.
+
+    Attributes:
+        manager: The collections manager.
+        tool: The program that answers questions about collections, which the manager itself calls.
+    """
+
+    def __init__(self, manager: Path, tool: Path, environment: Mapping[str, str]) -> None:
+        self.manager = manager
+        self.tool = tool
+        self._environment = environment
+
+    def _ask(self, *question: str) -> Outcome:
+        return run([self.tool, *question], self._environment)
+
+    @cached_property
+    def version_answer(self) -> Outcome:
+        """What it says to --version."""
+        return self._ask("--version")
+
+    @property
+    def version(self) -> str:
+        """Its version, such as 2.3.0, or an empty string."""
+        match = re.search(r"\d+\.\d+(\.\d+)?", self.version_answer.stdout)
+        return "" if match is None else match.group(0)
+
+    @cached_property
+    def configuration_file(self) -> str:
+        """Path of the configuration file, whether or not it is there. KIM writes the default one only when it is asked
+        for more than this, such as `user_folders`.
+        """
+        chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
+        return chosen or self._ask("config_file", "name").stdout.strip()
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether KIM can be asked about collections without writing a configuration file that was named by mistake."""
+        chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
+        return not chosen or Path(chosen).exists()
+
+    def user_folders(self, kind: str) -> list[Path]:
+        """Return the folders of the user collection for a kind of item; none if the configuration is broken."""
+        return [Path(path) for path in self._ask("config_file", kind).stdout.strip().split(":") if path]
+
+    def folders_with_blanks(self, kind: str) -> str:
+        """Return what the configuration file names for a kind of item if it has blanks, where KIM cuts it off."""
+        try:
+            text = Path(self.configuration_file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        match = re.search(rf"^\s*{kind.replace('_', '-')}-dir\s*=[ \t]*(\S+[ \t]+\S.*)$", text, re.MULTILINE)
+        return "" if match is None else match.group(1).rstrip()
+
+    def items(self, kind: str) -> list[Item]:
+        """Return what is installed, in all collections, nearest first."""
+        return self._items[kind]
+
+    @cached_property
+    def _items(self) -> dict[str, list[Item]]:
+        found = {}
+        for kind in KINDS:
+            rows = (line.split(" ", 2) for line in self._ask(kind).stdout.splitlines())
+            found[kind] = [Item(row[0], row[1], Path(row[2]) / row[1]) for row in rows if len(row) == 3]
+        return found
+
+    @cached_property
+    def library(self) -> str:
+        """Path of the KIM-API library that its tools are linked with, or an empty string."""
+        return linked_library(self.tool, "libkim-api", self._environment)
+
+
+def find_kim_api(environment: Mapping[str, str]) -> KimApi | None:
+    """Return the KIM-API whose manager is first on PATH, or None.
+
+    Raises:
+        FileNotFoundError: If the manager is there, and the tool that it calls is not.
+    """
+    manager = shutil.which(MANAGER, path=environment.get("PATH", ""))
+    if manager is None:
+        return None
+    # As the manager itself looks for it.
+    tool = Path(manager).resolve().parent.parent / "libexec" / "kim-api" / "kim-api-collections-info"
+    if not os.access(tool, os.X_OK):
+        raise FileNotFoundError(f"{manager} needs {tool}, which is not there")
+    return KimApi(Path(manager), tool, environment)
+
+
+def linked_library(program: str | Path, name: str, environment: Mapping[str, str]) -> str:
+    """Return the path of a library that a program or library is linked with, directly or not; empty if with none.
+
+    Args:
+        program: The file.
+        name: How the library's file name begins.
+        environment: Environment variables, of which LD_LIBRARY_PATH counts.
+    Source:
+        ldd(1).
+    """
+    for line in run(["ldd", program], environment).stdout.splitlines():
+        match = re.match(rf"\s*({re.escape(name)}\S*) => (.+?)(?: \(0x[0-9a-f]+\))?$", line)
+        if match is not None:
+            return match.group(1) if match.group(2) == "not found" else match.group(2)
+    return ""

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How far apart atoms are put: at a minimum of the model's own energy, so that they interact and nothing overflows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+
+from kim_torchml.tools.kim_host.model import ModelError
+from kim_torchml.tools.kim_host.structures import EIGHT_ATOMS, Structure, dimer, perfect_crystal
+
+# Where the search ends, over the sum of the covalent radii: a minimum nearer than that is an artefact of the model.
+NEAREST_OF_DIMER, NEAREST_OF_CRYSTAL = 0.4, 0.55
+# Between distances that are tried, Å; crystals take longer.
+SPACING_OF_DIMER, SPACING_OF_CRYSTAL = 0.05, 0.1
+# Energy by atom above that of atoms far apart, eV: the wall. No minimum is looked for behind it.
+WALL = 2.0
+# A minimum is one if the energy is higher at this many distances on its near side.
+RISING = 2
+# Wells shallower than this, over the greatest change of the energy that was seen, are rounding.
+SHALLOW = 1e-4
+# Of several minima the outermost is taken that is at least this part of the deepest: metals have shallow ones far out,
+# trained models deep ones where they were never trained.
+DEEP = 0.5
+# Where there is no minimum, atoms are put where the energy has changed by this, eV by atom.
+INTERACTING = 0.1
+# Where atoms of a crystal would get more neighbours than this, 8 atoms of it are taken.
+MOST_NEIGHBOURS = 1000
+
+Energy = Callable[[Structure], float]
+
+
+def find_bond(energy: Energy, first: str, second: str, cutoff: float) -> float:
+    """Return the distance of least energy of two atoms, Å; see `_lowest` for where there is none.
+
+    Args:
+        energy: Of a structure, eV; may raise ModelError.
+        first: A species.
+        second: A species.
+        cutoff: Å.
+    """
+    radii = _covalent(first, second)
+    distances = np.arange(0.99 * cutoff, NEAREST_OF_DIMER * radii, -SPACING_OF_DIMER)
+    return _lowest(lambda distance: energy(dimer(first, second, distance)) / 2.0, distances, min(radii, 0.85 * cutoff))
+
+
+def find_nearest(energy: Energy, lattice: str, species: Sequence[str], cutoff: float) -> float:
+    """Return the distance of nearest neighbours at which a crystal has its least energy, Å; otherwise like find_bond.
+
+    OpenKIM's check of forces uses the equilibrium fcc crystal; the dimer's bond would do for none: metals are much
+    denser with it than their models allow.
+    """
+    names = sorted(set(species))
+    radii = float(np.mean([_covalent(name, name) for name in names]))
+    end = NEAREST_OF_CRYSTAL * radii
+    periodic = _neighbours(lattice, end, cutoff) <= MOST_NEIGHBOURS
+    repeats = (1, 1, 1) if periodic and len(names) == 1 else EIGHT_ATOMS[lattice]
+
+    def of_crystal(distance: float) -> float:
+        crystal = perfect_crystal(lattice, repeats, distance, names)
+        return energy(crystal if periodic else replace(crystal, periodic=(False, False, False))) / len(crystal)
+
+    distances = np.arange(0.99 * cutoff, end, -SPACING_OF_CRYSTAL)
+    return _lowest(of_crystal, distances, min(radii, 0.85 * cutoff))
+
+
+def _neighbours(lattice: str, nearest: float, cutoff: float) -> float:
+    """Return how many atoms are within the cutoff of one."""
+    cell = perfect_crystal(lattice, (1, 1, 1), nearest, ["Si"])
+    return 4.0 / 3.0 * np.pi * cutoff**3 * len(cell) / float(np.linalg.det(cell.cell))
+
+
+def _covalent(first: str, second: str) -> float:
+    """Return the sum of the covalent radii, Å; KIM's species that are no elements count 0.2 Å each."""
+    return float(sum(covalent_radii[atomic_numbers.get(species, 0)] for species in (first, second)))
+
+
+def _lowest(energy: Callable[[float], float], distances: np.ndarray, otherwise: float) -> float:
+    """Return a distance at which the energy by atom has a minimum, or, where it has none, at which atoms interact.
+
+    A model that only repels has no minimum, nor has one that lets atoms collapse. If nothing depends on the distance at
+    all, `otherwise` is returned.
+
+    Args:
+        energy: By atom, at a distance; may raise ModelError.
+        distances: Falling, since dense structures take longest.
+        otherwise: A distance.
+    """
+    energies = _down_to_the_wall(energy, distances)
+    known = np.isfinite(energies)
+    if not known.any():
+        return otherwise
+    # The outermost distance that the model computes stands for atoms far apart.
+    changes = energies - energies[known][0]
+    greatest = float(np.abs(changes[known]).max())
+    wells = [index for index in range(1, len(changes) - RISING) if _is_well(changes, index, min(greatest, WALL))]
+    if wells:
+        deepest = min(float(changes[index]) for index in wells)
+        return _vertex(distances, changes, next(index for index in wells if changes[index] <= DEEP * deepest))
+    if greatest == 0.0:
+        return otherwise
+    return float(distances[int(np.argmax(known & (np.abs(changes) >= min(INTERACTING, greatest))))])
+
+
+def _down_to_the_wall(energy: Callable[[float], float], distances: np.ndarray) -> np.ndarray:
+    """Return the energies until the wall; infinite where the model fails."""
+    energies: list[float] = []
+    for distance in distances:
+        try:
+            energies.append(energy(float(distance)))
+        except ModelError:
+            # Denser than the model's tables go, or species that it does not combine: no place to be in either case.
+            energies.append(np.inf)
+        first = next((value for value in energies if np.isfinite(value)), np.inf)
+        if min(energies[-RISING:]) > first + WALL:
+            break
+    return np.array(energies)
+
+
+def _is_well(changes: np.ndarray, index: int, scale: float) -> bool:
+    """Return whether the energy is lower than farther out, lower than nearer by, and below that of atoms far apart."""
+    here = changes[index]
+    nearer = changes[index + 1 : index + 1 + RISING]
+    return bool(here < changes[index - 1] and (here < nearer).all() and here < -SHALLOW * scale)
+
+
+def _vertex(distances: np.ndarray, energies: np.ndarray, index: int) -> float:
+    """Return where the parabola through a minimum and the points beside it is least."""
+    farther, here, nearer = energies[index - 1 : index + 2]
+    if not np.isfinite([farther, here, nearer]).all():
+        return float(distances[index])
+    offset = 0.5 * (farther - nearer) / (farther - 2.0 * here + nearer)
+    return float(distances[index] + offset * (distances[index + 1] - distances[index]))

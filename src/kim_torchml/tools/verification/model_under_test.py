@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A model on the bench: what every check needs of it."""
+
+import itertools
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from kim_torchml.tools.kim_host.model import ENERGY, FORCES, KimModel, ModelError
+from kim_torchml.tools.kim_host.particles import Particles, particles_of
+from kim_torchml.tools.kim_host.structures import Floats, Structure, crystal
+from kim_torchml.tools.verification.derivatives import noise_of, random_direction
+from kim_torchml.tools.verification.grades import TOLERANCE
+from kim_torchml.tools.verification.lengths import find_bond, find_nearest
+from kim_torchml.tools.verification.result import ModelFacts
+
+# Over the nearest distance: the step in which rounding is looked for.
+NOISE_STEP = 1e-6
+# Forces are sums of many rounded terms, and what is compared differs by more than one rounding.
+ABOVE_ROUNDING = 300.0
+# For models of many species (a universal one has 89): this many compositions, and pairs of species, are tested.
+MOST_COMPOSITIONS = 10
+MOST_PAIRS = 15
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energy and forces of a configuration.
+
+    Attributes:
+        energy: eV.
+        forces: Shape [atoms, 3], eV/Å; None for models without forces. Forces on images are added to their atoms.
+    """
+
+    energy: float
+    forces: Floats | None
+
+
+@dataclass
+class Bench:
+    """A model, created in Å and eV, and the choices of one run.
+
+    Attributes:
+        name: KIM id.
+        seed: Seed of all random numbers.
+        chosen: The species to check; empty: all that the model supports.
+        progress: Told the fraction of a check that is done.
+    """
+
+    name: str
+    seed: int = 0
+    chosen: Sequence[str] = ()
+    progress: Callable[[float], None] = field(default=lambda fraction: None)
+
+    @cached_property
+    def model(self) -> KimModel:
+        """The model."""
+        return KimModel(self.name)
+
+    @property
+    def species(self) -> list[str]:
+        """The species to check."""
+        return list(self.chosen) or sorted(self.model.species)
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether the model computes forces."""
+        return FORCES in self.model.arguments.supported
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Energy, and forces if the model computes them."""
+        return (ENERGY, FORCES) if self.has_forces else (ENERGY,)
+
+    def facts(self) -> ModelFacts:
+        """Return what the model says of itself.
+
+        Raises:
+            ModelError: It supports no species, not those chosen, or no energy.
+        """
+        supported = sorted(self.model.species)
+        if not supported:
+            raise ModelError(f"the model {self.name} supports no species")
+        if unknown := [species for species in self.chosen if species not in supported]:
+            raise ModelError(
+                f"the model {self.name} does not support {', '.join(unknown)}; it supports {', '.join(supported)}"
+            )
+        outputs = self.model.arguments.supported
+        if ENERGY not in outputs:
+            raise ModelError(f"the model {self.name} computes no energy, so there is nothing to check")
+        reach, cutoffs = self.model.influence_distance, self.model.cutoffs
+        return ModelFacts(self.name, supported, self.species, reach, cutoffs, outputs)
+
+    def random(self, check: str) -> np.random.Generator:
+        """Return a check's own random numbers: the same whichever other checks run."""
+        return np.random.default_rng([self.seed, zlib.crc32(check.encode())])
+
+    def particles(self, structure: Structure) -> Particles:
+        """Return a structure as the model's particles."""
+        return particles_of(structure, self.model.species, self.model.influence_distance)
+
+    def evaluate(self, structure: Structure) -> Evaluation:
+        """Return energy and forces.
+
+        Raises:
+            ModelError: The model failed.
+        """
+        particles = self.particles(structure)
+        return evaluation(particles, self.model.compute(particles, self.outputs))
+
+    def reference(self, structure: Structure) -> Evaluation:
+        """Return energy and forces that others can be compared with: of atoms that interact.
+
+        Raises:
+            ModelError: The model failed, or its energy does not depend on where the atoms are.
+        """
+        found = self.evaluate(structure)
+        if found.forces is None or not found.forces.any():
+            stretched = structure.moved(1.01 * structure.positions)
+            if self.energy(stretched) == found.energy:
+                raise ModelError("the atoms do not interact: energy and forces do not depend on where they are")
+        return found
+
+    def energy(self, structure: Structure) -> float:
+        """Return the energy, eV. Forces are asked for as well, as simulators do: some models fail without."""
+        return self.evaluate(structure).energy
+
+    @cached_property
+    def mixture(self) -> list[str]:
+        """All species together or, if the model does not combine them, the first that it computes.
+
+        Raises:
+            ModelError: It computes none.
+        """
+        reasons = []
+        for species in [self.species, *self.compositions()]:
+            try:
+                random = self.random("mixture")
+                self.reference(crystal("bcc", (2, 1, 1), self.nearest("bcc", species), species, random))
+            except ModelError as error:
+                reasons.append(error)
+            else:
+                return list(species)
+        raise reasons[0]
+
+    @cached_property
+    def tolerance(self) -> float:
+        """What a pass/fail check allows, relative; see `tolerance_for`."""
+        nearest = self.nearest("bcc", self.mixture)
+        return self.tolerance_for(crystal("bcc", (2, 2, 1), nearest, self.mixture, self.random("tolerance")), nearest)
+
+    def tolerance_for(self, structure: Structure, nearest: float) -> float:
+        """Return what may differ, relative: TOLERANCE, or more where the model rounds, as in single precision.
+
+        Args:
+            structure: Atoms that interact.
+            nearest: Their nearest distance, Å.
+        Raises:
+            ModelError: The model failed.
+        """
+        found = self.reference(structure)
+        noise = self.noise(structure, nearest, self.random("direction"))
+        greatest = 0.0 if found.forces is None else float(np.abs(found.forces).max())
+        return max(TOLERANCE, ABOVE_ROUNDING * noise / max(abs(found.energy), greatest * nearest))
+
+    def noise(self, structure: Structure, nearest: float, random: np.random.Generator) -> float:
+        """Return the standard deviation of the energy about a smooth curve, eV: along a random direction."""
+        at = structure.positions.ravel()
+        return noise_of(self.energy_of(structure), at, random_direction(at, random), NOISE_STEP * nearest)
+
+    def energy_of(self, structure: Structure) -> Callable[[Floats], float]:
+        """Return the energy (eV) of these atoms as a function of all coordinates, shape [3 n], Å."""
+        return lambda coordinates: self.energy(structure.moved(coordinates.reshape(-1, 3)))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs of species to check, a selection if they are many."""
+        every = list(itertools.combinations_with_replacement(self.species, 2))
+        if len(every) <= MOST_PAIRS:
+            return every
+        kept = self.random("pairs").choice(len(every), MOST_PAIRS, replace=False)
+        return [every[index] for index in sorted(kept)]
+
+    def compositions(self) -> list[list[str]]:
+        """Return the species of each configuration: each alone (a selection if they are many), and all together."""
+        singles = self.species
+        if len(singles) > MOST_COMPOSITIONS:
+            kept = self.random("compositions").choice(len(singles), MOST_COMPOSITIONS, replace=False)
+            singles = [singles[index] for index in sorted(kept)]
+        return [[species] for species in singles] + ([self.species] if len(self.species) > 1 else [])
+
+    def nearest(self, lattice: str, species: Sequence[str]) -> float:
+        """Return the distance of nearest neighbours in the model's own crystal of these species, Å."""
+        key = (lattice, *sorted(set(species)))
+        if key not in self._lengths:
+            self._lengths[key] = find_nearest(self.energy, lattice, species, self._cutoff)
+        return self._lengths[key]
+
+    def bond(self, first: str, second: str) -> float:
+        """Return the distance of least energy of a dimer, Å."""
+        key = ("dimer", first, second)
+        if key not in self._lengths:
+            self._lengths[key] = find_bond(self.energy, first, second, self._cutoff)
+        return self._lengths[key]
+
+    @cached_property
+    def _lengths(self) -> dict[tuple[str, ...], float]:
+        return {}
+
+    @property
+    def _cutoff(self) -> float:
+        return max(self.model.cutoffs, default=self.model.influence_distance)
+
+
+def evaluation(particles: Particles, outputs: dict[str, Floats]) -> Evaluation:
+    """Return energy and forces of the atoms from those of the particles."""
+    if FORCES not in outputs:
+        return Evaluation(float(outputs[ENERGY][0]), None)
+    forces = np.zeros((particles.n_atoms, 3))
+    np.add.at(forces, particles.owners, outputs[FORCES])
+    return Evaluation(float(outputs[ENERGY][0]), forces)
+
+
+def label(species: Sequence[str], longest: int = 6) -> str:
+    """Return a name for a composition, such as Si or GeSi."""
+    names = sorted(set(species))
+    return "".join(names) if len(names) <= longest else f"{len(names)} species"
