@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
-from kim_torchml.engines.torchscript.program import ScriptModel
+from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.inputs import FILE_FORMATS, ModelInputs, Particles, make_inputs
 from kim_torchml.model_files.model_folder import read_model_folder
 from kim_torchml.model_files.parameter_file import ParameterFile
@@ -49,12 +49,12 @@ def silicon(cells: int, parameters: ParameterFile, seed: int) -> Particles:
     return Particles(coordinates, np.zeros(len(coordinates), dtype=np.int32), contributing, neighbours)
 
 
-def time_once(script: ScriptModel, inputs: ModelInputs, optimised: bool) -> float:
+def time_once(program: TorchScriptProgram, inputs: ModelInputs, optimised: bool) -> float:
     """Return the time of one forward and backward, ms."""
     begin = perf_counter()
     with torch.jit.optimized_execution(optimised):
-        energy = script._module(*inputs.arguments)
-    torch.autograd.grad(energy.sum(), inputs.coordinates)
+        energy = program._module(*inputs.arguments)
+    torch.autograd.grad(energy.sum(), inputs.leaf)
     return 1000.0 * (perf_counter() - begin)
 
 
@@ -68,16 +68,16 @@ def main() -> None:
     files = read_model_folder(options.folder, [path.name for path in options.folder.iterdir()], FILE_FORMATS)
     kind = make_inputs(files, atomic_numbers=True)
     # The executor's plans belong to the module: one for each setting.
-    scripts = {
-        optimised: ScriptModel(files.script, files.parameters.model_file, torch.device("cpu"))
+    programs = {
+        optimised: TorchScriptProgram(files.program, files.parameters.model_file, torch.device("cpu"))
         for optimised in (True, False)
     }
     times: dict[bool, list[float]] = {True: [], False: []}
     for step in range(COMPUTES):
         particles = silicon(options.cells, files.parameters, seed=step)
-        for optimised, script in scripts.items():
-            inputs = kind.build(particles, script.dtype, script.device)
-            times[optimised].append(time_once(script, inputs, optimised))
+        for optimised, program in programs.items():
+            inputs = kind.build(particles, program.dtype, program.device)
+            times[optimised].append(time_once(program, inputs, optimised))
     table = Table(title=f"{files.parameters.model_file}, {8 * options.cells**3} atoms, ms per forward and backward")
     for heading in ("executor", "1st", "2nd", "3rd", f"{COMPUTES}th", "median from 10th", "3rd / median"):
         table.add_column(heading, justify="right")

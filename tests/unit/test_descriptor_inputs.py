@@ -108,6 +108,27 @@ def test_a_model_that_gives_only_a_total(opened):
     np.testing.assert_allclose(compute(model, particles, ["partialEnergy"])["partialEnergy"], expected)
 
 
+class Counting:
+    """Neighbours that count how often they are asked for."""
+
+    def __init__(self, neighbours):
+        self.neighbours = neighbours
+        self.asked = 0
+
+    def of_contributing(self, cutoff):
+        self.asked += 1
+        return self.neighbours.of_contributing(cutoff)
+
+
+@pytest.mark.parametrize("outputs", [list(SHAPES), ["partialParticleVirial"], ["partialEnergy"]])
+def test_neighbour_lists_are_fetched_once_whatever_is_asked_for(opened, outputs):
+    model, particles = opened(), cluster(n=8, n_species=2)
+    counting = Counting(particles.neighbours())
+    arrays = {name: np.zeros(SHAPES[name](8)) for name in outputs}
+    model.compute(particles.coordinates, particles.species_codes, particles.contributing, counting, arrays)
+    assert counting.asked == 1
+
+
 def test_one_particle_alone_has_no_forces(opened):
     found = compute(opened(), Configuration([[0, 0, 0]], [1], [1]))
     # All functions are 0: the network sees (0 - 1) / 2 four times.

@@ -12,8 +12,9 @@ from opening import compute
 from particles import cluster
 
 from kim_torchml.errors import DriverError
-from kim_torchml.process.device import choose_device, choose_threads, describe_device, set_determinism, set_threads
+from kim_torchml.process.device import choose_device, describe_device, set_determinism
 from kim_torchml.process.rank import Rank
+from kim_torchml.process.threads import choose_threads, set_threads
 
 ALONE = Rank(rank=None, local_rank=0, local_size=1)
 

@@ -14,13 +14,13 @@ from particles import cluster
 import kim_torchml
 from kim_torchml import driver
 from kim_torchml.errors import DriverError
-from kim_torchml.process import notices as process
+from kim_torchml.process import interpreter, notices
 
 
 @pytest.fixture
 def unannounced(monkeypatch):
     """A process in which nothing has been announced yet, and that may."""
-    monkeypatch.setattr(process, "_announced", False)
+    monkeypatch.setattr(notices, "_announced", False)
     monkeypatch.delenv("KIM_TORCHML_QUIET")
 
 
@@ -95,13 +95,13 @@ def test_importing_the_driver_imports_neither_torch_nor_numpy():
 
 
 def test_a_process_of_ours(monkeypatch, tmp_path):
-    monkeypatch.setattr(process, "is_ours", False)
+    monkeypatch.setattr(interpreter, "is_ours", False)
     calls = []
     monkeypatch.setattr(torch, "set_num_threads", calls.append)
     model = open_model(tmp_path, script_bytes(PairOfAll))
     assert calls == []
     driver.own_this_process()
-    assert process.is_ours is True
+    assert interpreter.is_ours is True
     model.prepare()
     assert len(calls) == 1
 

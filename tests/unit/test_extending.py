@@ -38,5 +38,5 @@ def test_the_kind_of_the_example(tmp_path):
     assert inputs.n_pairs == n_pairs
     expected = np.sort(distances[contributing][(distances <= kind.cutoff)[contributing]])[5:]
     np.testing.assert_allclose(np.sort(vectors.detach().norm(dim=1).numpy()), expected, rtol=1e-14)
-    (gradient,) = torch.autograd.grad(vectors.square().sum(), inputs.coordinates)
+    (gradient,) = torch.autograd.grad(vectors.square().sum(), inputs.leaf)
     assert gradient.shape == (9, 3)

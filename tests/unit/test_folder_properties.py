@@ -141,14 +141,14 @@ def test_folders(outside, things, listed, model_file):
         assert message
         assert "secret.pt\\nfalse" not in message
         return
-    assert files.script == (folder / files.parameters.model_file).read_bytes()
-    assert SECRET.encode() not in files.script
+    assert files.program == (folder / files.parameters.model_file).read_bytes()
+    assert SECRET.encode() not in files.program
     assert files.descriptor is None or SECRET not in files.descriptor.text
 
 
 def test_a_sound_folder_is_read(outside):
     files, _ = open_folder(write_folder(outside.parent / "inside", {}, "model.pt"), list(FILES))
-    assert files.script == b"the model"
+    assert files.program == b"the model"
     assert files.descriptor.text == DESCRIPTOR
 
 

@@ -63,12 +63,12 @@ def test_how_far_a_model_reaches(make, n_layers):
 def test_coordinates_are_a_copy_that_can_be_differentiated_by(make, device):
     configuration = cluster(5)
     inputs = make(1).build(particles_of(configuration), torch.float32, device)
-    assert inputs.coordinates is inputs.arguments[1]
-    assert inputs.coordinates.requires_grad
-    assert inputs.coordinates.is_leaf
-    assert inputs.coordinates.dtype is torch.float32
+    assert inputs.leaf is inputs.arguments[1]
+    assert inputs.leaf.requires_grad
+    assert inputs.leaf.is_leaf
+    assert inputs.leaf.dtype is torch.float32
     with torch.no_grad():
-        inputs.coordinates.add_(1)
+        inputs.leaf.add_(1)
     np.testing.assert_array_equal(configuration.coordinates, cluster(5).coordinates)
 
 

@@ -2,6 +2,7 @@
 """A device that runs out of memory: an error that says so, and a model that works afterwards."""
 
 import re
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from opening import ALL, compute
 from particles import cluster
 from torch import Tensor
 
-from kim_torchml.engines.torchscript import program as torch_runtime
+from kim_torchml.driver import opened_models
 from kim_torchml.errors import DriverError
 
 FEW = cluster(6, 2.6, n_contributing=4)
@@ -93,7 +94,7 @@ def test_loading_without_memory(opened, monkeypatch):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(torch.jit, "load", without_memory)
-    monkeypatch.setattr(torch_runtime, "_cache", type(torch_runtime._cache)())
+    monkeypatch.setattr(opened_models, "_living", WeakSet())
     with pytest.raises(DriverError, match=r"must hold the model in model\.pt and its tensors, got: CUDA out of memory"):
         opened(script_bytes(Hungry))
 

@@ -22,7 +22,7 @@ def folder(tmp_path):
 def test_all_files_are_read(folder):
     (folder / "notes.dat").write_bytes(b"\xff")
     found = read_model_folder(folder, ["model.pt", "notes.dat", "kim_model.param"], FILE_FORMATS)
-    assert found.script == b"the model"
+    assert found.program == b"the model"
     assert found.parameters.elements == ("Si",)
     expected = [("model.pt", b"the model"), ("notes.dat", b"\xff"), ("kim_model.param", parameter_text().encode())]
     assert list(found.contents) == expected
@@ -31,7 +31,7 @@ def test_all_files_are_read(folder):
 def test_what_was_read_stays_when_the_folder_goes(folder):
     found = read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
     (folder / "model.pt").unlink()
-    assert found.script == b"the model"
+    assert found.program == b"the model"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_model_file_must_be_listed(folder):
 def test_of_several_torchscript_files_the_named_one_is_taken(folder):
     (folder / "other.pt").write_bytes(b"another")
     found = read_model_folder(folder, ["other.pt", "kim_model.param", "model.pt"], FILE_FORMATS)
-    assert found.script == b"the model"
+    assert found.program == b"the model"
 
 
 @pytest.mark.parametrize(("names", "found"), [([], "none"), (["dat"], "none"), (["a.dat", "b.dat"], r"a\.dat, b\.dat")])
@@ -92,4 +92,4 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, name):
 
 def test_the_folder_itself_may_be_a_link(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    assert read_model_folder(tmp_path / "link", ["kim_model.param", "model.pt"], FILE_FORMATS).script == b"the model"
+    assert read_model_folder(tmp_path / "link", ["kim_model.param", "model.pt"], FILE_FORMATS).program == b"the model"

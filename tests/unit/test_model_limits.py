@@ -2,6 +2,7 @@
 """Few particles, none, or none that contribute; a host with settings of its own; several threads."""
 
 import threading
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from opening import ALL, assert_close, compute, outputs_of
 from particles import Configuration, cluster, interleaved
 from torch import Tensor
 
-from kim_torchml.engines.torchscript import program as torch_runtime
+from kim_torchml.driver import opened_models
 
 KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind in PARAMETERS])
 
@@ -108,7 +109,7 @@ MODES = {
 def test_a_host_that_has_turned_gradients_off(mode, kind, opened, monkeypatch):
     configuration = interleaved(cluster(8, n_contributing=5))
     expected = compute(opened(script_bytes(kind), **PARAMETERS[kind]), configuration, outputs_of(kind))
-    monkeypatch.setattr(torch_runtime, "_cache", type(torch_runtime._cache)())
+    monkeypatch.setattr(opened_models, "_living", WeakSet())
     with MODES[mode]():
         model = opened(script_bytes(kind), **PARAMETERS[kind])
         found = compute(model, configuration, outputs_of(kind))

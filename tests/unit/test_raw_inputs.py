@@ -85,17 +85,17 @@ def test_interleaved_particles_are_put_in_order(build):
 def test_coordinates_are_a_copy_that_can_be_differentiated_by(build):
     configuration = cluster(5)
     inputs = build(configuration)
-    assert inputs.coordinates is inputs.arguments[1]
-    assert inputs.coordinates.requires_grad
-    assert inputs.coordinates.is_leaf
+    assert inputs.leaf is inputs.arguments[1]
+    assert inputs.leaf.requires_grad
+    assert inputs.leaf.is_leaf
     with torch.no_grad():
-        inputs.coordinates.add_(1)
+        inputs.leaf.add_(1)
     np.testing.assert_array_equal(configuration.coordinates, cluster(5).coordinates)
 
 
 def test_float32(build):
     configuration = cluster(5)
-    coordinates = build(configuration, torch.float32).coordinates
+    coordinates = build(configuration, torch.float32).leaf
     assert coordinates.dtype is torch.float32
     assert coordinates.requires_grad
     np.testing.assert_array_equal(coordinates.detach().cpu().numpy(), configuration.coordinates.astype(np.float32))
@@ -121,6 +121,6 @@ def test_one_particle(build):
 def test_results_go_back_to_their_particles(build, device):
     configuration = interleaved(cluster(12, n_contributing=7))
     inputs = build(configuration)
-    rows = inputs.coordinates.detach() * 2
+    rows = inputs.leaf.detach() * 2
     np.testing.assert_array_equal(inputs.by_particle(rows, 12).cpu().numpy(), configuration.coordinates * 2)
     assert inputs.by_particle(rows, 12).device == device

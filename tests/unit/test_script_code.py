@@ -14,7 +14,7 @@ from models import PairTotal, script_bytes
 from torch import Tensor, nn
 
 from kim_torchml.engines.torchscript.archive import check_operator, inspect_archive
-from kim_torchml.engines.torchscript.program import ScriptModel
+from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.errors import DriverError
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def refused(content, message):
     with pytest.raises(DriverError, match=message):
         inspect_archive(content, "x.pt")
     with pytest.raises(DriverError, match=message):
-        ScriptModel(content, "x.pt", CPU)
+        TorchScriptProgram(content, "x.pt", CPU)
 
 
 def loading(line, path):
@@ -126,7 +126,7 @@ def test_names_of_entries_in_another_case(change, target, tmp_path):
 
 def test_a_file_that_shows_other_code_to_other_readers(target, tmp_path):
     harmless = loading("x = torch.sin(coordinates)", target)
-    assert ScriptModel(harmless, "x.pt", CPU).n_inputs == 5
+    assert TorchScriptProgram(harmless, "x.pt", CPU).n_inputs == 5
     line = "torch.save(coordinates, 'PATH')"
     content = with_two_directories(harmless, loading(line, tmp_path / "loaded"))
     assert members(content) == members(harmless)
@@ -192,7 +192,7 @@ PLACES = {"submodule": Outer, "fork": Forking, "method": Exporting, "class": Usi
 @pytest.mark.parametrize("disguise", ["called", "getattr, octal"])
 def test_code_in_other_places(place, disguise, target):
     kind = PLACES[place]
-    model = ScriptModel(script_bytes(kind), "x.pt", CPU)
+    model = TorchScriptProgram(script_bytes(kind), "x.pt", CPU)
     assert model.n_inputs == 5
     line = SAVING[disguise].replace("coordinates", "x").replace("PATH", str(target))
     content = with_line(line, instead="return torch.sum(x)", kind=kind)
@@ -206,7 +206,7 @@ def test_graphs_are_checked_too(target, monkeypatch):
     for kind in PLACES.values():
         content = with_line(f'torch.save(x, "{target}")', instead="return torch.sum(x)", kind=kind)
         with pytest.raises(DriverError, match=r"file x\.pt uses the operator aten::save, which touches files"):
-            ScriptModel(content, "x.pt", CPU)
+            TorchScriptProgram(content, "x.pt", CPU)
 
 
 def test_blocks_of_graphs_are_checked_too(target, monkeypatch):
@@ -215,7 +215,7 @@ def test_blocks_of_graphs_are_checked_too(target, monkeypatch):
     line = f'for i in range(2):\n      if torch.gt(torch.dim(x), 7):\n        torch.save(x, "{target}")'
     content = with_line(line, instead="return torch.sum(x)", kind=Outer)
     with pytest.raises(DriverError, match=r"file x\.pt uses the operator aten::save, which touches files"):
-        ScriptModel(content, "x.pt", CPU)
+        TorchScriptProgram(content, "x.pt", CPU)
 
 
 class Innocent(nn.Module):
@@ -233,7 +233,7 @@ class Innocent(nn.Module):
 
 
 def test_innocent_names_are_accepted():
-    assert ScriptModel(script_bytes(Innocent), "x.pt", CPU).n_inputs == 5
+    assert TorchScriptProgram(script_bytes(Innocent), "x.pt", CPU).n_inputs == 5
 
 
 def test_operators_of_the_packages_are_returned():
@@ -259,5 +259,5 @@ def test_data_beside_the_code_is_no_code():
 
 
 def test_printing_while_loading_goes_to_stderr(capfd):
-    ScriptModel(with_line('print("loading")', instead=LOADING, kind=Stateful), "x.pt", CPU)
+    TorchScriptProgram(with_line('print("loading")', instead=LOADING, kind=Stateful), "x.pt", CPU)
     assert capfd.readouterr() == ("", "loading\n")

@@ -11,7 +11,7 @@ from stateful import KEEPING, AsOut, InList, InSlice, InView, NeededByBackward, 
 from test_model_limits import in_threads
 from torch import Tensor
 
-from kim_torchml.engines.torchscript.program import _load
+from kim_torchml.engines.torchscript.loading import load_module
 
 
 @pytest.mark.parametrize("kind", KEEPING, ids=lambda kind: kind.__name__)
@@ -29,7 +29,7 @@ def keeps(device):
     """Whether a model is taken for one that keeps something."""
     from kim_torchml.engines.torchscript.graphs import keeps_state
 
-    return lambda kind: keeps_state(_load(script_bytes(kind), "model.pt", device))
+    return lambda kind: keeps_state(load_module(script_bytes(kind), "model.pt", device))
 
 
 @pytest.mark.parametrize("kind", [InSlice, InView, AsOut, InList, NeededByBackward], ids=lambda kind: kind.__name__)
@@ -62,7 +62,7 @@ def test_parameters_change_while_others_compute(opened):
         while not ended.is_set():
             changing.parameters[index].values[:] = 1.9
             changing.take_parameters([index])
-            changing._script = changing._original
+            changing._program = changing._opened.program
 
     thread = threading.Thread(target=change)
     thread.start()

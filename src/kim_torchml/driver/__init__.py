@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kim_torchml.errors import DriverError
-from kim_torchml.process import notices as process
+from kim_torchml.process import interpreter
 
 if TYPE_CHECKING:
     from kim_torchml.driver.model import Model
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def own_this_process() -> None:
     """Note that the driver started Python: then process-wide settings of torch are its to make."""
-    process.is_ours = True
+    interpreter.is_ours = True
 
 
 def open_model(folder: str, names: Sequence[str], energy: float = 1.0, force: float = 1.0) -> Model:

@@ -1,41 +1,38 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from kim_torchml.driver.memory_errors import enough_memory
+from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.outputs import needed_quantities, supported_outputs, write_outputs
-from kim_torchml.driver.parameters import new_tensors, publish_parameters
+from kim_torchml.driver.parameters import new_tensors, parameter_values
 from kim_torchml.driver.units import Units
-from kim_torchml.engines.torchscript.archive import extra_files
-from kim_torchml.engines.torchscript.program import ScriptModel, is_out_of_memory, load_script, summary_of
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
-from kim_torchml.evaluation.first_call import known_capability, probe_capability
-from kim_torchml.inputs import FILE_FORMATS, Neighbours, PairKind, Particles, make_inputs
-from kim_torchml.model_files.model_folder import read_model_folder
-from kim_torchml.model_files.parameter_file import ParameterFile
-from kim_torchml.process import notices as process
-from kim_torchml.process import settings
-from kim_torchml.process.device import choose_device, describe_device, set_determinism, set_threads
+from kim_torchml.evaluation.first_call import Capability, find_capability
+from kim_torchml.inputs import Neighbours, PairKind, Particles
+from kim_torchml.process import interpreter, notices, settings
+from kim_torchml.process.device import choose_device, describe_device, set_determinism
 from kim_torchml.process.rank import find_rank
+from kim_torchml.process.threads import set_threads
 
 
 class Model:
     """A model.
 
     Attributes:
-        file_name: Of its TorchScript file, without a folder.
-        species: Element symbols; the index is KIM's species code.
-        cutoff: Of its neighbour lists, Å.
-        influence_distance: Å.
-        needs_noncontributing_neighbours: Whether it asks for neighbours of non-contributing particles.
-        parameters: Its KIM parameters; simulators overwrite their values and then call `take_parameters`.
+        file_name: name of its model file, without a folder.
+        species: element symbols; the index is KIM's species code.
+        cutoff: cutoff of its neighbour lists, Å.
+        influence_distance: distance beyond which nothing acts on a contributing particle's energy, Å.
+        needs_noncontributing_neighbours: whether it asks for neighbours of non-contributing particles.
+        parameters: KIM parameters; simulators overwrite their values and then call `take_parameters`.
     """
 
     # A host's own Python may call under torch.no_grad() or torch.inference_mode().
@@ -51,24 +48,19 @@ class Model:
         Raises:
             DriverError: If a file is missing or wrong, or the requested device is not there.
         """
-        files = read_model_folder(folder, names, FILE_FORMATS)
-        self._files = files
-        self._file = files.parameters
         self._units = units
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
-        self._atomic_numbers = settings.wants_atomic_numbers()
-        self._inputs = make_inputs(files, self._atomic_numbers)
+        self._opened = open_files(folder, names, self._device, settings.wants_atomic_numbers())
+        self._program = self._opened.program
+        self._file = self._opened.files.parameters
+        self._inputs = self._opened.inputs
         self.species = list(self._file.elements)
         self.file_name = self._file.model_file
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
-        with self._enough_memory("its tensors"):
-            self._original = load_script(files.script, self._file.model_file, self._device)
-        self._script = self._original
-        _check_n_inputs(self._script, self._file)
-        self.parameters = publish_parameters(self._script, len(self.species))
+        self.parameters = self._opened.parameters()
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -80,26 +72,30 @@ class Model:
         Raises:
             DriverError: If the model does not fit its parameter file.
         """
-        set_threads(self._rank, process.is_ours)
+        set_threads(self._rank, interpreter.is_ours)
         set_determinism(self._device)
-        with self._enough_memory("its work"):
-            # With parameters as they are now: they may be what the energy's derivative hangs on.
-            probe = known_capability if self._script is self._original else probe_capability
-            capability = probe(self._script, self._files, self._atomic_numbers)
+        with enough_memory(self._device, self.file_name, "its work"):
+            capability = self._capability()
         self._layout = capability.layout
-        process.announce_first_use(
+        notices.announce_first_use(
             self._rank,
-            f"torch {torch.__version__}, model {self._file.model_file} ({self._file.preprocessing}), "
+            f"torch {torch.__version__}, model {self.file_name} ({self._file.preprocessing}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
         if Quantity.FORCES not in capability.quantities:
-            process.warn(
+            notices.warn(
                 self._rank,
-                f"the energy of the model in {self._file.model_file} does not depend on the coordinates through "
+                f"the energy of the model in {self.file_name} does not depend on the coordinates through "
                 "autograd, so it supports no forces; do not detach or convert coordinates in the model, or let it "
                 "return the forces itself",
             )
         return supported_outputs(set(capability.quantities))
+
+    def _capability(self) -> Capability:
+        """Return what the model gives with parameters as they are now: the energy's derivative may hang on them."""
+        if self._has_own_parameters():
+            return find_capability(self._program, self._inputs)
+        return self._opened.capability()
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -127,41 +123,29 @@ class Model:
                 out[:] = 0.0
             return
         particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours)
-        with self._enough_memory(f"{len(particles)} particles"):
+        with enough_memory(self._device, self.file_name, f"{len(particles)} particles"):
             evaluation = self._evaluate(particles, needed_quantities(outputs))
-        write_outputs(evaluation, self._units, outputs, self._file.model_file)
-
-    @contextmanager
-    def _enough_memory(self, what: str) -> Iterator[None]:
-        """Turn an error of a device without memory into one sentence; `what` was to be in it beside the model."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise DriverError(
-                f"the memory of {describe_device(self._device)} must hold the model in {self._file.model_file} and "
-                f"{what}, got: {summary_of(error)}; use fewer particles, or more ranks or devices"
-            ) from error
+        write_outputs(evaluation, self._units, outputs, self.file_name)
 
     def _evaluate(self, particles: Particles, wanted: set[Quantity]) -> Evaluation:
-        kind, script = self._inputs, self._script
-        inputs = kind.build(particles, script.dtype, self._device)
-        with script.turn:
-            evaluation = evaluate(script, inputs, particles, self._layout, self._file.returns_forces, wanted)
+        kind, program = self._inputs, self._program
+        inputs = kind.build(particles, program.dtype, self._device)
+        evaluation = evaluate(program, inputs, particles, self._layout, wanted)
         if Quantity.PARTICLE_VIRIALS in wanted and isinstance(kind, PairKind):
-            pairs = kind.build_by_pair(particles, script.dtype, self._device)
-            with script.turn:
-                virials = evaluate_particle_virials(script, pairs, particles)
-            evaluation = replace(evaluation, particle_virials=virials)
+            pairs = kind.build_by_pair(particles, program.dtype, self._device)
+            evaluation = replace(evaluation, particle_virials=evaluate_particle_virials(program, pairs, particles))
         return evaluation
+
+    def _has_own_parameters(self) -> bool:
+        """Return whether a simulator has set parameters: then the program is this model's alone."""
+        return self._program is not self._opened.program
 
     @torch.inference_mode(False)
     @torch.enable_grad()
     def take_parameters(self, changed: Sequence[int]) -> None:
         """Let the model have the values of parameters that a simulator has overwritten.
 
-        Models are shared by all that were created from the same files: this one gets a copy of its own.
+        Programs are shared by all models that were created from the same files: this one gets a copy of its own.
 
         Args:
             changed: Their indices in `parameters`.
@@ -169,24 +153,24 @@ class Model:
             DriverError: If one is read-only or not a finite number; then the model is as it was.
         """
         parameters = [self.parameters[i] for i in changed]
-        with self._enough_memory("a copy of it with other parameters"):
-            new = new_tensors(self._script, parameters)
+        with enough_memory(self._device, self.file_name, "a copy of it with other parameters"):
+            new = new_tensors(self._program, parameters)
             # In single precision they have been rounded: KIM is to tell what the model has.
             rounded = {name: tensor.to(torch.float64).reshape(-1).numpy() for name, tensor in new.items()}
-            self._script = self._script.changed(new)
+            self._program = self._program.with_tensors(new)
         for parameter in parameters:
             if parameter.tensor is not None:
                 parameter.values[:] = rounded[parameter.tensor]
 
     def changed_parameters(self) -> dict[str, list[float]]:
         """Return the values of those parameters that the model computes with other values than its file has."""
-        if self._script is self._original:
+        if not self._has_own_parameters():
             return {}
-        before, now = (publish_parameters(script, len(self.species)) for script in (self._original, self._script))
+        now = parameter_values(self._program, self.parameters)
         return {
-            new.name: new.values.tolist()
-            for old, new in zip(before, now, strict=True)
-            if not np.array_equal(old.values, new.values, equal_nan=True)
+            before.name: now[before.name].tolist()
+            for before in self._opened.parameters()
+            if before.name in now and not np.array_equal(before.values, now[before.name], equal_nan=True)
         }
 
     def write(self, folder: str) -> list[str]:
@@ -199,19 +183,11 @@ class Model:
         Raises:
             DriverError: If a file cannot be written.
         """
-        for name, content in self._files.contents:
-            is_changed = name == self._file.model_file and self._script is not self._original
+        contents = self._opened.files.contents
+        for name, content in contents:
+            is_changed = name == self.file_name and self._has_own_parameters()
             try:
-                (Path(folder) / name).write_bytes(self._script.content(extra_files(content)) if is_changed else content)
+                (Path(folder) / name).write_bytes(self._program.file_content(content) if is_changed else content)
             except OSError as error:
                 raise DriverError(f"cannot write the model's file {name}: {error}; choose another folder") from error
-        return [name for name, _ in self._files.contents]
-
-
-def _check_n_inputs(script: ScriptModel, parameters: ParameterFile) -> None:
-    if script.n_inputs != parameters.n_inputs:
-        raise DriverError(
-            f"the model in {script.file_name} must take {parameters.n_inputs} inputs, as the parameter file says "
-            f"(preprocessing {parameters.preprocessing}, number of inputs {parameters.n_inputs}), but its forward "
-            f"takes {script.n_inputs}; correct the number of layers and inputs, or the model"
-        )
+        return [name for name, _ in contents]

@@ -7,13 +7,14 @@ LARGEST_UNNAMED entries are published.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from kim_torchml.engines.torchscript.program import ScriptModel
+from kim_torchml.driver.shared_memory import Memory, find_sharing, memory_of, share_memory, spans_memory
+from kim_torchml.engines import Program
 from kim_torchml.errors import DriverError
 
 ATTRIBUTE = "kim_parameters"
@@ -24,22 +25,19 @@ N_ELEMENTS = "n_elements"
 _LONGEST_DESCRIPTION = 300
 _MOST_NAMES = 10
 
-# Address, shape and strides.
-_Memory = tuple[int, tuple[int, ...], tuple[int, ...]]
-
 _INT32 = np.iinfo(np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Parameter:
     """One KIM parameter.
 
     Attributes:
-        name: A C identifier.
-        description: For people.
-        values: What KIM points to and simulators overwrite, shape [extent], float64 or int32.
-        tensor: Dotted name of the tensor that it stands for; None if it is read-only.
-        fixed: Value of a read-only one.
+        name: its name, a C identifier.
+        description: what it is, for people.
+        values: memory that KIM points to and simulators overwrite, shape [extent], float64 or int32.
+        tensor: dotted name of the tensor that it stands for; None if it is read-only.
+        fixed: value of a read-only one.
     """
 
     name: str
@@ -48,56 +46,61 @@ class Parameter:
     tensor: str | None
     fixed: int | None = None
 
+    def copy(self) -> "Parameter":
+        """Return the same parameter with values in memory of its own."""
+        return Parameter(self.name, self.description, self.values.copy(), self.tensor, self.fixed)
 
-def publish_parameters(script: ScriptModel, n_elements: int) -> list[Parameter]:
+
+def publish_parameters(program: Program, n_elements: int) -> list[Parameter]:
     """Return a model's KIM parameters, first the read-only `n_elements`, as KIM wants at least one.
 
     Raises:
         DriverError: If the model's choice names what cannot be published, or two names become one.
     """
-    tensors = script.tensors()
-    chosen = _chosen(script, tensors)
+    tensors = program.tensors()
+    chosen = _chosen(program, tensors)
     count = np.array([n_elements], dtype=np.int32)
     parameters = [
         Parameter(N_ELEMENTS, "Number of chemical elements of the model. Read-only.", count, None, n_elements)
     ]
     tensor_of_name = {N_ELEMENTS: "the number of elements"}
-    path_of_memory: dict[_Memory, str] = {}
+    path_of_memory: dict[Memory, str] = {}
     for path, description in chosen:
         name = _identifier(path)
         if name in tensor_of_name:
             raise DriverError(
-                f"the tensors of the model in {script.file_name} must have different names as KIM parameters, got "
+                f"the tensors of the model in {program.file_name} must have different names as KIM parameters, got "
                 f"'{name}' for {tensor_of_name[name]} and for {path}; rename one of them, or choose with `{ATTRIBUTE}`"
             )
         tensor_of_name[name] = path
         tensor = tensors[path]
-        same = path_of_memory.setdefault(_memory(tensor), path)
+        same = path_of_memory.setdefault(memory_of(tensor), path)
         if same != path:
             raise DriverError(
-                f"`{ATTRIBUTE}` of the model in {script.file_name} must name each tensor once, got the same one as "
+                f"`{ATTRIBUTE}` of the model in {program.file_name} must name each tensor once, got the same one as "
                 f"{same} and {path}; remove one of them"
             )
-        values = _values(tensor, path, script.file_name)
+        values = _values(tensor, path, program.file_name)
         parameters.append(Parameter(name, _described(path, tensor, description), values, path))
     return parameters
 
 
-def _chosen(script: ScriptModel, tensors: dict[str, torch.Tensor]) -> list[tuple[str, str]]:
+def _chosen(program: Program, tensors: dict[str, torch.Tensor]) -> list[tuple[str, str]]:
     """Return (dotted name, description) of the tensors to publish."""
-    choice = script.attribute(ATTRIBUTE)
+    choice = program.attribute(ATTRIBUTE)
     if choice is None:
         return [(path, "") for path in _small_floating(tensors)]
     if not isinstance(choice, dict) or not all(isinstance(text, str) for item in choice.items() for text in item):
         raise DriverError(
-            f"`{ATTRIBUTE}` of the model in {script.file_name} must be of the type Dict[str, str], name of a parameter "
-            f"or buffer and its description, got {type(choice).__name__}; annotate it in the class of the module"
+            f"`{ATTRIBUTE}` of the model in {program.file_name} must be of the type Dict[str, str], name of a "
+            f"parameter or buffer and its description, got {type(choice).__name__}; annotate it in the class of the "
+            "module"
         )
     for path in choice:
-        _check_choice(path, tensors, script.file_name)
-        if other := _overlapping(tensors[path], tensors):
+        _check_choice(path, tensors, program.file_name)
+        if other := _sharing_with(tensors[path], tensors):
             raise DriverError(
-                f"`{ATTRIBUTE}` of the model in {script.file_name} must name tensors with memory of their own, got "
+                f"`{ATTRIBUTE}` of the model in {program.file_name} must name tensors with memory of their own, got "
                 f"'{path}', which shares some with {other}; clone one of them before the model is saved"
             )
     return list(choice.items())
@@ -112,53 +115,27 @@ def _described(path: str, tensor: torch.Tensor, description: str) -> str:
     return f"{text}. {units}" if text else units
 
 
-def _small_floating(tensors: dict[str, torch.Tensor]) -> Iterator[str]:
-    seen = set()
+def _small_floating(tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Return the names of small floating tensors with memory of their own; of tied weights, the first name."""
+    sharing = find_sharing(tensors.values())
+    names: dict[Memory, str] = {}
     for path, tensor in tensors.items():
-        if not _is_dense(tensor) or not tensor.is_floating_point() or tensor.numel() > LARGEST_UNNAMED:
-            continue
-        # Tied weights have one tensor under two names. To change part of another would not change that.
-        if _memory(tensor) not in seen and not _overlapping(tensor, tensors):
-            seen.add(_memory(tensor))
-            yield path
+        is_small = spans_memory(tensor) and tensor.is_floating_point() and tensor.numel() <= LARGEST_UNNAMED
+        # To change part of another tensor's memory would change that one too.
+        if is_small and memory_of(tensor) not in sharing:
+            names.setdefault(memory_of(tensor), path)
+    return list(names.values())
 
 
-def _memory(tensor: torch.Tensor) -> _Memory:
-    """Return where a tensor's entries are: the same for tied weights alone."""
-    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
-
-
-def _overlapping(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+def _sharing_with(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
     """Return the name of a tensor that shares memory with one and is not the same; empty if there is none."""
-    return next(
-        (
-            path
-            for path, other in tensors.items()
-            if _is_dense(other) and _memory(other) != _memory(tensor) and _share(tensor, other)
-        ),
-        "",
-    )
-
-
-def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
-    (begin, end), (other_begin, other_end) = _extent(first), _extent(second)
-    return first.device == second.device and begin < other_end and other_begin < end
-
-
-def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """Return the addresses of a tensor's first byte and of that after its last."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
-
-
-def _is_dense(tensor: torch.Tensor) -> bool:
-    return tensor.layout == torch.strided and tensor.numel() > 0
+    return next((path for path, other in tensors.items() if share_memory(tensor, other)), "")
 
 
 def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str) -> None:
     tensor = tensors.get(path)
     whole = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
-    if tensor is not None and _is_dense(tensor) and (tensor.is_floating_point() or tensor.dtype in whole):
+    if tensor is not None and spans_memory(tensor) and (tensor.is_floating_point() or tensor.dtype in whole):
         return
     found = "nothing of that name"
     if tensor is not None:
@@ -191,16 +168,26 @@ def _values(tensor: torch.Tensor, path: str, file_name: str) -> np.ndarray:
     return numbers.astype(np.int32)
 
 
-def new_tensors(script: ScriptModel, changed: Sequence[Parameter]) -> dict[str, torch.Tensor]:
+def parameter_values(program: Program, parameters: Sequence[Parameter]) -> dict[str, np.ndarray]:
+    """Return the values that a program computes with for those of the parameters that can be set, by their names."""
+    tensors = program.tensors()
+    return {
+        each.name: _values(tensors[each.tensor], each.tensor, program.file_name)
+        for each in parameters
+        if each.tensor is not None
+    }
+
+
+def new_tensors(program: Program, changed: Sequence[Parameter]) -> dict[str, torch.Tensor]:
     """Return the tensors that stand for changed parameters, checked, by their dotted names.
 
     Args:
-        script: The model as it is, whose tensors give shape and type.
+        program: The model as it is, whose tensors give shape and type.
         changed: Parameters that a simulator has set.
     Raises:
         DriverError: If a value is not finite, does not fit its tensor, or is read-only.
     """
-    tensors = script.tensors()
+    tensors = program.tensors()
     found = {}
     for parameter in changed:
         if parameter.tensor is None:

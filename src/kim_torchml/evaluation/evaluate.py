@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""One call of a model: its energy, and one backward pass where derivatives are asked for."""
+"""One call of a model: energies and forces of particles out of what its program gives for rows."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import numpy as np
 import torch
 
-from kim_torchml.engines.torchscript.program import ScriptModel
+from kim_torchml.engines.contract import Program, ProgramResult
 from kim_torchml.errors import DriverError
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite, check_forces, split_result
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite, check_forces
 from kim_torchml.evaluation.virials import virials_of_pairs
 from kim_torchml.inputs import ModelInputs, PairInputs, Particles
 
@@ -28,11 +28,11 @@ class Evaluation:
     """A model's answer for a configuration, in eV and Å; what was not asked for is None.
 
     Attributes:
-        energy: Partial energy, shape [], float64, eV.
-        coordinates: Of all particles, shape [n, 3], float64, Å.
-        particle_energies: Shape [n], float64, eV, 0 for non-contributing particles.
-        forces: Partial forces on all particles, shape [n, 3], float64, eV/Å.
-        particle_virials: Of all particles, shape [n, 6], float64, eV, Voigt order xx, yy, zz, yz, xz, xy.
+        energy: partial energy, shape [], float64, eV.
+        coordinates: Cartesian coordinates of all particles, shape [n, 3], float64, Å.
+        particle_energies: energy of each particle, shape [n], float64, eV; 0 for non-contributing particles.
+        forces: partial forces on all particles, shape [n, 3], float64, eV/Å.
+        particle_virials: virials of all particles, shape [n, 6], float64, eV, Voigt order xx, yy, zz, yz, xz, xy.
     """
 
     energy: np.ndarray
@@ -43,57 +43,52 @@ class Evaluation:
 
 
 def evaluate(
-    script: ScriptModel,
-    inputs: ModelInputs,
-    particles: Particles,
-    layout: EnergyLayout,
-    returns_forces: bool,
-    wanted: Set[Quantity],
+    program: Program, inputs: ModelInputs, particles: Particles, layout: EnergyLayout, wanted: Set[Quantity]
 ) -> Evaluation:
-    """Call a model and, if forces are wanted, differentiate its energy once.
+    """Call a model once.
 
     Args:
-        script: The model.
+        program: The model.
         inputs: What it is called with.
         particles: What the inputs were made from.
         layout: What the entries of its energy stand for.
-        returns_forces: Whether it returns (energy, forces).
         wanted: What to give beside the energy; virials by particle are not given here.
     Returns:
         The energy and what was wanted, all finite.
     Raises:
         DriverError: If the model fails, or returns a wrong shape, NaN or infinity.
     """
-    n, name = len(particles), script.file_name
-    energy, model_forces = split_result(script(*inputs.arguments), returns_forces, name)
-    check_entries(energy, layout, len(inputs.coordinates), int(np.count_nonzero(particles.contributing)), name)
-    contributing = _of_contributing(energy.reshape(-1), inputs, particles, layout)
-    # In double precision, so that many float32 energies do not lose digits.
+    n, name = len(particles), program.file_name
+    wants_forces = Quantity.FORCES in wanted
+    result = program.run(inputs, wants_forces)
+    n_contributing = int(np.count_nonzero(particles.contributing))
+    check_entries(result.energies, layout, len(inputs.leaf), n_contributing, name)
+    contributing = result.energies.reshape(-1)
+    if layout is EnergyLayout.ALL:
+        contributing = contributing[inputs.contributing_rows]
+    # In double precision, so that the sum of many float32 energies does not lose digits.
     total = contributing[0] if layout is EnergyLayout.TOTAL else contributing.to(torch.float64).sum()
-    value = np.asarray(total.item())
-    check_finite(value, "energy", name)
+    energy = np.asarray(total.item())
+    check_finite(energy, "energy", name)
     energies = None
     if Quantity.PARTICLE_ENERGIES in wanted:
+        # Every contributing particle has one entry, in the order of the particles.
         energies = np.zeros(n)
         energies[particles.contributing] = _to_numpy(contributing)
     forces = None
-    if Quantity.FORCES in wanted:
-        if model_forces is not None:
-            rows = check_forces(model_forces, len(inputs.coordinates), name)
-        else:
-            rows = _minus_gradient(total, inputs, script)
-        forces = _to_numpy(inputs.by_particle(rows, n))
+    if wants_forces:
+        forces = _to_numpy(inputs.by_particle(_forces_on_rows(program, inputs, result), n))
         check_finite(forces, "forces", name)
-    return Evaluation(value, particles.coordinates, energies, forces)
+    return Evaluation(energy, particles.coordinates, energies, forces)
 
 
-def evaluate_particle_virials(script: ScriptModel, inputs: PairInputs, particles: Particles) -> np.ndarray:
+def evaluate_particle_virials(program: Program, inputs: PairInputs, particles: Particles) -> np.ndarray:
     """Call a model, and differentiate its energy by the vector of each pair.
 
-    A call of its own, so that what else is asked for keeps its bits.
+    This is a call of its own, so that everything else that is asked for keeps its bits.
 
     Args:
-        script: The model, whose energy autograd can differentiate.
+        program: The model, whose energy can be differentiated.
         inputs: What it is called with.
         particles: What the inputs were made from.
     Returns:
@@ -101,66 +96,48 @@ def evaluate_particle_virials(script: ScriptModel, inputs: PairInputs, particles
     Raises:
         DriverError: If the model fails, or a derivative is not finite.
     """
-    energy, _ = split_result(script(*inputs.model.arguments), False, script.file_name)
-    rows = -_to_numpy(_minus_gradient(energy.to(torch.float64).sum(), inputs.model, script))
+    result = program.run(inputs.model, wants_gradient=True)
+    gradient = _to_numpy(_gradient_of_rows(program, inputs.model, result))
     vectors = particles.coordinates[inputs.second] - particles.coordinates[inputs.first]
-    gradients = rows[len(rows) - len(vectors) :]
-    virials = virials_of_pairs(gradients, vectors, inputs.first, inputs.second, len(particles))
-    check_finite(virials, "particle virials", script.file_name)
+    of_pairs = gradient[len(gradient) - len(vectors) :]
+    virials = virials_of_pairs(of_pairs, vectors, inputs.first, inputs.second, len(particles))
+    check_finite(virials, "particle virials", program.file_name)
     return virials
 
 
-def depends_on_coordinates(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> bool:
-    """Return whether autograd leads from an energy back to the coordinates."""
-    return _gradient(energy.sum(), inputs, script) is not None
-
-
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().to("cpu", torch.float64).numpy()
+    return tensor.to("cpu", torch.float64).numpy()
 
 
-def _of_contributing(
-    energy: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout
-) -> torch.Tensor:
-    """Return the energies of contributing particles in ascending order, or the total as one entry."""
-    if layout is not EnergyLayout.ALL:
-        return energy
-    by_particle = inputs.by_particle(energy, len(particles))
-    contributing = particles.contributing
-    count = int(np.count_nonzero(contributing))
-    # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
-    if contributing[:count].all():
-        return by_particle[:count]
-    return by_particle[torch.from_numpy(contributing).to(energy.device)]
+def _forces_on_rows(program: Program, inputs: ModelInputs, result: ProgramResult) -> torch.Tensor:
+    """Return the forces on all rows, shape [rows, 3]: the model's own, or minus the derivative of its energy."""
+    if result.forces is not None:
+        return check_forces(result.forces, len(inputs.leaf), program.file_name)
+    return -_gradient_of_rows(program, inputs, result)
 
 
-def _gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> torch.Tensor | None:
-    """Return dE/dr of all rows, shape [rows, 3]; None where autograd does not lead there."""
-    if not energy.requires_grad:
-        return None
-    with script.explained_errors():
-        (gradient,) = torch.autograd.grad(energy, inputs.coordinates, allow_unused=True)
-    return gradient
+def _gradient_of_rows(program: Program, inputs: ModelInputs, result: ProgramResult) -> torch.Tensor:
+    """Return dE/dr of all rows, shape [rows, 3]; zeros where no particle can act on another.
 
-
-def _is_constant(inputs: ModelInputs, script: ScriptModel) -> bool:
-    """Return whether a model's energies stay as they are when everything moves apart: all are beyond its own reach."""
-
-    def energies(scale: float) -> torch.Tensor:
-        arguments = [scale * each.detach() if each.is_floating_point() else each for each in inputs.arguments]
-        return split_result(script(*arguments), False, script.file_name)[0]
-
-    return torch.equal(energies(1.0), energies(1.001))
-
-
-def _minus_gradient(energy: torch.Tensor, inputs: ModelInputs, script: ScriptModel) -> torch.Tensor:
-    """Return -dE/dr of all rows, shape [rows, 3]."""
-    gradient = _gradient(energy, inputs, script)
-    if gradient is not None:
-        return -gradient
-    if inputs.n_pairs == 0 or _is_constant(inputs, script):
-        return torch.zeros_like(inputs.coordinates)
+    Raises:
+        DriverError: If the energy depends on the coordinates in a way that cannot be differentiated.
+    """
+    if result.gradient is not None:
+        return result.gradient
+    if inputs.n_pairs == 0 or _is_constant(program, inputs):
+        # The forces, its negative, are then 0.0 and not -0.0.
+        return torch.full_like(inputs.leaf, -0.0)
     raise DriverError(
-        f"the energy of the model in {script.file_name} does not depend on the coordinates through autograd, so "
+        f"the energy of the model in {program.file_name} does not depend on the coordinates through autograd, so "
         "there are no forces; do not detach or convert coordinates in the model, or let it return the forces itself"
     )
+
+
+def _is_constant(program: Program, inputs: ModelInputs) -> bool:
+    """Return whether a model's energies stay as they are when everything moves apart, beyond the model's own reach."""
+
+    def energies(scale: float) -> torch.Tensor:
+        arguments = tuple(scale * each.detach() if each.is_floating_point() else each for each in inputs.arguments)
+        return program.run(replace(inputs, arguments=arguments), wants_gradient=False).energies
+
+    return torch.equal(energies(1.0), energies(1.001))

@@ -3,18 +3,14 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 
-import torch
-
-from kim_torchml.engines.torchscript.program import ScriptModel
+from kim_torchml.engines.contract import Program
 from kim_torchml.errors import DriverError
-from kim_torchml.evaluation.evaluate import Quantity, depends_on_coordinates
+from kim_torchml.evaluation.evaluate import Quantity
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, ProbeShape, probe_particles
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout, split_result
-from kim_torchml.inputs import InputKind, ModelInputs, PairKind, Particles, make_inputs
-from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout
+from kim_torchml.inputs import InputKind, PairKind, Particles
 
 # A model may cut its interactions off before the cutoff of its parameter file: then nearer particles tell more.
 _SCALES = (1.0, 0.6, 0.35)
@@ -25,64 +21,57 @@ class Capability:
     """What a model can give.
 
     Attributes:
-        layout: What the entries of its energy stand for.
-        quantities: What it gives beside the energy.
+        layout: what the entries of its energy stand for.
+        quantities: what it gives beside the energy.
     """
 
     layout: EnergyLayout
     quantities: frozenset[Quantity]
 
 
-@lru_cache(maxsize=8)
-def known_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
-    """Return what `probe_capability` does, which is asked once: for models that stay in memory anyway."""
-    return probe_capability(script, files, atomic_numbers)
-
-
-def probe_capability(script: ScriptModel, files: ModelFolder, atomic_numbers: bool) -> Capability:
+def find_capability(program: Program, kind: InputKind) -> Capability:
     """Return what a model can give.
 
+    Args:
+        program: The model.
+        kind: What its inputs are built by.
     Raises:
         DriverError: If the model fails, or returns what its parameter file does not say.
     """
-    kind = make_inputs(files, atomic_numbers)
-    with script.turn:
-        return _probe_thoroughly(script, files, kind)
-
-
-def _probe_thoroughly(script: ScriptModel, files: ModelFolder, kind: InputKind) -> Capability:
     try:
-        return _probe(script, files, kind, FEW)
+        return _probe(program, kind, FEW)
     except DriverError as error:
         # A model may need more neighbours than the few have. If it does not, what it does with few is easier to read.
         with suppress(DriverError):
-            return _probe(script, files, kind, MANY)
+            return _probe(program, kind, MANY)
         inputs = f"; {kind.description}" if kind.description else ""
         raise DriverError(f"{error}{inputs} (found by a probe with {FEW})") from error
 
 
-def _probe(script: ScriptModel, files: ModelFolder, kind: InputKind, shape: ProbeShape) -> Capability:
-    returns_forces, cutoff = files.parameters.returns_forces, files.parameters.cutoff
-
-    def call(particles: Particles) -> tuple[torch.Tensor, torch.Tensor | None, ModelInputs]:
-        inputs = kind.build(particles, script.dtype, script.device)
-        return *split_result(script(*inputs.arguments), returns_forces, script.file_name), inputs
-
-    particles = probe_particles(shape, cutoff)
-    energy, forces, inputs = call(particles)
-    layout = probe_layout(energy, len(particles), int(particles.contributing.sum()), script.file_name)
+def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
+    particles = probe_particles(shape, kind.cutoff)
+    inputs = kind.build(particles, program.dtype, program.device)
+    result = program.run(inputs, wants_gradient=True)
+    layout = probe_layout(result.energies, len(particles), int(particles.contributing.sum()), program.file_name)
     quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
-    if forces is not None:
-        check_forces(forces, len(inputs.coordinates), script.file_name)
-        return Capability(layout, frozenset(quantities | {Quantity.FORCES}))
-    differentiable = depends_on_coordinates(energy, inputs, script)
-    # Nor need all species interact.
-    for code, scale in product(range(len(files.parameters.elements)), _SCALES):
-        if not differentiable:
-            energy, _, inputs = call(probe_particles(shape, cutoff, scale, code))
-            differentiable = depends_on_coordinates(energy, inputs, script)
-    if differentiable:
+    if result.forces is not None:
+        check_forces(result.forces, len(inputs.leaf), program.file_name)
+        quantities.add(Quantity.FORCES)
+    elif result.gradient is not None or _can_be_differentiated(program, kind, shape):
         quantities.add(Quantity.FORCES)
         if isinstance(kind, PairKind):
             quantities.add(Quantity.PARTICLE_VIRIALS)
     return Capability(layout, frozenset(quantities))
+
+
+def _can_be_differentiated(program: Program, kind: InputKind, shape: ProbeShape) -> bool:
+    """Return whether autograd leads from the energy to the leaf for any species: not all of them need interact."""
+
+    def leads_to_leaf(particles: Particles) -> bool:
+        inputs = kind.build(particles, program.dtype, program.device)
+        return program.run(inputs, wants_gradient=True).gradient is not None
+
+    return any(
+        leads_to_leaf(probe_particles(shape, kind.cutoff, scale, code))
+        for code, scale in product(range(kind.n_species), _SCALES)
+    )

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The kinds of input that models take: one file each, registered here under the parameter file's word."""
 
-from functools import lru_cache
-
 from kim_torchml.inputs.base import InputKind, ModelInputs, Neighbours, PairInputs, PairKind, Particles
 from kim_torchml.inputs.descriptor import DescriptorInputs
 from kim_torchml.inputs.graph import GraphInputs
 from kim_torchml.inputs.raw import RawInputs
+from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.model_folder import ModelFolder
 
 KINDS: dict[str, type[InputKind]] = {
@@ -19,11 +18,8 @@ KINDS: dict[str, type[InputKind]] = {
 FILE_FORMATS = {word: kind.file_format for word, kind in KINDS.items()}
 
 
-@lru_cache(maxsize=8)
 def make_inputs(files: ModelFolder, atomic_numbers: bool) -> InputKind:
     """Return the builder for a model's kind of input.
-
-    Made once for the same files, as simulators create a model several times and a descriptor makes tables.
 
     Args:
         files: The model's files.
@@ -37,11 +33,13 @@ def make_inputs(files: ModelFolder, atomic_numbers: bool) -> InputKind:
 __all__ = [
     "FILE_FORMATS",
     "KINDS",
+    "Argument",
     "InputKind",
     "ModelInputs",
     "Neighbours",
     "PairInputs",
     "PairKind",
     "Particles",
+    "Signature",
     "make_inputs",
 ]

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What every kind of input shares: the particles it is built from, and the tensors it gives."""
+"""What every kind of input shares: the particles that it is built from, and the tensors that it gives."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 
+from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
 from kim_torchml.model_files.model_folder import ModelFolder
 from kim_torchml.model_files.parameter_file import KindFormat
@@ -28,19 +29,28 @@ class Particles:
     """One configuration, as KIM gives it.
 
     Attributes:
-        coordinates: Shape [n, 3], float64, Å.
-        species_codes: Shape [n], int32.
-        contributing: Shape [n], bool.
-        neighbours: Their neighbour lists.
+        coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
+        species_codes: KIM's species codes, shape [n], int32.
+        contributing: whether each particle contributes, shape [n], bool.
+        neighbours: neighbour lists of these particles.
     """
 
     coordinates: np.ndarray
     species_codes: np.ndarray
     contributing: np.ndarray
     neighbours: Neighbours
+    _lists: dict[float, tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.species_codes)
+
+    def neighbour_lists(self, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `Neighbours.of_contributing` gives; it is asked for once, however often this is called."""
+        if cutoff not in self._lists:
+            self._lists[cutoff] = self.neighbours.of_contributing(cutoff)
+        return self._lists[cutoff]
 
 
 @dataclass(frozen=True)
@@ -48,25 +58,29 @@ class ModelInputs:
     """The tensors that a model is called with.
 
     Attributes:
-        arguments: In the order of the model's forward.
-        coordinates: The leaf to differentiate by, shape [rows, 3]; one of `arguments`, or what they were made from.
-        particle_of_row: Particle that each row stands for, shape [rows]; None where row i is particle i. Rows
-            beyond its length stand for none.
-        n_pairs: Number of pairs within the cutoff: with none, the energy does not depend on coordinates.
+        arguments: arguments of the model's forward, in order.
+        leaf: tensor that the energy is differentiated by, shape [rows, 3]: one of `arguments`, or what they were made
+            from.
+        contributing_rows: rows that stand for contributing particles, in the order of the particles: a slice, or bool
+            of shape [rows].
+        particle_of_row: particle that each row stands for, shape [rows]; None where row i is particle i. Rows beyond
+            its length stand for none.
+        n_pairs: number of pairs within the cutoff; with none, the energy does not depend on coordinates.
     """
 
     arguments: tuple[torch.Tensor, ...]
-    coordinates: torch.Tensor
+    leaf: torch.Tensor
+    contributing_rows: slice | torch.Tensor
     particle_of_row: torch.Tensor | None
     n_pairs: int
 
     def by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
-        """Return values of rows [rows, ...], one for each particle, in the order of the particles, shape [n, ...]."""
+        """Return values of rows [rows, ...] added to the particles that they stand for, shape [n, ...]."""
         if self.particle_of_row is None:
             return rows
-        values = rows.new_empty((n, *rows.shape[1:]))
-        values[self.particle_of_row] = rows[: len(self.particle_of_row)]
-        return values
+        # Unlike 0.0, -0.0 leaves the sign of a zero that is added to it.
+        values = rows.new_full((n, *rows.shape[1:]), -0.0)
+        return values.index_add_(0, self.particle_of_row, rows[: len(self.particle_of_row)])
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,9 @@ class PairInputs:
     """Inputs in which every pair has a copy of its second particle, so that a row's gradient is the pair's.
 
     Attributes:
-        model: The model's inputs; the last p rows of its coordinates are the pairs' second particles.
-        first: First particle of each pair, which contributes, shape [p].
-        second: Second particle of each pair, shape [p].
+        model: inputs of the model; the last p rows of their leaf are the pairs' second particles.
+        first: first particle of each pair, which contributes, shape [p].
+        second: second particle of each pair, shape [p].
     """
 
     model: ModelInputs
@@ -88,12 +102,14 @@ class InputKind(ABC):
     """Builds a model's inputs. A new kind is a subclass in a file of its own, and a line in `inputs/__init__.py`.
 
     Attributes:
-        file_format: What its parameter files hold.
-        influence_distance: Å.
-        needs_noncontributing_neighbours: Whether `build` asks for neighbours of non-contributing particles.
+        file_format: what parameter files of this kind hold.
+        leaf: name of the tensor that energies are differentiated by.
+        influence_distance: distance beyond which nothing acts on a contributing particle's energy, Å.
+        needs_noncontributing_neighbours: whether `build` asks for neighbours of non-contributing particles.
     """
 
     file_format: ClassVar[KindFormat]
+    leaf: ClassVar[str] = "coordinates"
     needs_noncontributing_neighbours = False
 
     def __init__(self, files: ModelFolder, atomic_numbers: bool) -> None:
@@ -106,6 +122,7 @@ class InputKind(ABC):
         parameters = files.parameters
         self.cutoff = parameters.cutoff
         self.influence_distance = parameters.cutoff
+        self._parameters = parameters
         species = (
             [ATOMIC_NUMBERS[symbol] for symbol in parameters.elements]
             if atomic_numbers
@@ -117,6 +134,23 @@ class InputKind(ABC):
     def description(self) -> str:
         """What to add to an error that a model raises when it is called with these inputs; nothing by default."""
         return ""
+
+    @property
+    def n_species(self) -> int:
+        """Number of chemical elements that the model knows."""
+        return len(self._species_of_code)
+
+    @property
+    @abstractmethod
+    def arguments(self) -> tuple[Argument, ...]:
+        """What `build` makes, in the order of the model's forward."""
+
+    @property
+    def signature(self) -> Signature:
+        """What the model is called with, and what its parameter file says that it returns."""
+        parameters = self._parameters
+        source = f"preprocessing {parameters.preprocessing}, number of inputs {parameters.n_inputs}"
+        return Signature(self.arguments, self.leaf, parameters.returns_forces, source)
 
     @abstractmethod
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
@@ -148,3 +182,15 @@ def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
 def leaf(coordinates: np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return a copy of coordinates [n, 3] that can be differentiated by."""
     return to_tensor(coordinates.copy(), device).to(dtype).requires_grad_(True)
+
+
+def rows_that_contribute(contributing: np.ndarray, device: torch.device) -> slice | torch.Tensor:
+    """Return where contributing particles are among the rows of a model in which row i is particle i.
+
+    Args:
+        contributing: Shape [n], bool.
+        device: The model's.
+    """
+    # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
+    count = int(np.count_nonzero(contributing))
+    return slice(0, count) if contributing[:count].all() else to_tensor(contributing, device)

@@ -9,7 +9,16 @@ import torch
 
 from kim_torchml.descriptors import Neighbourhoods, read_descriptor
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs.base import ModelInputs, PairInputs, PairKind, Particles, leaf, to_tensor
+from kim_torchml.inputs.base import (
+    ModelInputs,
+    PairInputs,
+    PairKind,
+    Particles,
+    leaf,
+    rows_that_contribute,
+    to_tensor,
+)
+from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.model_folder import ModelFolder
 from kim_torchml.model_files.parameter_file import KindFormat
 
@@ -36,9 +45,14 @@ class DescriptorInputs(PairKind):
         width = self._descriptor.width
         return f"the descriptor in {self._file_name} has {width} {'column' if width == 1 else 'columns'}"
 
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The descriptors alone."""
+        return (Argument("descriptors", ("contributing", self._descriptor.width), None),)
+
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
-        counts, neighbours = particles.neighbours.of_contributing(self.cutoff)
+        counts, neighbours = particles.neighbour_lists(self.cutoff)
         rows = leaf(particles.coordinates, dtype, device)
         neighbourhoods = Neighbourhoods(
             coordinates=rows,
@@ -47,11 +61,12 @@ class DescriptorInputs(PairKind):
             counts=_indices(counts, device),
             neighbours=_indices(neighbours, device),
         )
-        return ModelInputs((self._describe(neighbourhoods),), rows, None, len(neighbours))
+        contributing_rows = rows_that_contribute(particles.contributing, device)
+        return ModelInputs((self._describe(neighbourhoods),), rows, contributing_rows, None, len(neighbours))
 
     def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> PairInputs:
         """Return inputs of the same values, with one row for each centre and each of its neighbours."""
-        counts, neighbours = particles.neighbours.of_contributing(self.cutoff)
+        counts, neighbours = particles.neighbour_lists(self.cutoff)
         centres = np.flatnonzero(particles.contributing)
         particle_of_row = np.concatenate([centres, neighbours])
         rows = leaf(particles.coordinates[particle_of_row], dtype, device)
@@ -62,7 +77,8 @@ class DescriptorInputs(PairKind):
             counts=_indices(counts, device),
             neighbours=torch.arange(len(centres), len(particle_of_row), device=device),
         )
-        inputs = ModelInputs((self._describe(neighbourhoods),), rows, None, len(neighbours))
+        of_centres = slice(0, len(centres))
+        inputs = ModelInputs((self._describe(neighbourhoods),), rows, of_centres, None, len(neighbours))
         return PairInputs(inputs, np.repeat(centres, counts), neighbours)
 
     def _describe(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:

@@ -8,7 +8,8 @@ Arguments: species [n], coordinates [n, 3], edge_index_1 [2, E_1] ... edge_index
 import numpy as np
 import torch
 
-from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
+from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, rows_that_contribute, to_tensor
+from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.model_folder import ModelFolder
 from kim_torchml.model_files.parameter_file import KindFormat
 
@@ -26,6 +27,12 @@ class GraphInputs(InputKind):
         self.influence_distance = parameters.cutoff * parameters.n_layers
         self.needs_noncontributing_neighbours = parameters.n_layers > 1
 
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Species, coordinates, the edges of each layer, and which particles do not contribute."""
+        edges = (Argument(f"edge_index_{k}", (2, f"E_{k}")) for k in range(1, self.n_layers + 1))
+        return (Argument("species", ("n",)), Argument("coordinates", ("n", 3), None), *edges, Argument("mask", ("n",)))
+
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
         if len(particles) == 1:
@@ -35,7 +42,8 @@ class GraphInputs(InputKind):
         mask = to_tensor((~particles.contributing).astype(np.int64), device)
         species = self.species(particles.species_codes, device)
         edge_indices = [to_tensor(edge_index, device) for edge_index in edges]
-        return ModelInputs((species, rows, *edge_indices, mask), rows, None, edges[0].shape[1])
+        contributing_rows = rows_that_contribute(particles.contributing, device)
+        return ModelInputs((species, rows, *edge_indices, mask), rows, contributing_rows, None, edges[0].shape[1])
 
     def _build_for_one(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Add a second particle out of reach: models scatter by the mask and expect both of its values."""
@@ -45,4 +53,4 @@ class GraphInputs(InputKind):
         no_edges = [torch.empty((2, 0), dtype=torch.int64, device=device) for _ in range(self.n_layers)]
         mask = torch.tensor([0, 1], device=device)
         only_particle = torch.tensor([0], device=device)
-        return ModelInputs((species, rows, *no_edges, mask), rows, only_particle, 0)
+        return ModelInputs((species, rows, *no_edges, mask), rows, slice(0, 1), only_particle, 0)

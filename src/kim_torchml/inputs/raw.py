@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
+from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.parameter_file import KindFormat
 
 
@@ -17,9 +18,20 @@ class RawInputs(InputKind):
 
     file_format = KindFormat(n_inputs=5)
 
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Species, coordinates, neighbour lists one after the other, and which particles contribute."""
+        return (
+            Argument("species", ("n",)),
+            Argument("coordinates", ("n", 3), None),
+            Argument("n_neighbours", ("contributing",), torch.int32),
+            Argument("neighbours", ("neighbours",), torch.int32),
+            Argument("contributing", ("n",)),
+        )
+
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
-        counts, neighbours = particles.neighbours.of_contributing(self.cutoff)
+        counts, neighbours = particles.neighbour_lists(self.cutoff)
         contributing = particles.contributing
         n_contributing = len(counts)
         order = None
@@ -41,4 +53,4 @@ class RawInputs(InputKind):
             to_tensor(is_contributing, device),
         )
         particle_of_row = None if order is None else to_tensor(order, device)
-        return ModelInputs(arguments, rows, particle_of_row, len(neighbours))
+        return ModelInputs(arguments, rows, slice(0, n_contributing), particle_of_row, len(neighbours))

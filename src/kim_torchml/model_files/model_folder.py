@@ -11,6 +11,9 @@ from kim_torchml.model_files.parameter_file import KindFormat, ParameterFile, re
 PARAMETER_SUFFIX = ".param"
 DESCRIPTOR_SUFFIX = ".dat"
 
+# Bytes that are compared at a time.
+_PIECE = 1 << 20
+
 
 @dataclass(frozen=True)
 class TextFile:
@@ -25,9 +28,9 @@ class ModelFolder:
     """A model's files, read.
 
     Attributes:
-        parameters: The checked parameter file.
-        descriptor: The descriptor's file, where the parameter file names one.
-        contents: Name and content of every file, in KIM's order.
+        parameters: checked content of the parameter file.
+        descriptor: the descriptor's file; None where the parameter file names no descriptor.
+        contents: name and content of every file, in KIM's order.
     """
 
     parameters: ParameterFile
@@ -35,9 +38,25 @@ class ModelFolder:
     contents: tuple[tuple[str, bytes], ...]
 
     @property
-    def script(self) -> bytes:
-        """Content of the TorchScript file."""
+    def program(self) -> bytes:
+        """Content of the model file."""
         return dict(self.contents)[self.parameters.model_file]
+
+    def are_in(self, folder: Path, names: Sequence[str]) -> bool:
+        """Return whether a folder has files of these names and contents, in this order.
+
+        Sizes are compared first, then bytes; a file that is missing or cannot be read is not the same.
+        """
+        if [name for name, _ in self.contents] != list(names):
+            return False
+        try:
+            paths = [_inside(folder, name) for name in names]
+            files = list(zip(paths, (content for _, content in self.contents), strict=True))
+            return all(path.stat().st_size == len(content) for path, content in files) and all(
+                _holds(path, content) for path, content in files
+            )
+        except (OSError, DriverError):
+            return False
 
 
 def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, KindFormat]) -> ModelFolder:
@@ -62,6 +81,17 @@ def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, Ki
         )
     contents = {name: _read(folder, name) for name in names}
     return ModelFolder(parameters, _descriptor_file(contents, parameters), tuple(contents.items()))
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether a file's bytes are these; it is read piece by piece, as model files may be large."""
+    rest = memoryview(content)
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            if rest[: len(piece)] != piece:
+                return False
+            rest = rest[len(piece) :]
+    return not rest
 
 
 def _read(folder: Path, name: str) -> bytes:

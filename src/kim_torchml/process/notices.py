@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is true of this whole process."""
+"""What this process says on stderr, tagged with its rank."""
 
 import sys
 
 from kim_torchml import __version__
 from kim_torchml.process import settings
 from kim_torchml.process.rank import Rank
-
-# Whether the driver started Python; otherwise a host did, and its settings are not touched.
-is_ours = False
 
 _announced = False
 

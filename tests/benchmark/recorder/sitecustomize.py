@@ -39,21 +39,21 @@ def _watch(model_module) -> None:
     plain_evaluate = model_module.evaluate
     latest = {}
 
-    def evaluate(script, inputs, *arguments, **options):
-        latest["inputs"], latest["script"] = inputs, script
+    def evaluate(program, inputs, *arguments, **options):
+        latest["inputs"], latest["program"] = inputs, program
         latest["built"] = time.perf_counter()
-        return plain_evaluate(script, inputs, *arguments, **options)
+        return plain_evaluate(program, inputs, *arguments, **options)
 
     def bare() -> float:
         """Return the seconds that the model alone takes."""
-        inputs, script = latest["inputs"], latest["script"]
+        inputs, program = latest["inputs"], latest["program"]
         # The driver's backward has freed what arguments were made with, a descriptor say: they become leaves of their
         # own. A model that differentiates by coordinates itself gets these, as it does from the driver.
         arguments = [_leaf(argument) for argument in inputs.arguments]
         leaves = [argument for argument in arguments if argument.requires_grad]
         begin = time.perf_counter()
         with torch.jit.optimized_execution(False):
-            result = script._module(*arguments)
+            result = program._module(*arguments)
         if isinstance(result, torch.Tensor) and result.requires_grad:
             torch.autograd.grad(result.sum(), leaves, allow_unused=True)
         return time.perf_counter() - begin

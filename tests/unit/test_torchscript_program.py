@@ -10,62 +10,32 @@ import pytest
 import torch
 from archives import Stateful, with_line
 from misbehaving import Failing, FourInputs, MixedPrecision, Printing, Raising, Training, WholeNumbers
-from models import Graph2, Graph3, PairOfAll, PairTotal, script_bytes
+from models import Graph2, Graph3, PairTotal, script_bytes
 
-from kim_torchml.engines.torchscript import program as torch_runtime
-from kim_torchml.engines.torchscript.program import ScriptModel, load_script
+from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.errors import DriverError
+from kim_torchml.inputs import ModelInputs
 
 CPU = torch.device("cpu")
 
 
 def load(kind, device=CPU, **arguments):
-    return ScriptModel(script_bytes(kind, **arguments), "x.pt", device)
+    return TorchScriptProgram(script_bytes(kind, **arguments), "x.pt", device)
 
 
 def five_tensors(device=CPU, n=4):
     return [torch.ones(n, 3, dtype=torch.float64, device=device) for _ in range(5)]
 
 
-@pytest.fixture
-def empty_cache(monkeypatch):
-    monkeypatch.setattr(torch_runtime, "_cache", type(torch_runtime._cache)())
+def call(program, tensors, wants_gradient=False):
+    """Call a model with tensors, the second of which is the leaf; all of its rows contribute."""
+    return program.run(ModelInputs(tuple(tensors), tensors[1], slice(None), None, 1), wants_gradient)
 
 
-def test_a_model_is_loaded_once_per_content(empty_cache):
-    content, other = script_bytes(PairTotal), script_bytes(PairOfAll)
-    first = load_script(content, "x.pt", CPU)
-    assert load_script(bytes(bytearray(content)), "x.pt", CPU) is first
-    assert load_script(other, "x.pt", CPU) is not first
-    assert load_script(content, "x.pt", CPU) is first
-
-
-def test_threads_load_a_model_once(empty_cache, monkeypatch):
-    loads = []
-    real = torch.jit.load
-    monkeypatch.setattr(torch.jit, "load", lambda *args, **kwargs: loads.append(1) or real(*args, **kwargs))
-    found, content = [], script_bytes(PairTotal)
-    threads = [threading.Thread(target=lambda: found.append(load_script(content, "x.pt", CPU))) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 6
-    assert len(set(map(id, found))) == 1
-    assert loads == [1]
-
-
-def test_what_could_not_be_loaded_is_not_kept(empty_cache):
-    content = script_bytes(MixedPrecision, dtype=None)
-    for _ in range(2):
-        with pytest.raises(DriverError, match="one floating type"):
-            load_script(content, "x.pt", CPU)
-
-
-def test_threads_that_print_leave_stdout_as_it_was(empty_cache, capfd):
+def test_threads_that_print_leave_stdout_as_it_was(capfd):
     before = sys.stdout
     model = load(Printing)
-    threads = [threading.Thread(target=lambda: [model(*five_tensors()) for _ in range(50)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [call(model, five_tensors()) for _ in range(50)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -76,13 +46,6 @@ def test_threads_that_print_leave_stdout_as_it_was(empty_cache, capfd):
     assert output.err != ""
 
 
-def test_messages_name_the_file_that_was_asked_for(empty_cache):
-    content = script_bytes(Raising)
-    load_script(content, "first.pt", CPU)
-    with pytest.raises(DriverError, match=r"the model in second\.pt raised an error"):
-        load_script(content, "second.pt", CPU)(*five_tensors())
-
-
 def test_the_number_of_inputs():
     assert load(PairTotal).n_inputs == 5
     assert load(Graph3).n_inputs == 6
@@ -90,7 +53,7 @@ def test_the_number_of_inputs():
 
 
 def test_evaluation_mode():
-    assert load(Training)(*five_tensors()) == 12.0
+    assert call(load(Training), five_tensors()).energies == 12.0
 
 
 def test_weights_are_not_differentiated(device):
@@ -119,7 +82,7 @@ def test_a_frozen_model_has_its_weights_in_its_code(dtype):
     assert not list(frozen.parameters())
     buffer = io.BytesIO()
     torch.jit.save(frozen, buffer)
-    assert ScriptModel(buffer.getvalue(), "x.pt", CPU).dtype is dtype
+    assert TorchScriptProgram(buffer.getvalue(), "x.pt", CPU).dtype is dtype
 
 
 def test_mixed_floating_types():
@@ -135,12 +98,12 @@ def test_the_deprecation_of_torchscript_is_not_the_users_business():
     content = script_bytes(Graph2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ScriptModel(content, "x.pt", CPU)(*graph_inputs(5))
+        call(TorchScriptProgram(content, "x.pt", CPU), graph_inputs(5))
 
 
 def test_what_a_model_prints_goes_to_stderr(capfd):
     model = load(Printing)
-    model(*five_tensors(n=7))
+    call(model, five_tensors(n=7))
     assert capfd.readouterr() == ("", "rows 7\n")
 
 
@@ -150,19 +113,19 @@ def test_a_models_own_error():
         r"line \d+, in forward\); call it with the same tensors in Python to see more$"
     )
     with pytest.raises(DriverError, match=message):
-        load(Raising)(*five_tensors())
+        call(load(Raising), five_tensors())
 
 
 def test_an_error_of_torch_within_a_model():
     message = r'^the model in x\.pt raised an error: .*4x3 and 4x3.* \(File "code/__torch__/misbehaving\.py", line \d+'
     with pytest.raises(DriverError, match=message):
-        load(Failing)(*five_tensors())
+        call(load(Failing), five_tensors())
 
 
 @pytest.mark.parametrize("number", [3, 6])
 def test_a_wrong_number_of_inputs(number):
     with pytest.raises(DriverError, match=r"^the model in x\.pt raised an error: .*forward\(\)"):
-        load(PairTotal)(*([torch.ones(2, 3)] * number))
+        call(load(PairTotal), [torch.ones(2, 3)] * number)
 
 
 def test_code_that_torch_cannot_compile():
@@ -171,12 +134,12 @@ def test_code_that_torch_cannot_compile():
         r'\(File "code/__torch__/archives\.py", line \d+\); export it again with a version of torch that is not newer$'
     )
     with pytest.raises(DriverError, match=message):
-        ScriptModel(with_line("x = torch.no_such_operator(state)"), "x.pt", CPU)
+        TorchScriptProgram(with_line("x = torch.no_such_operator(state)"), "x.pt", CPU)
 
 
 def test_an_error_while_loading():
     with pytest.raises(DriverError, match=r"^torch \S+ cannot load the model file x\.pt: .*not today"):
-        ScriptModel(with_line('ops.prim.RaiseException("not today")'), "x.pt", CPU)
+        TorchScriptProgram(with_line('ops.prim.RaiseException("not today")'), "x.pt", CPU)
 
 
 def graph_inputs(n):
@@ -188,24 +151,24 @@ def graph_inputs(n):
 def graphs_executed(function, calls=6):
     """What the TorchScript executor ran, call by call, each with another number of particles and edges."""
     executed = []
-    for call in range(calls):
-        function(*graph_inputs(4 + call)).sum().backward()
+    for number in range(calls):
+        function(graph_inputs(4 + number))
         executed.append(str(torch._C._last_executed_optimized_graph()))
     return executed
 
 
 def test_nothing_is_compiled_between_one_call_and_the_next():
     model = load(Graph2)
-    assert len(set(graphs_executed(model))) == 1
-    assert len(set(graphs_executed(model._module))) > 1
+    assert len(set(graphs_executed(lambda inputs: call(model, inputs, wants_gradient=True)))) == 1
+    assert len(set(graphs_executed(lambda inputs: model._module(*inputs).sum().backward()))) > 1
 
 
 def test_the_executors_setting_is_put_back():
-    load(Graph2)(*graph_inputs(5))
+    call(load(Graph2), graph_inputs(5))
     assert torch._C._get_graph_executor_optimize() is True
     with pytest.raises(DriverError):
-        load(Raising)(*five_tensors())
+        call(load(Raising), five_tensors())
     assert torch._C._get_graph_executor_optimize() is True
     with torch.jit.optimized_execution(False):
-        load(Graph2)(*graph_inputs(5))
+        call(load(Graph2), graph_inputs(5))
         assert torch._C._get_graph_executor_optimize() is False

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What every engine promises: a program that gives energies and their derivative by the leaf.
+
+Locks, torch's settings during a call, autograd and the wording of a program's own errors stay inside the engine: a
+compiled program carries its own backward pass, and what it returns has no autograd graph. An engine knows no kind of
+input; what it is told of the inputs is stated here as protocols.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+
+class CallArgument(Protocol):
+    """One tensor that a program is called with."""
+
+    @property
+    def name(self) -> str:
+        """Name of the argument, for messages."""
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Type of its entries; None for the program's own floating type."""
+
+    @property
+    def sizes(self) -> Sequence[int | str]:
+        """Size of each dimension: a number, or a word where it changes from call to call."""
+
+
+class CallSignature(Protocol):
+    """What a program is called with, and what it is to return."""
+
+    @property
+    def arguments(self) -> Sequence[CallArgument]:
+        """The arguments, in the order of the program's forward."""
+
+    @property
+    def leaf(self) -> str:
+        """Name of the tensor that the energy is differentiated by: an argument, or what arguments are made from."""
+
+    @property
+    def returns_forces(self) -> bool:
+        """Whether the program returns (energy, forces) rather than the energy."""
+
+    @property
+    def source(self) -> str:
+        """What the model's own files say of this signature, for messages."""
+
+
+class ProgramInputs(Protocol):
+    """The tensors of one call."""
+
+    @property
+    def arguments(self) -> Sequence[torch.Tensor]:
+        """The arguments, in the order of the program's forward."""
+
+    @property
+    def leaf(self) -> torch.Tensor:
+        """The tensor that the energy is differentiated by, shape [rows, ...]."""
+
+    @property
+    def contributing_rows(self) -> slice | torch.Tensor:
+        """Rows that stand for contributing particles: a slice, or bool of shape [rows] on the program's device."""
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """What a program gave; the tensors are its caller's, and have no autograd graph.
+
+    Attributes:
+        energies: Energies as the program returned them, eV: the total, one per row or one per contributing row.
+        gradient: Derivative of the sum of the contributing rows' energies by the leaf, in the leaf's shape; None where
+            it was not asked for, where autograd does not lead to the leaf, or where the program returns forces itself.
+        forces: Forces that the program itself returned; None if it returns the energy alone.
+    """
+
+    energies: torch.Tensor
+    gradient: torch.Tensor | None
+    forces: torch.Tensor | None
+
+
+class Program(ABC):
+    """A model file that can be called, by several threads at once.
+
+    Attributes:
+        file_name: Name of the model file, for messages.
+        device: Device of its tensors.
+        dtype: Type that its floating inputs must have.
+    """
+
+    file_name: str
+    device: torch.device
+    dtype: torch.dtype
+
+    @abstractmethod
+    def run(self, inputs: ProgramInputs, wants_gradient: bool) -> ProgramResult:
+        """Call the program.
+
+        Args:
+            inputs: Tensors on the program's device, as the signature says that it was opened with.
+            wants_gradient: Whether to differentiate the energy by the leaf.
+        Returns:
+            Energies and what was asked for.
+        Raises:
+            DriverError: If the program fails, or returns something else than the signature says.
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return parameters and buffers by their dotted names, on the program's device."""
+
+    @abstractmethod
+    def attribute(self, name: str) -> Any:
+        """Return a value that the author of the model has stored in it under a name; None if there is none."""
+
+    @abstractmethod
+    def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> "Program":
+        """Return a copy, shared with nobody, in which some tensors have other values.
+
+        Args:
+            tensors: New values by dotted name, in shape and dtype of the old ones.
+        """
+
+    @abstractmethod
+    def file_content(self, original: bytes) -> bytes:
+        """Return a model file with the program's tensors as they are now.
+
+        Args:
+            original: Content of the file that the program was opened from; other files that its author has put into
+                it are kept.
+        """

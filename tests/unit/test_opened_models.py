@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Models are loaded once for the same names and contents of files, device and coding of species."""
+
+import gc
+import threading
+from collections import deque
+from weakref import WeakSet
+
+import pytest
+import torch
+from misbehaving import MixedPrecision, Raising
+from models import PairOfAll, PairTotal, script_bytes
+from opening import parameter_text
+
+from kim_torchml.driver import opened_models
+from kim_torchml.driver.opened_models import open_files
+from kim_torchml.errors import DriverError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def nothing_opened(monkeypatch):
+    monkeypatch.setattr(opened_models, "_living", WeakSet())
+    monkeypatch.setattr(opened_models, "_recent", deque(maxlen=2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that writes a model's files and returns their folder and names."""
+
+    def write(name, content, model_file="model.pt", **parameters):
+        path = tmp_path / name
+        path.mkdir()
+        (path / model_file).write_bytes(content)
+        (path / "kim.param").write_text(parameter_text(model_file=model_file, **parameters))
+        return path, ["kim.param", model_file]
+
+    return write
+
+
+def opened(files, device=CPU, atomic_numbers=False):
+    return open_files(*files, device, atomic_numbers)
+
+
+def test_the_same_files_in_another_folder_are_the_same_model(folder):
+    content = script_bytes(PairTotal)
+    first = opened(folder("first", content))
+    assert opened(folder("second", content)) is first
+
+
+@pytest.mark.parametrize("change", ["content", "size", "name", "parameter file", "order", "coding"])
+def test_what_makes_another_model(folder, change):
+    content = script_bytes(PairTotal)
+    path, names = folder("first", content)
+    first = open_files(path, names, CPU, False)
+    if change == "content":
+        # A byte of the weights, which a file's checksums tell: the sizes are the same.
+        other = content.replace(b"PairTotal", b"PairTotaL")
+        with pytest.raises(DriverError):
+            opened(folder("second", other))
+        return
+    second = {
+        "size": lambda: opened(folder("second", script_bytes(PairOfAll))),
+        "name": lambda: opened(folder("second", content, model_file="other.pt")),
+        "parameter file": lambda: opened(folder("second", content, cutoff=2.4)),
+        "order": lambda: open_files(path, names[::-1], CPU, False),
+        "coding": lambda: open_files(path, names, CPU, True),
+    }[change]()
+    assert second is not first
+    assert open_files(path, names, CPU, False) is first
+
+
+@pytest.mark.cuda
+def test_another_device_makes_another_model(folder):
+    if not torch.cuda.is_available():
+        pytest.skip(f"torch {torch.__version__} sees no GPU here")
+    files = folder("first", script_bytes(PairTotal))
+    assert opened(files, torch.device("cuda", 0)) is not opened(files)
+
+
+def test_a_file_is_held_in_memory_once(folder):
+    content = script_bytes(PairTotal)
+    first = opened(folder("first", content))
+    for other in (opened(folder("second", content, cutoff=2.4)), opened(folder("third", content), atomic_numbers=True)):
+        assert other is not first
+        assert other.files.program is first.files.program
+
+
+def test_a_model_in_use_is_found_however_many_others_are_opened(folder):
+    content = script_bytes(PairTotal)
+    first = opened(folder("first", content))
+    for number in range(5):
+        opened(folder(f"other {number}", content, cutoff=2.0 + 0.1 * number))
+    assert opened(folder("second", content)) is first
+
+
+def test_models_that_nobody_uses_are_let_go(folder, monkeypatch):
+    loads = []
+    real = torch.jit.load
+    monkeypatch.setattr(torch.jit, "load", lambda *args, **kwargs: loads.append(1) or real(*args, **kwargs))
+    content = script_bytes(PairTotal)
+    opened(folder("first", content))
+    opened(folder("again", content))
+    assert len(loads) == 1
+    for number in range(5):
+        opened(folder(f"other {number}", content, cutoff=2.0 + 0.1 * number))
+    gc.collect()
+    assert len(opened_models._living) == 2
+    opened(folder("much later", content))
+    assert len(loads) == 7
+
+
+def test_threads_load_a_model_once(folder, monkeypatch):
+    loads = []
+    real = torch.jit.load
+    monkeypatch.setattr(torch.jit, "load", lambda *args, **kwargs: loads.append(1) or real(*args, **kwargs))
+    files = folder("first", script_bytes(PairTotal))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(opened(files))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert len(set(map(id, found))) == 1
+    assert loads == [1]
+
+
+def test_what_could_not_be_loaded_is_not_kept(folder):
+    files = folder("first", script_bytes(MixedPrecision, dtype=None))
+    for _ in range(2):
+        with pytest.raises(DriverError, match="one floating type"):
+            opened(files)
+    assert not opened_models._living
+
+
+def test_messages_name_the_file_that_was_asked_for(folder):
+    content = script_bytes(Raising)
+    opened(folder("first", content))
+    with pytest.raises(DriverError, match=r"the model in second\.pt raised an error"):
+        opened(folder("second", content, model_file="second.pt")).capability()
+
+
+def test_parameters_are_in_memory_of_their_own(folder):
+    model = opened(folder("first", script_bytes(PairTotal)))
+    first, second = model.parameters(), model.parameters()
+    assert [parameter.name for parameter in first] == [parameter.name for parameter in second]
+    before = second[1].values.copy()
+    first[1].values[:] = 7.0
+    assert (second[1].values == before).all()
+    assert (model.parameters()[1].values == before).all()
+
+
+def test_a_model_is_probed_once(folder, monkeypatch):
+    probes = []
+    real = opened_models.find_capability
+    monkeypatch.setattr(opened_models, "find_capability", lambda *args: probes.append(1) or real(*args))
+    model = opened(folder("first", script_bytes(PairTotal)))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(model.capability())) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert probes == [1]
