@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from kim_torchml.driver.memory_errors import enough_memory
-from kim_torchml.driver.parameters import Parameter, publish_parameters
+from kim_torchml.driver.parameters import Parameter, ParameterTemplate, publish_parameters
 from kim_torchml.engines import open_program
 from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.inputs import FILE_FORMATS, make_inputs
@@ -52,13 +52,13 @@ class OpenedModel:
         file_name = files.parameters.model_file
         with enough_memory(device, file_name, "its tensors"):
             self.program = open_program(files.program, file_name, device, self.inputs.signature)
-        self._parameters = publish_parameters(self.program, len(files.parameters.elements))
+        self._parameters = ParameterTemplate(publish_parameters(self.program, len(files.parameters.elements)))
         self._capability: Capability | None = None
         self._capability_lock = threading.Lock()
 
     def parameters(self) -> list[Parameter]:
         """Return the model's KIM parameters with the values of its file, in memory of the caller's own."""
-        return [parameter.copy() for parameter in self._parameters]
+        return self._parameters.copy()
 
     def capability(self) -> Capability:
         """Return what the model can give; it is called for that once.

@@ -14,12 +14,12 @@ from kim_torchml.evaluation.virials import virial_of_forces
 
 @dataclass(frozen=True)
 class Output:
-    """One of KIM's outputs.
+    """How one of KIM's outputs is made.
 
     Attributes:
-        needs: What it is made from, beside the energy.
-        value: Returns it in eV and Å.
-        unit: Returns one of its units in the simulator's.
+        needs: quantity that it is made from; None for the energy alone.
+        value: function that returns it in eV and Å.
+        unit: function that returns one of its units in the simulator's.
     """
 
     needs: Quantity | None
@@ -35,7 +35,7 @@ def _in_energy(units: Units) -> float:
     return units.energy
 
 
-# By KIM's name. A new output is one line here.
+# The key is KIM's name. A new output is one line here and one in output_shapes.py.
 OUTPUTS = {
     "partialEnergy": Output(None, lambda found: found.energy, _in_energy),
     "partialForces": Output(Quantity.FORCES, lambda found: found.forces, lambda units: units.force),
@@ -61,8 +61,7 @@ def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np
     Args:
         evaluation: What was found, in eV and Å.
         units: The simulator's.
-        outputs: KIM's name of each output that was asked for, and its array: partialEnergy [1], partialForces [n, 3],
-            partialParticleEnergy [n], partialVirial [6], partialParticleVirial [n, 6].
+        outputs: KIM's name of each output that was asked for, and its array, of the shape in output_shapes.py.
         file_name: The model's, for messages.
     Raises:
         DriverError: If a number is too large in the simulator's units; then nothing has been written.

@@ -46,9 +46,35 @@ class Parameter:
     tensor: str | None
     fixed: int | None = None
 
-    def copy(self) -> "Parameter":
-        """Return the same parameter with values in memory of its own."""
-        return Parameter(self.name, self.description, self.values.copy(), self.tensor, self.fixed)
+
+class ParameterTemplate:
+    """A model's parameters with the values of its file, from which every model that KIM creates gets its own.
+
+    Values lie one after the other in two arrays, as a model may have hundreds of parameters.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        """Keep the values of parameters."""
+        types = (np.dtype(np.float64), np.dtype(np.int32))
+        self._memories = [
+            np.concatenate([np.empty(0, kind), *(each.values for each in parameters if each.values.dtype == kind)])
+            for kind in types
+        ]
+        used = [0 for _ in types]
+        self._parts = []
+        for each in parameters:
+            kind, extent = types.index(each.values.dtype), len(each.values)
+            part = slice(used[kind], used[kind] + extent)
+            used[kind] += extent
+            self._parts.append((each.name, each.description, kind, part, each.tensor, each.fixed))
+
+    def copy(self) -> list[Parameter]:
+        """Return the parameters with values in memory of the caller's own."""
+        memories = [memory.copy() for memory in self._memories]
+        return [
+            Parameter(name, description, memories[kind][part], tensor, fixed)
+            for name, description, kind, part, tensor, fixed in self._parts
+        ]
 
 
 def publish_parameters(program: Program, n_elements: int) -> list[Parameter]:

@@ -85,13 +85,13 @@ def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, Ki
 
 def _holds(path: Path, content: bytes) -> bool:
     """Return whether a file's bytes are these; it is read piece by piece, as model files may be large."""
-    rest = memoryview(content)
+    position = 0
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
-            if rest[: len(piece)] != piece:
+            if content[position : position + len(piece)] != piece:
                 return False
-            rest = rest[len(piece) :]
-    return not rest
+            position += len(piece)
+    return position == len(content)
 
 
 def _read(folder: Path, name: str) -> bytes:
