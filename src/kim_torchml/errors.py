@@ -3,7 +3,7 @@
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, free of control characters and of bytes that are no text: it may quote a stranger."""
+    """Return a text on one line, without control characters and bytes that are no text: it may quote a file."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -14,5 +14,5 @@ class DriverError(Exception):
         """Keep the message on one line: it may quote a stranger's file."""
         super().__init__(printable(message))
 
-    # The shim, which cannot import this class for another version of the package, knows it by this name.
+    # The shim knows the class by this name, as it must not depend on which copy of the package was imported.
     is_kim_torchml_error = True

@@ -46,7 +46,7 @@ OUTPUTS = {
 
 
 def needed_quantities(names: Mapping[str, np.ndarray]) -> set[Quantity]:
-    """Return what the outputs of these names are made from, beside the energy."""
+    """Return what the outputs of these names are made from, apart from the energy."""
     return {need for name in names if (need := OUTPUTS[name].needs) is not None}
 
 

@@ -18,7 +18,8 @@ from kim_torchml.engines import Program
 from kim_torchml.errors import DriverError
 
 ATTRIBUTE = "kim_parameters"
-# Entries. Larger tensors are a network's weights, which nobody sets one by one, and every Refresh compares them all.
+# Largest number of entries. Larger tensors are a network's weights: nobody sets them one by one, and every Refresh
+# would compare them all.
 LARGEST_UNNAMED = 4096
 N_ELEMENTS = "n_elements"
 

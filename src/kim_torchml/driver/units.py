@@ -9,8 +9,8 @@ class Units:
     """How many of the simulator's units make one of the model's.
 
     Attributes:
-        energy: One eV in the simulator's unit of energy.
-        force: One eV/Å in the simulator's unit of energy per unit of length.
+        energy: one eV in the simulator's unit of energy.
+        force: one eV/Å in the simulator's unit of energy per unit of length.
     """
 
     energy: float = 1.0

@@ -11,11 +11,11 @@ from kim_torchml.inputs import Particles
 
 @dataclass(frozen=True)
 class ProbeShape:
-    """Where a probe's particles are, in units of the cutoff; no two are farther apart than that.
+    """Positions of a probe's particles in units of the cutoff; no two are farther apart than one cutoff.
 
     Attributes:
-        positions: Shape [n, 3]; so that no symmetry makes anything vanish.
-        contributing: Shape [n], some of them, not first.
+        positions: positions without symmetry, which would make derivatives vanish, shape [n, 3].
+        contributing: whether each particle contributes, shape [n]; some do not, in between.
     """
 
     positions: np.ndarray

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which of a model's files is which. KIM keeps them only while the model is created: what is needed is read now."""
+"""A model's files, read at once: KIM keeps them only while it creates the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from kim_torchml.model_files.plain_text import lines_of, quoted, to_number
 
 MODEL_SUFFIX = ".pt"
 
-# Å. Beyond these no potential reaches, and squares or multiples of a cutoff could leave the range of numbers.
+# Å. No potential has a cutoff beyond these, and the square or a multiple of one could overflow.
 SMALLEST_CUTOFF, LARGEST_CUTOFF = 1e-3, 1e6
 
 
@@ -21,9 +21,9 @@ class KindFormat:
     """What the parameter files of a kind of input hold.
 
     Attributes:
-        n_inputs: Number of tensors the model is called with, beside one for each layer.
-        has_layers: Whether the number of layers follows the cutoff.
-        names_descriptor: Whether the last line names a descriptor.
+        n_inputs: number of tensors that the model is called with, not counting one for each layer.
+        has_layers: whether the number of layers follows the cutoff.
+        names_descriptor: whether the last line names a descriptor.
     """
 
     n_inputs: int
@@ -36,14 +36,14 @@ class ParameterFile:
     """What a parameter file says.
 
     Attributes:
-        elements: Element symbols; the index is KIM's species code.
-        preprocessing: Word of the kind of input, as it is registered.
-        cutoff: Å.
-        n_layers: Number of message-passing layers; 1 for a kind without layers.
-        model_file: Name of the TorchScript file, without any folder.
-        returns_forces: Whether the model returns (energy, forces) rather than energy.
-        n_inputs: Number of tensors the model is called with.
-        descriptor: Name of the descriptor, or None.
+        elements: element symbols; the index is KIM's species code.
+        preprocessing: word that the kind of input is registered under.
+        cutoff: cutoff of the model's neighbour lists, Å.
+        n_layers: number of message-passing layers; 1 for a kind without layers.
+        model_file: name of the model file, without a folder.
+        returns_forces: whether the model returns (energy, forces) rather than energy.
+        n_inputs: number of tensors that the model is called with.
+        descriptor: name of the descriptor; None for a kind without one.
     """
 
     elements: tuple[str, ...]
@@ -57,7 +57,7 @@ class ParameterFile:
 
 
 class _Values:
-    """The file's values one after the other, with their line numbers; comments and blank lines left out."""
+    """Values of the file one after the other, with their line numbers; comments and blank lines are left out."""
 
     def __init__(self, text: str, file_name: str) -> None:
         self.file_name = file_name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the readers of a model's text files share. The files are a stranger's: anything may stand in them."""
+"""What the readers of a model's text files share. Anything may stand in these files: strangers write them."""
 
 import math
 import re

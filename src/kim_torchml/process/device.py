@@ -63,7 +63,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def set_determinism(device: torch.device) -> None:
-    """Make a GPU give the same bits for the same input where KIM_TORCHML_DETERMINISTIC asks for it; a CPU does."""
+    """Make a GPU give the same bits for the same input where KIM_TORCHML_DETERMINISTIC asks for it; CPUs always do."""
     if device.type == "cuda" and settings.wants_determinism():
         # cuBLAS reads this when it is first used; without it torch refuses matrix products.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

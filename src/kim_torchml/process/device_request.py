@@ -10,8 +10,8 @@ class DeviceRequest:
     """A device as asked for.
 
     Attributes:
-        kind: cpu or cuda.
-        index: Of the GPU; None where any will do.
+        kind: kind of device, cpu or cuda.
+        index: number of the GPU; None where any GPU will do.
     """
 
     kind: str

@@ -14,7 +14,7 @@ DUMP = "KIM_TORCHML_DUMP"
 
 
 def of_results() -> str:
-    """Return the variables that results depend on, as "NAME=value ...", without those that are not set."""
+    """Return the variables that change results, as "NAME=value ...", without those that are not set."""
     return " ".join(f"{name}={os.environ[name]}" for name in (DEVICE, ELEMENTS_MAP) if name in os.environ)
 
 

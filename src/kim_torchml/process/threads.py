@@ -13,8 +13,8 @@ from kim_torchml.process.rank import Rank
 def choose_threads(rank: Rank, cores: int) -> int:
     """Return the number of CPU threads for this process.
 
-    Cores over node-local ranks, at most what OMP_NUM_THREADS says: threads on contended cores are several times
-    slower than one.
+    It is the number of cores divided by that of the node's ranks, and at most what OMP_NUM_THREADS says: threads that
+    share a core are several times slower than one thread.
 
     Args:
         rank: This process's rank.

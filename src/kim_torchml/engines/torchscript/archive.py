@@ -2,8 +2,8 @@
 """Look into a TorchScript file before torch does. Nothing is executed or unpickled here.
 
 Loading a TorchScript file may run code of its own (`__setstate__`), so what the code names is checked first; the
-loaded graphs are checked once more by `torch_runtime`. The file is read by torch's own reader: another one may see
-other entries in it, and so be shown harmless code.
+loaded graphs are checked once more by `program.py`. Torch's own reader reads the file here too: another reader might
+find other entries in it, and a file could show that reader harmless code.
 """
 
 import ast
@@ -11,7 +11,6 @@ import io
 import tokenize
 import zipfile
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -28,8 +27,8 @@ FORBIDDEN_OPERATORS = {
 }
 _FORBIDDEN_NAMES = {operator.split("::")[1] for operator in FORBIDDEN_OPERATORS}
 
-# Of torch's own operators and those of the packages that interatomic potentials use. Others may touch files
-# (image::read_file), the network (c10d) or raw memory (inductor).
+# Namespaces of torch's own operators and of the packages that interatomic potentials use. Operators of others may touch
+# files (image::read_file), the network (c10d) or raw memory (inductor).
 ALLOWED_NAMESPACES = frozenset(
     "aten prim prims quantized _quantized quantization sparse mkldnn profiler "
     "torch_scatter torch_sparse torch_cluster torch_spline_conv pyg".split()
@@ -41,11 +40,8 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
 
 
-@lru_cache(maxsize=8)
 def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
     """Check that a file is TorchScript and that its code names only operators that models may use.
-
-    Simulators create a model several times: the latest answers are kept.
 
     Args:
         content: The file's bytes.

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-# Of operators that make and take apart containers, and hand values into blocks and out of them.
+# What torch says of operators that make containers or take them apart, and that pass values into blocks or out of them.
 _NO_SCHEMA = "(no schema)"
-# In a schema's alias sets: may be part of anything.
+# Stands in a schema's alias sets for a value that may be part of anything.
 _ANYTHING = "*"
 _CALLS = ("prim::CallMethod", "prim::CallFunction")
 _CONSTRUCTORS = ("prim::ListConstruct", "prim::TupleConstruct", "prim::DictConstruct")
@@ -50,10 +50,10 @@ def constant_tensors(graphs: list[Any]) -> Iterator[torch.Tensor]:
 def keeps_state(module: Any) -> bool:
     """Return whether a model's code sets an attribute, or changes in place what one holds: a tensor, list or dict.
 
-    Where it cannot be told what a value is a part of, it counts as part of whatever it was made from.
+    Where the graph does not tell what a value is part of, the value counts as part of everything it was made from.
     """
     forward = module._c._get_method("forward").inlined_graph
-    # All that it calls is in place, but for what is chosen only when it runs.
+    # Inlining replaces all calls, except those of methods that are chosen only when the model runs.
     if not any(node.kind() in _CALLS for node in nodes_of([forward])):
         return _writes_to_attributes(forward)
     return any(_writes_to_attributes(method.inlined_graph) for method in _methods_of(module))
@@ -70,7 +70,7 @@ def _blocks_in(node: Any) -> list[Any]:
 
 
 def _subgraphs(node: Any) -> Iterator[Any]:
-    """Yield the subgraphs of a node with the functions that they call in place: that of prim::fork calls them."""
+    """Yield the subgraphs of a node, as prim::fork has them, with the functions that they call inlined."""
     for name in node.attributeNames():
         if node.kindOf(name) == "g":
             graph = node.g(name).copy()
@@ -83,7 +83,7 @@ def _writes_to_attributes(graph: Any) -> bool:
     if any(_sets_attribute(node) for node in nodes):
         return True
     held = _Held()
-    # What loops hand on is known after another round.
+    # Values that a loop passes to its next round are found in another pass over the nodes.
     while held.grows():
         for node in nodes:
             held.pass_through(node)
@@ -91,7 +91,7 @@ def _writes_to_attributes(graph: Any) -> bool:
 
 
 def _blocks_that_run(node: Any) -> list[Any]:
-    """Return what runs inside a node of a model that is not trained: batch normalisation counts batches only then."""
+    """Return the blocks that run when a model is not trained: batch normalisation counts batches in training alone."""
     blocks = _blocks_in(node)
     return blocks[1:] if node.kind() == "prim::If" and _asks_for_training(node) else blocks
 
@@ -110,8 +110,8 @@ class _Held:
     """Values, by name, that have to do with what attributes hold.
 
     Attributes:
-        parts: May be what an attribute holds, or part of it.
-        holders: Lists, tuples and dicts of the call's own that may hold such parts.
+        parts: values that may be what an attribute holds, or part of it.
+        holders: lists, tuples and dicts made during the call that may hold such parts.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class _Held:
         self._before = -1
 
     def grows(self) -> bool:
-        """Return whether anything has come to it since this was last asked."""
+        """Return whether values were added since the last call of this."""
         before, self._before = self._before, len(self.parts) + len(self.holders)
         return self._before > before
 
@@ -130,7 +130,7 @@ class _Held:
         if node.kind() == "prim::GetAttr" or self._any(_chosen(node, "handed_on")):
             self._add(outputs, makes_container=node.kind() in _CONSTRUCTORS)
         if self._any(inputs):
-            # A list of what another holds is a new list, of the same tensors.
+            # A list made from another list is a new list of the same tensors.
             self.holders.update(each.debugName() for each in outputs if each.type().kind() in _CONTAINERS)
         if self._any(_chosen(node, "put")):
             self.holders.update(each.debugName() for each in _chosen(node, "written"))
@@ -138,7 +138,7 @@ class _Held:
         comes_out = any(self._any(block.outputs()) for block in inside)
         if comes_out:
             self._add(outputs)
-        # A loop begins anew with what came out.
+        # A loop's next round begins with what came out of the last one.
         if comes_out or self._any(inputs):
             for block in inside:
                 self._add(block.inputs())
@@ -163,9 +163,9 @@ class _Aliases:
     """What an operator does with each of its arguments.
 
     Attributes:
-        written: Changes it in place.
-        handed_on: Returns something that may share memory with it.
-        put: Puts it into something else.
+        written: whether the operator changes the argument in place.
+        handed_on: whether it returns something that may share memory with the argument.
+        put: whether it puts the argument into something else.
     """
 
     written: tuple[bool, ...]
