@@ -63,11 +63,21 @@ std::vector<int> NeighbourLists::contributing_particles() const {
 }
 
 ContributingNeighbours NeighbourLists::of_contributing_particles() {
+    const std::vector<int> particles = contributing_particles();
     ContributingNeighbours result;
-    for (const int i : contributing_particles()) {
+    result.counts = HeapArray<std::int32_t>(particles.size());
+    std::size_t total = 0;
+    std::size_t place = 0;
+    for (const int i : particles) {
         const Span span = filtered(i);
-        result.counts.push_back(static_cast<std::int32_t>(span.end - span.begin));
-        result.neighbours.insert(result.neighbours.end(), flat_.begin() + span.begin, flat_.begin() + span.end);
+        result.counts.values[place++] = static_cast<std::int32_t>(span.end - span.begin);
+        total += static_cast<std::size_t>(span.end - span.begin);
+    }
+    result.neighbours = HeapArray<std::int32_t>(total);
+    std::int32_t* out = result.neighbours.values.get();
+    for (const int i : particles) {
+        const Span span = filtered(i);
+        out = std::copy(flat_.begin() + span.begin, flat_.begin() + span.end, out);
     }
     return result;
 }
@@ -108,22 +118,22 @@ Edges NeighbourLists::edges_of_stage(const std::vector<int>& members) {
     for (std::size_t p = 0; p < n; ++p) {
         fill_[p + 1] += fill_[p];
     }
-    Edges edges;
     const auto count = static_cast<std::size_t>(fill_[n]);
-    edges.first.resize(count);
-    edges.second.resize(count);
+    Edges edges(2 * count);
+    std::int64_t* const first = edges.values.get();
+    std::int64_t* const second = first + count;
     // fill_[p] is where p's next edge goes. Members come in ascending order, so each p's edges do too.
     for (const int i : members) {
         const Span span = filtered(i);
         for (std::int64_t k = span.begin; k < span.end; ++k) {
             const int j = flat_[static_cast<std::size_t>(k)];
             const auto own = static_cast<std::size_t>(fill_[static_cast<std::size_t>(i)]++);
-            edges.first[own] = i;
-            edges.second[own] = j;
+            first[own] = i;
+            second[own] = j;
             if (is_member_[static_cast<std::size_t>(j)] == 0) {
                 const auto back = static_cast<std::size_t>(fill_[static_cast<std::size_t>(j)]++);
-                edges.first[back] = j;
-                edges.second[back] = i;
+                first[back] = j;
+                second[back] = i;
             }
         }
     }

@@ -3,8 +3,10 @@
 // nor Python. No hashing: everything is counted, then filled.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace kim_torchml {
@@ -24,17 +26,25 @@ struct NeighbourList {
 // Gives the neighbours of a particle; throws where it cannot. Lists may hold particles beyond the cutoff.
 using NeighbourSource = std::function<NeighbourList(int particle)>;
 
-// Neighbours of the contributing particles, in ascending order.
-struct ContributingNeighbours {
-    std::vector<std::int32_t> counts;      // [contributing]
-    std::vector<std::int32_t> neighbours;  // [sum of counts]
+// An array on the heap that another owner can take over. Its values are not initialised.
+template <class Value>
+struct HeapArray {
+    HeapArray() = default;
+    explicit HeapArray(std::size_t count) : size(count), values(new Value[count]) {}
+
+    std::size_t size = 0;
+    std::unique_ptr<Value[]> values;
 };
 
-// The edges of one stage, sorted by (first, second): first[e], second[e].
-struct Edges {
-    std::vector<std::int64_t> first;
-    std::vector<std::int64_t> second;
+// Neighbours of the contributing particles, in ascending order.
+struct ContributingNeighbours {
+    HeapArray<std::int32_t> counts;      // [contributing]
+    HeapArray<std::int32_t> neighbours;  // [sum of counts]
 };
+
+// The edges of one stage as an array [2, count]: the first particle of every edge, then the second of every edge.
+// They are sorted by (first, second).
+using Edges = HeapArray<std::int64_t>;
 
 // Scratch memory of one set of compute arguments: kept from step to step, used by one thread at a time.
 class NeighbourLists {
@@ -45,9 +55,9 @@ class NeighbourLists {
     // Throws std::out_of_range if the source names a particle that is not there.
     ContributingNeighbours of_contributing_particles();
 
-    // E_1 ... E_L as DESIGN.md, section 7, defines them: A_1 = contributing particles,
-    // E_k = {(i, j), (j, i) : i in A_k, j a neighbour of i within the cutoff},
-    // A_(k+1) = {j : within the cutoff of some i in A_k}.
+    // E_1 ... E_L of a graph model of L layers. With A_1 = the contributing particles,
+    // E_k = {(i, j), (j, i) : i in A_k, j a neighbour of i within the cutoff} and
+    // A_(k+1) = {j : j within the cutoff of some i in A_k}.
     std::vector<Edges> staged_edges(int n_layers);
 
   private:

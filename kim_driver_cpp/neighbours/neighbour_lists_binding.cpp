@@ -3,7 +3,6 @@
 
 #include <pybind11/numpy.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "gil.hpp"
@@ -13,17 +12,23 @@ namespace py = pybind11;
 namespace kim_torchml {
 namespace {
 
+// Hands the memory over to numpy, without a copy: the array's base is a capsule that frees it.
 template <class Value>
-py::array_t<Value> to_numpy(const std::vector<Value>& values) {
-    return py::array_t<Value>(static_cast<py::ssize_t>(values.size()), values.data());
+py::array_t<Value> to_numpy(HeapArray<Value> array, std::vector<py::ssize_t> shape) {
+    const py::capsule owner(array.values.get(), [](void* values) { delete[] static_cast<Value*>(values); });
+    Value* const values = array.values.release();
+    return py::array_t<Value>(std::move(shape), values, owner);
 }
 
-py::array_t<std::int64_t> to_edge_index(const Edges& edges) {
-    const auto count = static_cast<py::ssize_t>(edges.first.size());
-    py::array_t<std::int64_t> edge_index({static_cast<py::ssize_t>(2), count});
-    std::int64_t* out = edge_index.mutable_data();
-    std::copy(edges.second.begin(), edges.second.end(), std::copy(edges.first.begin(), edges.first.end(), out));
-    return edge_index;
+template <class Value>
+py::array_t<Value> to_numpy(HeapArray<Value> array) {
+    const auto size = static_cast<py::ssize_t>(array.size);
+    return to_numpy(std::move(array), {size});
+}
+
+py::array_t<std::int64_t> to_edge_index(Edges edges) {
+    const auto count = static_cast<py::ssize_t>(edges.size / 2);
+    return to_numpy(std::move(edges), {2, count});
 }
 
 }  // namespace
@@ -32,26 +37,34 @@ NeighbourAccess::NeighbourAccess(const Configuration& configuration, NeighbourSo
                                  bool release_gil)
     : configuration_(configuration), source_(std::move(source)), scratch_(scratch), release_gil_(release_gil) {}
 
+void NeighbourAccess::use_cutoff(double cutoff) {
+    if (cutoff_of_lists_ != cutoff) {
+        cutoff_of_lists_.reset();
+        scratch_->reset(configuration_, source_, cutoff);
+        cutoff_of_lists_ = cutoff;
+    }
+}
+
 py::tuple NeighbourAccess::of_contributing(double cutoff) {
     ContributingNeighbours lists;
     {
         const GilRelease released(release_gil_);
-        scratch_->reset(configuration_, source_, cutoff);
+        use_cutoff(cutoff);
         lists = scratch_->of_contributing_particles();
     }
-    return py::make_tuple(to_numpy(lists.counts), to_numpy(lists.neighbours));
+    return py::make_tuple(to_numpy(std::move(lists.counts)), to_numpy(std::move(lists.neighbours)));
 }
 
 py::list NeighbourAccess::staged_edges(double cutoff, int n_layers) {
     std::vector<Edges> stages;
     {
         const GilRelease released(release_gil_);
-        scratch_->reset(configuration_, source_, cutoff);
+        use_cutoff(cutoff);
         stages = scratch_->staged_edges(n_layers);
     }
     py::list edge_indices;
-    for (const Edges& edges : stages) {
-        edge_indices.append(to_edge_index(edges));
+    for (Edges& edges : stages) {
+        edge_indices.append(to_edge_index(std::move(edges)));
     }
     return edge_indices;
 }

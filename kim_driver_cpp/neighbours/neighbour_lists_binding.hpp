@@ -4,11 +4,14 @@
 
 #include <pybind11/pybind11.h>
 
+#include <optional>
+
 #include "neighbours/neighbour_lists.hpp"
 
 namespace kim_torchml {
 
-// Valid during one compute only. Its arrays own their memory: a model may keep them.
+// Valid during one compute only. Its arrays own their memory: a model may keep them. The source is asked once for each
+// particle's list, however often lists or edges of the same cutoff are asked for.
 class NeighbourAccess {
   public:
     // release_gil: whether the source may be asked without the GIL.
@@ -22,10 +25,13 @@ class NeighbourAccess {
     pybind11::list staged_edges(double cutoff, int n_layers);
 
   private:
+    void use_cutoff(double cutoff);
+
     Configuration configuration_;
     NeighbourSource source_;
     NeighbourLists* scratch_;
     bool release_gil_;
+    std::optional<double> cutoff_of_lists_;  // cutoff of the lists in the scratch memory, once there are any
 };
 
 // Registers the class; once per library.
