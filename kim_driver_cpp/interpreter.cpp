@@ -2,6 +2,7 @@
 #include "interpreter.hpp"
 
 #include <malloc.h>
+#include <pybind11/pybind11.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -116,18 +117,6 @@ void keep_freed_memory() {
     mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
 }
 
-// Imports kim_torchml from a folder that is on sys.path for just so long.
-void import_from(const std::string& folder, const py::object& path) {
-    path.attr("insert")(0, folder);
-    try {
-        py::module_::import("kim_torchml");
-    } catch (const py::error_already_set&) {
-        path.attr("remove")(folder);
-        throw;
-    }
-    path.attr("remove")(folder);
-}
-
 }  // namespace
 
 void ensure_interpreter(bool host_has_python) {
@@ -152,22 +141,6 @@ void ensure_interpreter(bool host_has_python) {
 
 bool interpreter_is_ours() {
     return process_state().started_here;
-}
-
-py::module_ import_driver_module(const std::string& driver_folder) {
-    const py::module_ sys = py::module_::import("sys");
-    if (!py::dict(sys.attr("modules")).contains("kim_torchml")) {
-        import_from(driver_folder + "/python", sys.attr("path"));
-    }
-    const py::module_ package = py::module_::import("kim_torchml");
-    const std::string version = py::str(package.attr("__version__"));
-    if (version != KIM_TORCHML_VERSION) {
-        throw std::runtime_error("this process has imported kim_torchml " + version + " from " +
-                                 std::string(py::str(package.attr("__file__"))) +
-                                 ", but the installed driver is version " KIM_TORCHML_VERSION " (" + driver_folder +
-                                 "); bring both to the same version: reinstall the driver, or pip install it again");
-    }
-    return py::module_::import("kim_torchml.driver");
 }
 
 LiveModel::LiveModel() {

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The Python interpreter: the host's where there is one, else our own; and the kim_torchml package.
+// The Python interpreter: the host's where there is one, else our own.
 #pragma once
-
-#include <pybind11/pybind11.h>
-
-#include <string>
 
 namespace kim_torchml {
 
@@ -13,9 +9,6 @@ void ensure_interpreter(bool host_has_python);
 
 // True where this driver started Python, so that process-wide settings are ours to make.
 bool interpreter_is_ours();
-
-// Imports kim_torchml.driver from the driver's folder; an error if another version was imported before.
-pybind11::module_ import_driver_module(const std::string& driver_folder);
 
 // Held by every model, and while one is created. Starting Python leaves a thread state behind: it is given up while
 // there are models, so that other threads can take the GIL, and taken back with the last one. Without that a host

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "compute_arguments.hpp"
+#include "driver_package.hpp"
 #include "failure_dump.hpp"
 #include "gil.hpp"
 #include "neighbours/neighbour_lists_binding.hpp"

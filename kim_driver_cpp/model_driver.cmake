@@ -41,6 +41,7 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/barrier.cpp"
   "${SHIM_DIR}/interpreter.cpp"
   "${SHIM_DIR}/compute_arguments.cpp"
+  "${SHIM_DIR}/driver_package.cpp"
   "${SHIM_DIR}/failure_dump.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists_binding.cpp"
@@ -77,5 +78,7 @@ set_source_files_properties(${SHIM_SOURCES} "${SHIM_DIR}/loader.cpp" "${SHIM_DIR
 
 install(TARGETS kim_torchml_shim LIBRARY DESTINATION "${DRIVER_FOLDER}")
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/installation.json" DESTINATION "${DRIVER_FOLDER}")
+# The tools and the command are for people, who get them from pip; the driver needs neither.
 install(DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/src/kim_torchml" DESTINATION "${DRIVER_FOLDER}/python"
+  REGEX "/kim_torchml/(tools|__main__\\.py)$" EXCLUDE
   PATTERN "__pycache__" EXCLUDE PATTERN "*.so" EXCLUDE)

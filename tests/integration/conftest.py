@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One private KIM collection for all integration tests: the driver, and tiny models that many tests share."""
 
+import importlib.metadata
 import shutil
 import sys
 import venv
@@ -93,9 +94,24 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 _PACKAGE_OF_DRIVER: dict[str, ModuleType] = {}
 
 
+def _version_without_distribution(name: str) -> str:
+    if name == "kim-torchml":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return _version(name)
+
+
+_version = importlib.metadata.version
+
+
 @pytest.fixture(autouse=True)
-def package_of_driver() -> Iterator[None]:
-    """In this process too, the driver runs the package that was installed beside it, not one that others imported."""
+def package_of_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In this process too, the driver runs the package that was installed beside it, as it does in LAMMPS.
+
+    That is the code of this checkout, and all of what was installed of it. In a host's own Python the driver would take
+    what this process has imported already, or the distribution that pip has installed here, which may be of another
+    checkout; test_package_choice.py has the tests of that.
+    """
+    monkeypatch.setattr(importlib.metadata, "version", _version_without_distribution)
 
     def take() -> dict[str, ModuleType]:
         names = [name for name in sys.modules if name.partition(".")[0] == "kim_torchml"]

@@ -127,7 +127,7 @@ class KimCollection:
         """Run Python with this collection and the modules of these tests."""
         return subprocess.run(
             [str(python), *map(str, arguments)],
-            env=self.environment | {"PYTHONPATH": str(HERE)} | variables,
+            env=self.environment | {"PYTHONPATH": python_path(HERE)} | variables,
             capture_output=True,
             text=True,
             timeout=120,
@@ -135,10 +135,19 @@ class KimCollection:
         )
 
 
+def python_path(*folders: str | Path) -> str:
+    """Return a PYTHONPATH of folders, and then of those of this process's own."""
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([*map(str, folders), *(str(Path(folder).resolve()) for folder in own)])
+
+
 def plain_environment() -> dict[str, str]:
-    """Return this process's environment without what steers KIM, the driver, Python or threads."""
+    """Return this process's environment without what steers KIM, the driver, Python (but for its path) or threads."""
     steering = ("KIM_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "OMP_", "OMPI_", "PMI_", "SLURM_", "CUDA_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
+    # The checkout's sources, where they stand in for the package that pip has installed.
+    if path := python_path():
+        kept["PYTHONPATH"] = path
     # Two threads on contended cores are slower than one. Open MPI refuses to run as root unless told.
     settings = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return kept | settings | {"MAKEFLAGS": "-j2"}

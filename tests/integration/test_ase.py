@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 from configurations import crystal, of_atoms
-from kim_collection import KimCollection
+from kim_collection import KimCollection, python_path
 from kimpy_host import ENERGY, KimpyModel
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def session(request: pytest.FixtureRequest, collection: KimCollection) -> dict:
     if version_of(python) != sysconfig.get_python_version():
         pytest.skip(f"{python} is Python '{version_of(python)}', the packages are for another version")
     # The system's Python finds ASE, kimpy and torch where this one has them.
-    path = f"{HERE}:{sysconfig.get_path('purelib')}"
+    path = f"{python_path(HERE)}:{sysconfig.get_path('purelib')}"
     done = collection.run_python(HERE / "ase_session.py", python=python, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -19,20 +19,36 @@ OTHER_DRIVER = "TorchML__MD_173118614730_000"
 OTHER_MODEL = "Tiny_RawOfOtherDriver"
 
 
-def python_package(driver_folder: Path) -> set[str]:
-    package = driver_folder / "python" / "kim_torchml"
-    return {str(path.relative_to(package)) for path in package.rglob("*.py")}
+def python_files(package: Path) -> set[Path]:
+    """The files of a package, relative to its folder; those that are compiled or made while it runs aside."""
+    made = (".so", ".pyc")
+    return {path.relative_to(package) for path in package.rglob("*") if path.is_file() and path.suffix not in made}
+
+
+def is_for_people(path: Path) -> bool:
+    """Whether a file of the package belongs to its command, which the driver does without."""
+    return path.parts[0] in ("tools", "__main__.py")
 
 
 def test_everything_is_beside_the_library(collection: KimCollection) -> None:
     """The sources it was built from are gone by now; all other tests run what is left."""
     folder = collection.drivers / DRIVER
     sources = REPOSITORY / "src" / "kim_torchml"
-    assert python_package(folder) == {str(path.relative_to(sources)) for path in sources.rglob("*.py")}
+    installed = python_files(folder / "python" / "kim_torchml")
+    assert installed == {path for path in python_files(sources) if not is_for_people(path)}
     libraries = sorted(folder.glob("*.so"))
     assert [path.name for path in libraries] == ["kim_torchml_shim.so", "libkim-api-model-driver.so"]
     for library in libraries:
         assert str(REPOSITORY).encode() not in library.read_bytes().replace(sys.prefix.encode(), b"")
+
+
+def test_tools_are_not_installed_with_the_driver(collection: KimCollection) -> None:
+    """They are pip's: the driver imports none of them, and some of what they need may not be there."""
+    package = collection.drivers / DRIVER / "python" / "kim_torchml"
+    assert (package / "__init__.py").is_file()
+    assert not (package / "tools").exists()
+    assert not (package / "__main__.py").exists()
+    assert list(package.rglob("*.so")) == []
 
 
 def test_driver_runs_the_package_beside_it(collection: KimCollection) -> None:
