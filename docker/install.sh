@@ -25,6 +25,7 @@ collection=${KIM_TORCHML_COLLECTION:-user}
 base_python=${KIM_TORCHML_BASE_PYTHON:-/usr/bin/python3}
 torch_build=${KIM_TORCHML_TORCH_BUILD:-}
 torch_version="2.13.0${torch_build:++$torch_build}"
+# As src/kim_torchml/process/oldest_versions.py has it, which is not there yet when the image installs torch.
 oldest_torch="2.4"
 
 # KIM's manager installs nothing, local folders neither, without wget or curl.

@@ -7,23 +7,46 @@ Exits with a sentence on stderr where the driver cannot be built for this enviro
 
 import importlib.util
 import os
+import re
 import sys
 import sysconfig
-from importlib import metadata
 from pathlib import Path
 
-OLDEST_PYTHON = (3, 10)
-OLDEST_TORCH = (2, 4)
+VERSIONS = Path(__file__).resolve().parents[1] / "src" / "kim_torchml" / "process" / "oldest_versions.py"
+
+
+def oldest(name: str) -> str:
+    """Return X.Y of a line NAME = "X.Y". The file is read as text: a Python that is too old may not run it."""
+    match = re.search(rf'^{name} = "(\d+\.\d+)"$', VERSIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    if match is None:
+        sys.exit(f"{VERSIONS} does not say {name}: take the sources of kim-torchml anew.")
+    return match.group(1)
+
+
+def is_older(version: str, limit: str) -> bool:
+    """Return whether a version comes before X.Y."""
+    return [int(part) for part in version.split(".")[:2]] < [int(part) for part in limit.split(".")]
+
+
+def check_python() -> None:
+    """Leave with a sentence where this Python is too old."""
+    version, limit = sys.version.split()[0], oldest("OLDEST_PYTHON")
+    if is_older(version, limit):
+        sys.exit(f"Python {version} is too old: {limit} or newer is needed.")
 
 
 def torch_version() -> str:
     """Return torch's version without importing it; leave with a sentence where it is missing or too old."""
+    # Python 3.7 does not have this module, and must get as far as to be told that it is too old.
+    from importlib import metadata
+
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
         sys.exit("torch is not installed there: run 'python -m pip install torch' in that environment.")
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
-        sys.exit(f"torch {version} is too old: 2.4 or newer is needed.")
+    limit = oldest("OLDEST_TORCH")
+    if is_older(version, limit):
+        sys.exit(f"torch {version} is too old: {limit} or newer is needed.")
     if importlib.util.find_spec("numpy") is None:
         sys.exit("numpy is not installed there: run 'python -m pip install numpy' in that environment.")
     return version
@@ -68,8 +91,7 @@ def pybind11_include() -> Path:
 
 def main() -> None:
     """Print the list."""
-    if sys.version_info < OLDEST_PYTHON:
-        sys.exit(f"Python {sys.version.split()[0]} is too old: 3.10 or newer is needed.")
+    check_python()
     torch = torch_version()
     facts = [
         os.path.abspath(sys.executable),
@@ -82,4 +104,5 @@ def main() -> None:
     print(";".join(facts))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,10 @@
 # The KIM model driver: a loader without Python symbols, the shim it loads, and the Python package beside them.
 
 list(APPEND CMAKE_PREFIX_PATH $ENV{KIM_API_CMAKE_PREFIX_DIR})
-find_package(KIM-API-ITEMS 2.2 REQUIRED CONFIG)
+file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/src/kim_torchml/process/oldest_versions.py" OLDEST_KIM_API
+  REGEX "^OLDEST_KIM_API = ")
+string(REGEX REPLACE "^OLDEST_KIM_API = \"([^\"]+)\"$" "\\1" OLDEST_KIM_API "${OLDEST_KIM_API}")
+find_package(KIM-API-ITEMS "${OLDEST_KIM_API}" REQUIRED CONFIG)
 kim_api_items_setup_before_project(ITEM_TYPE "modelDriver")
 
 set(KIM_TORCHML_DRIVER_NAME "$ENV{KIM_TORCHML_DRIVER_NAME}")

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The oldest versions of what kim-torchml needs that it runs with.
+
+CMake and kim_driver_cpp/describe_python.py read this file as text: each line must stay NAME = "X.Y". Where a number is
+needed before this file is there, a test compares it.
+"""
+
+OLDEST_PYTHON = "3.10"
+OLDEST_TORCH = "2.4"
+OLDEST_KIM_API = "2.2"
