@@ -28,7 +28,7 @@ torch_version="2.13.0${torch_build:++$torch_build}"
 # As src/kim_torchml/process/oldest_versions.py has it, which is not there yet when the image installs torch.
 oldest_torch="2.4"
 
-# KIM's manager installs nothing, local folders neither, without wget or curl.
+# Without wget or curl KIM's manager installs nothing, not even a local folder.
 system_packages=(
     ca-certificates git wget cmake make g++ pkg-config xxd
     libkim-api-dev openkim-models lammps mpi-default-bin
@@ -71,7 +71,7 @@ install_system() {
         return
     fi
     say "system packages: installing ${missing[*]} (on an empty system some 200 MB are downloaded)"
-    # Before its output is hidden: it may ask for a password, or say what root must do.
+    # This comes before apt's output is hidden: it may ask for a password, or say what root must do.
     as_root true
     if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
@@ -95,7 +95,7 @@ create_environment() {
     local options=()
     [ -x "$base_python" ] || fail "there is no Python at $base_python (KIM_TORCHML_BASE_PYTHON)"
     if has_torch "$base_python"; then
-        # A machine prepared by its owner, with the torch that suits its GPU.
+        # The machine's owner has installed the torch that suits its GPU: the environment takes that one.
         options=(--system-site-packages)
     fi
     say "Python environment: creating $environment from $base_python"
@@ -107,7 +107,7 @@ digest() {
     find "$@" -name __pycache__ -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum
 }
 
-# The project's own files stand for what is installed: when they change, pip is asked again.
+# A digest of the project's own files: pip is run again when it differs from that of the last installation.
 environment_state() {
     (cd "$repository" && digest pyproject.toml docker/install.sh CMakeLists.txt src kim_driver_cpp)
 }
@@ -115,7 +115,7 @@ environment_state() {
 # Succeeds if pip, with the given options, knows of that torch for this Python and machine.
 pip_knows_torch() {
     local versions
-    # With one retry: where there is no network, pip's own number of them takes minutes.
+    # One retry is enough: where there is no network, pip's usual number of them takes minutes.
     versions=$("$environment/bin/python" -m pip --retries 1 index versions torch "$@" 2>/dev/null | tr ',\n' '  ')
     [[ " $versions " = *" $torch_version "* ]]
 }
@@ -147,8 +147,8 @@ install_torch() {
         fail "pip could not install torch==$torch_version (its reason is above; docs/install.md)"
 }
 
-# torch is pinned to what is there, so that no other package can bring a second one. kimpy, which is compiled, without
-# debugging symbols and on all cores: half the time, and 90 MB less.
+# torch is pinned to the version that is there, so that no package can bring another one. kimpy is compiled without
+# debugging symbols and on all cores, which halves the time and saves 90 MB.
 pip_install() {
     local constraints="$scratch/constraints.txt" setuptools="$scratch/setuptools.cfg"
     printf '[build_ext]\nparallel = %d\n' "$(env -u OMP_NUM_THREADS nproc)" >"$setuptools"
@@ -157,7 +157,7 @@ pip_install() {
         "$environment/bin/python" -m pip install --quiet --constraint "$constraints" "$@"
 }
 
-# What pyproject.toml asks for, with the given extras.
+# Prints what pyproject.toml asks for, with the given extras.
 requirements() {
     "$environment/bin/python" - "$repository/pyproject.toml" "$@" <<'PYTHON'
 import sys
@@ -184,8 +184,8 @@ install_dependencies() {
 install_environment() {
     local extras state installed now
     extras=$(IFS=,; echo "$*")
-    # One for each set of extras, so that the two commands of the README do not undo each other's; and one for the
-    # project's own files, which are those of one checkout at a time.
+    # There is one record for each set of extras, so that the two commands of the README do not repeat each other's work;
+    # and one of the files that are installed, because several checkouts may share the environment.
     state="$environment/kim-torchml-state-${extras//,/-}"
     installed="$environment/kim-torchml-installed"
     install_torch
@@ -269,7 +269,7 @@ install_models() {
     done
 }
 
-# Anyone may write in the image's home and working folder: `docker run --user` gives any number for a user.
+# Everyone may write in the image's home and working folder, because `docker run --user` may name any user number.
 make_account() {
     local name=$1 number=$2 folder=$3
     id "$name" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --uid "$number" --user-group "$name"

@@ -17,7 +17,7 @@ namespace {
 std::string readable(py::error_already_set& error, bool* is_interrupt) {
     const GilLock gil;
     if (error.matches(PyExc_KeyboardInterrupt)) {
-        // The host's Ctrl-C ended our Python code: hand it back, so that it ends the host's as well.
+        // Ctrl-C has ended our Python code: raise it again for the host, whose own code must end too.
         PyErr_SetInterrupt();
         *is_interrupt = true;
         return "interrupted";

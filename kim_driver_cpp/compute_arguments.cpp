@@ -16,7 +16,7 @@ namespace {
 
 namespace names = KIM::COMPUTE_ARGUMENT_NAME;
 
-// The Python side says which of them it supports.
+// All outputs that the driver knows. Python says which of them a model supports.
 const std::vector<Output>& all_outputs() {
     static const std::vector<Output> all = {
         {names::partialEnergy, false, 0},        {names::partialForces, true, 3},
@@ -74,11 +74,13 @@ const double* converted(const double* coordinates, int n, double factor, std::ve
     return room->data();
 }
 
-// An array on memory that is not Python's: a capsule of nothing as its base keeps numpy from copying.
+// Returns an array on memory that Python does not own. Without a base, pybind11 would copy the data: an empty capsule
+// is the base.
 template <class Value>
 py::array_t<Value> borrowed(Value* data, std::vector<py::ssize_t> shape) {
     static_assert(sizeof(int) == sizeof(std::int32_t), "KIM's int must have 32 bits");
-    // Not a capsule of the data: without particles that is NULL, which no capsule may hold.
+    // The capsule must not hold the address of the data: that is NULL where there are no particles, and a capsule
+    // cannot hold NULL.
     static const char nothing = 0;
     return py::array_t<Value>(std::move(shape), data, py::capsule(&nothing, [](void*) {}));
 }
@@ -108,7 +110,7 @@ ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_ele
     check_finite(inputs.configuration.coordinates, n);
     if (to_angstrom != 1.0) {
         inputs.configuration.coordinates = converted(inputs.configuration.coordinates, n, to_angstrom, room);
-        // What is finite in metres may not be in Å.
+        // A number that is finite in metres may overflow in Å.
         check_finite(inputs.configuration.coordinates, n);
     }
     return inputs;

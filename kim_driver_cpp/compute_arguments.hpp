@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// KIM's compute arguments: what the simulator gave, checked, and as numpy views on its memory.
+// KIM's compute arguments: the code here checks what the simulator gave and makes numpy views on its memory.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -11,22 +11,23 @@
 
 namespace kim_torchml {
 
-// One of KIM's outputs that hold doubles.
+// One of KIM's outputs; all of them hold doubles.
 struct Output {
     KIM::ComputeArgumentName name;
     bool per_particle;
-    int columns;  // 0: one number
+    int columns;  // 0 for a single number
 };
 
-// The model buffer of a ComputeArguments: threads compute with their own, so nothing here is shared.
+// The model buffer of KIM's compute arguments. Every thread computes with arguments of its own, so nothing here is
+// shared.
 struct ComputeScratch {
-    std::vector<Output> supported;    // the others must not be asked for: KIM takes that for an error
-    std::vector<double> coordinates;  // in Å, where the simulator's are not
-    long step = 0;                    // the model's number of the last compute
+    std::vector<Output> supported;    // asking KIM for any other output is an error
+    std::vector<double> coordinates;  // in Å; used where the simulator's unit is another
+    long step = 0;                    // number of the last compute, counted by the model
     NeighbourLists neighbour_lists;
 };
 
-// For a compute and for the end of its arguments alike.
+// KimArguments: KIM's type for the arguments of a compute, or for those that are about to be destroyed.
 template <class KimArguments>
 ComputeScratch* scratch_of(const KimArguments& arguments) {
     void* buffer = nullptr;
@@ -34,21 +35,23 @@ ComputeScratch* scratch_of(const KimArguments& arguments) {
     return static_cast<ComputeScratch*>(buffer);
 }
 
-// Inputs of one compute. Pointers are the simulator's, that to coordinates in other units than Å the scratch memory's.
+// Inputs of one compute. The pointers lead to the simulator's memory; where its unit of length is not Å, the pointer to
+// the coordinates leads to the scratch memory.
 struct ComputeInputs {
     Configuration configuration;
     const int* species_codes = nullptr;  // [n]
 };
 
 // Reads and checks KIM's inputs: counts, pointers, species codes, finite coordinates. Throws std::invalid_argument.
-// to_angstrom is one of the simulator's units of length in Å; unless that is 1, coordinates are converted in `room`.
+// to_angstrom is the simulator's unit of length in Å; unless it is 1, the converted coordinates are stored in `room`.
 ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements, double to_angstrom,
                           std::vector<double>* room);
 
-// The simulator's neighbour lists; throws std::runtime_error where its callback fails.
+// Returns the source of the simulator's neighbour lists, which throws std::runtime_error where its callback fails.
 NeighbourSource kim_neighbours(const KIM::ModelComputeArguments& arguments);
 
-// Those of `supported` that were asked for: KIM's name -> writable array on the simulator's memory. Needs the GIL.
+// Returns the outputs of `supported` that the simulator asks for, as KIM's name -> writable array on the simulator's
+// memory. Needs the GIL.
 pybind11::dict requested_outputs(const KIM::ModelComputeArguments& arguments, const std::vector<Output>& supported,
                                  int n);
 
@@ -57,7 +60,7 @@ pybind11::dict requested_outputs(const KIM::ModelComputeArguments& arguments, co
 std::vector<Output> declare_support(KIM::ModelComputeArgumentsCreate& arguments,
                                     const pybind11::object& supported_names);
 
-// Read-only view on the simulator's memory. Needs the GIL.
+// Returns a read-only view on the simulator's memory. Needs the GIL.
 pybind11::object view(const double* data, int rows, int columns);
 pybind11::object view(const int* data, int rows);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Taking and giving up the GIL, whoever started Python.
+// Acquiring and releasing the GIL, whoever started Python.
 #pragma once
 
 #include <Python.h>
 
 namespace kim_torchml {
 
-// Holds the GIL, whether or not this thread had it.
+// Holds the GIL while this object lives, whether or not the thread held it before.
 class GilLock {
   public:
     GilLock() : state_(PyGILState_Ensure()) {}
@@ -20,7 +20,7 @@ class GilLock {
     PyGILState_STATE state_;
 };
 
-// Gives the GIL up for a while, unless told not to.
+// Releases the GIL while this object lives, if `release` is true.
 class GilRelease {
   public:
     explicit GilRelease(bool release) : state_(release ? PyEval_SaveThread() : nullptr) {}

@@ -21,12 +21,13 @@ namespace py = pybind11;
 namespace kim_torchml {
 namespace {
 
-// About the process, not about a model: it stays valid while the library does (linked with -z nodelete).
+// The state of Python in this process, whatever models there are. The library is never unloaded (-z nodelete), so this
+// lasts as long as the process.
 struct ProcessState {
     std::mutex mutex;
     bool started_here = false;
-    bool main_thread_waits_in_python = false;  // where it started Python and the host may finalise it
-    PyThreadState* given_up = nullptr;
+    bool main_thread_takes_it_back = false;  // it started Python, and the host may finalise Python there
+    PyThreadState* given_up = nullptr;       // of the thread that started Python; null while it holds the GIL
     int live_models = 0;
 };
 
@@ -56,8 +57,8 @@ void check(PyStatus status, const std::string& executable) {
     }
 }
 
-// PYTHONPATH without the working directory, which an empty item means too: a torch.py or a sitecustomize.py beside a
-// LAMMPS input would be imported, the latter while Python starts.
+// Returns PYTHONPATH without the working directory, which an empty item means as well. Otherwise Python would import a
+// torch.py or a sitecustomize.py that lies beside a LAMMPS input, the latter even while Python starts.
 std::string python_path() {
     const char* given = std::getenv("PYTHONPATH");
     std::istringstream items(given != nullptr ? given : "");
@@ -111,7 +112,7 @@ void keep_interrupt_handler() {
     sigaction(SIGINT, &of_simulator, nullptr);
 }
 
-// Tensors of MD come and go every step: without this, glibc maps and unmaps their memory every time.
+// In MD tensors are made and freed in every step. Without this, glibc would map and unmap their memory every time.
 void keep_freed_memory() {
     mallopt(M_MMAP_THRESHOLD, 256 * 1024 * 1024);
     mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
@@ -133,7 +134,7 @@ void ensure_interpreter(bool host_has_python) {
     }
     start_python(executable);
     state.started_here = true;
-    state.main_thread_waits_in_python = host_has_python && is_main_thread();
+    state.main_thread_takes_it_back = host_has_python && is_main_thread();
     keep_interrupt_handler();
     keep_freed_memory();
     state.given_up = PyEval_SaveThread();
@@ -161,7 +162,7 @@ LiveModel::~LiveModel() {
     ProcessState& state = process_state();
     const std::lock_guard<std::mutex> lock(state.mutex);
     --state.live_models;
-    if (state.live_models == 0 && state.main_thread_waits_in_python && is_main_thread()) {
+    if (state.live_models == 0 && state.main_thread_takes_it_back && is_main_thread()) {
         PyEval_RestoreThread(state.given_up);
         state.given_up = nullptr;
     }

@@ -10,9 +10,10 @@ void ensure_interpreter(bool host_has_python);
 // True where this driver started Python, so that process-wide settings are ours to make.
 bool interpreter_is_ours();
 
-// Held by every model, and while one is created. Starting Python leaves a thread state behind: it is given up while
-// there are models, so that other threads can take the GIL, and taken back with the last one. Without that a host
-// that finalises Python when it exits, as Debian's lmp does, crashes there.
+// Every model holds one of these, and so does the routine that creates a model. The thread that starts Python holds the
+// GIL and a thread state. It gives both up while there are models, so that other threads can take the GIL, and takes
+// them back when the last model is destroyed: otherwise a host that finalises Python when it exits, as Debian's lmp
+// does, crashes there.
 class LiveModel {
   public:
     LiveModel();

@@ -9,7 +9,7 @@
 
 #include "compute_arguments.hpp"
 #include "driver_package.hpp"
-#include "failure_dump.hpp"
+#include "failure_file.hpp"
 #include "gil.hpp"
 #include "neighbours/neighbour_lists_binding.hpp"
 
@@ -18,7 +18,7 @@ namespace py = pybind11;
 namespace kim_torchml {
 namespace {
 
-// What a simulator does wrong is one sentence too, without a traceback.
+// Turns a C++ exception into a DriverError: what a simulator does wrong is then one sentence too, without a traceback.
 void raise_as_driver_error(std::exception_ptr failure) {
     try {
         std::rethrow_exception(failure);
@@ -29,7 +29,7 @@ void raise_as_driver_error(std::exception_ptr failure) {
     }
 }
 
-// The private module that holds the class Python sees; created once per process.
+// Creates the private module that holds the class NeighbourAccess, once per process.
 void register_neighbour_access() {
     static PyModuleDef definition = {
         PyModuleDef_HEAD_INIT, "kim_torchml_shim", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
@@ -76,7 +76,7 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
     will_not_request_of_noncontributing_ = model.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
     parameters_.read(model.attr("parameters"));
     model_file_ = model.attr("file_name").cast<std::string>();
-    // Last, so that a throw above cannot leave a Python object to be dropped without the GIL.
+    // This comes last: after an exception above, the member would be destroyed without the GIL.
     model_ = std::move(model);
 }
 
@@ -108,7 +108,7 @@ void Model::register_parameters(KIM::ModelDriverCreate* driver_create) {
 
 void Model::refresh_parameters() {
     const std::vector<int> changed = parameters_.changed();
-    // ASE refreshes before every step.
+    // ASE refreshes before every step, which must cost nothing where nothing has changed.
     if (changed.empty()) {
         return;
     }
@@ -123,7 +123,7 @@ void Model::refresh_parameters() {
 }
 
 void Model::write(const KIM::ModelWriteParameterizedModel& kim) {
-    // A simulator may have set parameters and not refreshed.
+    // A simulator may have set parameters without a Refresh.
     refresh_parameters();
     const std::string* folder = nullptr;
     kim.GetPath(&folder);
@@ -141,7 +141,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
-    // A Python host's callback may be Python too, even where the host gave up the GIL for the compute, as kimpy can.
+    // In a Python host the callback may be Python code, even where the host has released the GIL, as kimpy can.
     const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
     ComputeScratch* scratch = scratch_of(arguments);
     scratch->step = ++n_computes_;

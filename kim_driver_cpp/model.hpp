@@ -30,21 +30,22 @@ class Model {
     void register_units(KIM::ModelDriverCreate* driver_create);
     void register_species(KIM::ModelDriverCreate* driver_create);
     void register_parameters(KIM::ModelDriverCreate* driver_create);
-    // For ModelDriverCreate and ModelRefresh alike.
+    // KimObject: ModelDriverCreate or ModelRefresh.
     template <class KimObject>
     void point_to_cutoffs(KimObject* kim) {
         kim->SetInfluenceDistancePointer(&influence_distance_);
         kim->SetNeighborListPointers(1, &cutoff_, &will_not_request_of_noncontributing_);
     }
 
-    // Hands parameters that the simulator has changed to the model. Where it does not take them, all are set back.
+    // Passes the parameters that the simulator has changed to the model. If the model refuses them, all parameters get
+    // their old values back.
     void refresh_parameters();
-    // With the parameters as they are, refreshed or not.
+    // Writes the model with the present values of its parameters, refreshed or not.
     void write(const KIM::ModelWriteParameterizedModel& kim);
 
     void create_arguments(KIM::ModelComputeArgumentsCreate* arguments);
     void compute(const KIM::ModelComputeArguments& arguments);
-    // For a compute that has failed with this message.
+    // Saves the configuration of a compute that has failed with this message.
     FailureNote save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
                              const std::string& message) const;
 
@@ -56,7 +57,7 @@ class Model {
     std::vector<std::string> species_;
     std::string model_file_;
     std::atomic<long> n_computes_{0};  // several threads may compute
-    // In the simulator's unit of length; KIM holds pointers to them.
+    // KIM holds pointers to these three. Both lengths are in the simulator's unit.
     double influence_distance_ = 0.0;
     double cutoff_ = 0.0;
     int will_not_request_of_noncontributing_ = 1;

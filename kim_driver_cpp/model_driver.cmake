@@ -29,8 +29,8 @@ add_kim_api_model_driver_library(
   CREATE_ROUTINE_LANGUAGE "cpp"
   METADATA_FILES "LICENSE" "kimspec.edn")
 
-# The macros find their own tools by build type ("None" on Debian), so it may change only now, and an
-# unoptimised shim is 1.3 times slower.
+# KIM's macros find their tools by the build type ("None" on Debian), so it may be changed only after them. It is
+# changed because an unoptimised shim is 1.3 times slower.
 _determine_collection_install_prefix_and_output_name("modelDriver")
 set(DRIVER_FOLDER "${ITEM_INSTALL_PREFIX}/${PROJECT_NAME}")
 set(CMAKE_BUILD_TYPE Release)
@@ -45,14 +45,14 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/interpreter.cpp"
   "${SHIM_DIR}/compute_arguments.cpp"
   "${SHIM_DIR}/driver_package.cpp"
-  "${SHIM_DIR}/failure_dump.cpp"
+  "${SHIM_DIR}/failure_file.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/parameters.cpp"
   "${SHIM_DIR}/report.cpp"
   "${SHIM_DIR}/units.cpp")
 set_target_properties(kim_torchml_shim PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden)
-# Python's own symbols stay undefined: the loader has made them global, from whichever libpython the process has.
+# The shim is not linked with libpython: the loader makes the symbols of the process's own libpython global.
 target_include_directories(kim_torchml_shim SYSTEM PRIVATE ${PYTHON_INCLUDE} ${PYBIND11_INCLUDE})
 
 foreach(target "${PROJECT_NAME}" kim_torchml_shim)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// KIM's routines. Each one is a guarded body: what happens is in model.cpp.
+// KIM's routines. Each one calls model.cpp from within the exception barrier.
 #include <KIM_ModelDriverHeaders.hpp>
 #include <memory>
 #include <stdexcept>
@@ -27,7 +27,7 @@ int destroy(KIM::ModelDestroy* const kim) {
 int refresh(KIM::ModelRefresh* const kim) {
     return guarded(kim, "Refresh", [&] {
         Model* model = model_of(kim);
-        // KIM has forgotten the pointers, and needs them even where this fails.
+        // KIM has forgotten these pointers, and needs them even where the refresh fails.
         model->point_to_cutoffs(kim);
         model->refresh_parameters();
     });
@@ -55,7 +55,7 @@ int compute_arguments_destroy(KIM::ModelCompute const* const /*kim*/,
 template <class Routine>
 void set_routine(KIM::ModelDriverCreate* driver_create, KIM::ModelRoutineName name, Routine* routine,
                  bool required = true) {
-    // The type check that the cast takes away: KIM declares one function type per routine.
+    // KIM declares one function type per routine: naming it here checks what the cast hides.
     if (driver_create->SetRoutinePointer(name, KIM::LANGUAGE_NAME::cpp, required,
                                          reinterpret_cast<KIM::Function*>(routine)) != 0) {
         throw std::runtime_error("KIM refused the routine " + name.ToString());
@@ -72,7 +72,7 @@ void register_routines(KIM::ModelDriverCreate* driver_create) {
     KIM::ModelComputeArgumentsDestroyFunction* const arguments_destroy_routine = compute_arguments_destroy;
     set_routine(driver_create, names::Destroy, destroy_routine);
     set_routine(driver_create, names::Refresh, refresh_routine);
-    // LAMMPS does not know this one, and refuses models that require what it does not know.
+    // LAMMPS does not know this routine, and refuses models that require an unknown one.
     set_routine(driver_create, names::WriteParameterizedModel, write_routine, false);
     set_routine(driver_create, names::Compute, compute_routine);
     set_routine(driver_create, names::ComputeArgumentsCreate, arguments_create_routine);

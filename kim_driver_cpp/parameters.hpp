@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A model's parameters: KIM writes into the arrays that Python made, and tells nobody which.
+// A model's parameters. KIM writes into the arrays that Python made, and does not tell which of them it has changed.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -18,11 +18,11 @@ class Parameters {
 
     void register_with(KIM::ModelDriverCreate* driver_create);
 
-    // Indices of those that differ, in any bit, from what was accepted last.
+    // Indices of the parameters that differ, in any bit, from the values that were accepted last.
     std::vector<int> changed() const;
-    // Takes all values as they are.
+    // Accepts all values as they are now.
     void accept();
-    // Restores what was accepted last.
+    // Restores the values that were accepted last.
     void set_back();
 
   private:
@@ -32,7 +32,7 @@ class Parameters {
         bool is_integer;
         int extent;
         void* values;                         // [extent] int or double
-        std::vector<unsigned char> accepted;  // its bytes
+        std::vector<unsigned char> accepted;  // bytes of the values that were accepted last
     };
     std::vector<Parameter> parameters_;
 };

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Which Python the driver is built for. KIM's manager passes only environment variables on, so:
-# KIM_TORCHML_PYTHON, else the active virtual or conda environment, else python3.
+# Chooses the Python that the driver is built for: KIM_TORCHML_PYTHON, else that of the active virtual or conda
+# environment, else python3. KIM's manager passes environment variables to CMake, but no options.
 
 set(PYTHON_EXECUTABLE "$ENV{KIM_TORCHML_PYTHON}")
 foreach(environment "$ENV{VIRTUAL_ENV}" "$ENV{CONDA_PREFIX}")
@@ -9,7 +9,7 @@ foreach(environment "$ENV{VIRTUAL_ENV}" "$ENV{CONDA_PREFIX}")
   endif()
 endforeach()
 if(PYTHON_EXECUTABLE STREQUAL "")
-  # Found along PATH, as the user's shell does; find_program looks in KIM's prefix first.
+  # This is searched for along PATH, as the user's shell does it; find_program would look in KIM's prefix first.
   set(PYTHON_EXECUTABLE "python3")
 endif()
 

@@ -28,7 +28,8 @@ void* python_symbol(const char* name) {
     return dlsym(RTLD_DEFAULT, name);
 }
 
-// A host that was itself loaded with local scope has libpython in the process, yet not in the global scope.
+// Makes the symbols of a libpython that is already loaded global. They are not where the host itself was loaded with
+// local scope.
 bool promote_loaded_library() {
     const std::string name = library_name();
     return !name.empty() && dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) != nullptr &&

@@ -8,7 +8,7 @@
 namespace kim_torchml {
 
 struct PythonLibrary {
-    // True where the process had Python's symbols before the driver came: then the host may finalise Python itself.
+    // True where the process had Python's symbols before the driver was loaded: the host may then finalise Python.
     bool was_present;
 };
 

@@ -7,7 +7,8 @@
 namespace kim_torchml {
 
 std::string rank_from_environment() {
-    // As process/rank.py: the node-local rank tells that a launcher started this very process.
+    // The table of kim_torchml/process/rank.py, for errors that come before Python runs. Only the launcher of this very
+    // process sets its node-local rank.
     static constexpr const char* launchers[][2] = {
         {"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK"},  // Open MPI
         {"MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_RANK"},    // MVAPICH

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One line on stderr, tagged with the MPI rank. Screens show stderr; kim.log is out of users' sight.
+// Writes one line on stderr, tagged with the MPI rank. Users see stderr on their screens, but not KIM's log.
 #pragma once
 
 #include <string>

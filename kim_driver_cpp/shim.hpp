@@ -7,14 +7,14 @@
 
 namespace kim_torchml {
 
-// Models have no quantities of other kinds than these and what follows from them.
+// The units that a simulator asks for. All quantities of models are made of lengths and energies.
 struct RequestedUnits {
     KIM::LengthUnit length;
     KIM::EnergyUnit energy;
 };
 
 // Creates a model. driver_folder holds the Python package (python/); host_has_python says whether Python's symbols
-// were in the process before the driver came. Returns 0, or 1 after having reported the error.
+// were in the process before the driver was loaded. Returns 0, or 1 after having reported the error.
 using ShimCreate = int(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
                        const std::string& driver_folder, bool host_has_python);
 

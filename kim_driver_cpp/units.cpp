@@ -12,10 +12,10 @@ struct Unit {
     KIM::EnergyUnit energy;
 };
 
-// KIM-API 2.3 takes an erg for 1e7 J: ergs are counted from joules.
+// KIM-API 2.3 takes an erg for 1e7 J. Energies in erg are therefore converted by way of joules.
 constexpr double erg_per_joule = 1e7;
 
-// One unit of length^length_exponent * energy^energy_exponent of `from` in those of `to`.
+// Returns how many units `to` one unit `from` is, for a quantity length^length_exponent * energy^energy_exponent.
 double factor(const Unit& from, const Unit& to, double length_exponent, double energy_exponent) {
     if (to.energy == KIM::ENERGY_UNIT::erg) {
         const Unit in_joules{to.length, KIM::ENERGY_UNIT::J};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The simulator's units, and KIM's own factors between them and the models' Å and eV; but for the erg, which KIM-API
-// 2.3 has wrong.
+// The simulator's units, and the factors between them and the models' Å and eV. The factors are KIM's own, except for
+// those of the erg, which are wrong in KIM-API 2.3.
 #pragma once
 
 #include <KIM_ModelDriverHeaders.hpp>
@@ -26,7 +26,7 @@ class Units {
     double force() const {
         return force_;
     }
-    // One of the simulator's units of length in Å.
+    // The simulator's unit of length in Å.
     double to_angstrom() const {
         return to_angstrom_;
     }

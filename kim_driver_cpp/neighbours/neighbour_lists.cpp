@@ -21,7 +21,7 @@ void NeighbourLists::reset(const Configuration& configuration, NeighbourSource s
 }
 
 void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list) {
-    // Three times a particle's number may be more than an int holds.
+    // Three times a particle's number may overflow an int.
     const auto position = [r = configuration_.coordinates](int i) { return r + 3 * static_cast<std::ptrdiff_t>(i); };
     const double* own = position(particle);
     for (int k = 0; k < list.count; ++k) {
@@ -97,7 +97,8 @@ std::vector<Edges> NeighbourLists::staged_edges(int n_layers) {
     return stages;
 }
 
-// An edge (j, i) with i and j both members comes from j's own list; only where j is no member is it added here.
+// Each member i gives the edges (i, j) of its own list. The reverse edge (j, i) is added only where j is no member:
+// where j is one, it comes from j's own list.
 Edges NeighbourLists::edges_of_stage(const std::vector<int>& members) {
     const auto n = static_cast<std::size_t>(configuration_.n);
     is_member_.assign(n, 0);
@@ -122,7 +123,7 @@ Edges NeighbourLists::edges_of_stage(const std::vector<int>& members) {
     Edges edges(2 * count);
     std::int64_t* const first = edges.values.get();
     std::int64_t* const second = first + count;
-    // fill_[p] is where p's next edge goes. Members come in ascending order, so each p's edges do too.
+    // fill_[p] is the place of p's next edge. Members come in ascending order, and so do the edges of each p.
     for (const int i : members) {
         const Span span = filtered(i);
         for (std::int64_t k = span.begin; k < span.end; ++k) {

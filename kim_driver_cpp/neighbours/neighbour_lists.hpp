@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Neighbour lists as flat arrays, filtered to the cutoff, and the staged edges of a graph model. Knows neither KIM
-// nor Python. No hashing: everything is counted, then filled.
+// Neighbour lists as flat arrays, filtered to the cutoff, and the staged edges of a graph model. This code knows
+// neither KIM nor Python. It needs no hash tables: it counts first, allocates and then fills.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +46,8 @@ struct ContributingNeighbours {
 // They are sorted by (first, second).
 using Edges = HeapArray<std::int64_t>;
 
-// Scratch memory of one set of compute arguments: kept from step to step, used by one thread at a time.
+// Finds neighbours and edges. Its scratch memory belongs to one set of compute arguments and is kept from step to step;
+// one thread at a time may use it.
 class NeighbourLists {
   public:
     // Throws std::invalid_argument if the cutoff is not positive.
@@ -77,9 +78,9 @@ class NeighbourLists {
     double cutoff_squared_ = 0.0;
 
     std::vector<int> flat_;                 // filtered lists, one after the other
-    std::vector<Span> span_;                // [n] where in flat_; begin = -1: not asked for yet
+    std::vector<Span> span_;                // [n], each particle's part of flat_; begin = -1 before it was asked for
     std::vector<unsigned char> is_member_;  // [n]
-    std::vector<std::int64_t> fill_;        // [n + 1]
+    std::vector<std::int64_t> fill_;        // [n + 1], place of each particle's next edge
 };
 
 }  // namespace kim_torchml

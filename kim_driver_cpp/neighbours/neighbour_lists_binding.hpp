@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What Python sees of the neighbour lists: an object that fills numpy arrays on request.
+// What Python sees of the neighbour lists: an object that returns them, and edges, as numpy arrays.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -34,7 +34,7 @@ class NeighbourAccess {
     std::optional<double> cutoff_of_lists_;  // cutoff of the lists in the scratch memory, once there are any
 };
 
-// Registers the class; once per library.
+// Registers the class. Call this once per library.
 void bind_neighbour_access(pybind11::module_& module);
 
 }  // namespace kim_torchml

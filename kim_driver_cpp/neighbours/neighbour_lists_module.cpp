@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// kim_torchml.inputs._neighbour_lists: the driver's neighbour lists for use without KIM, from lists given as arrays:
-// for tests and benchmarks, and for training with the very edges that the driver will give.
+// kim_torchml.inputs._neighbour_lists: the driver's neighbour lists without KIM, made from lists that are given as
+// arrays. It serves tests, benchmarks, and training with exactly the edges that the driver will give.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where an MPI rank stands among its neighbours, as its launcher put it into the environment."""
+"""The MPI rank of this process, from the variables that its launcher has set."""
 
 import os
 import re
@@ -24,8 +24,8 @@ class Rank:
     local_size: int
 
 
-# Launcher: (rank, node-local rank, node-local size). The launcher nearest to the process comes first: mpirun inside a
-# Slurm job sets both.
+# Launcher: (rank, node-local rank, node-local size). The launcher nearest to the process comes first: under mpirun in a
+# Slurm job, the variables of both are set. kim_driver_cpp/report.cpp has the same table for errors before Python runs.
 _LAUNCHERS = {
     "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     "MVAPICH": ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
@@ -57,7 +57,10 @@ def find_rank(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def _local_size(environment: Mapping[str, str], name: str) -> int:
-    """Return this node's number of processes. Slurm lists all nodes: "2(x3),1" is 2 on each of three, 1 on the last."""
+    """Return this node's number of processes.
+
+    Slurm lists all nodes: "2(x3),1" means 2 processes on each of three nodes, and 1 on the last.
+    """
     entries = environment[name].split(",")
     if len(entries) == 1:
         return _number(environment, name)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One compute: what is handed to KIM, what is expected of it, and the check that it came so.
+// One compute: what is given to KIM, what is expected of it, and the check of what came of it.
 #pragma once
 
 #include <KIM_SimulatorHeaders.hpp>
@@ -17,8 +17,8 @@ struct Output {
     std::size_t columns;
 };
 
-// What may follow a compute. Whatever succeeds has finite outputs and says nothing; whatever the driver refuses, it
-// refuses in one line.
+// What a compute may lead to. One that succeeds has finite outputs and prints nothing; one that the driver refuses
+// prints one line.
 enum class Outcome {
     success,
     zeros,
@@ -36,14 +36,14 @@ struct Call {
     std::array<bool, n_inputs> null_input{};
     std::vector<bool> wanted;  // of the model's outputs; all where this is empty
     bool sets_callback = true;
-    bool may_be_refused = false;  // success is expected, but a refusal will do
+    bool may_be_refused = false;  // success is expected, but a refusal is allowed
     Outcome outcome = Outcome::success;
     std::string message;
-    // Mistakes of this simulator's own, to see that they are found out.
+    // Mistakes of this simulator itself, to test that its checks find them.
     std::size_t shift_outputs = 0;  // by so many numbers
     bool misalign_coordinates = false;
 
-    // As `particles` and lists that reach this far (Å).
+    // Takes `particles`, and lists that reach this far (Å).
     Call(std::string name, Particles particles, double reach);
     void expect_refusal(const std::string& message);
 };

@@ -33,7 +33,7 @@ constexpr double edge = 6.0;  // Å
 
 using Words = std::vector<std::string>;
 
-// Bit for bit; further particles must have zeros.
+// Outputs are compared bit for bit; further particles must have zeros.
 void require_same(const Results& found, const Results& reference) {
     require(found.succeeded, "it must succeed");
     for (std::size_t k = 0; k < reference.outputs.size(); ++k) {
@@ -50,7 +50,7 @@ void require_same(const Results& found, const Results& reference) {
     }
 }
 
-// A model with its arguments, which come and go.
+// A model, and its compute arguments, which are destroyed and created anew now and then.
 class Session {
   public:
     Session(const std::string& name, Chance* chance) : name_(name), chance_(chance) {
@@ -183,7 +183,7 @@ void large(const Words& words) {
     std::printf("{\"n\": %d}\n", n);
 }
 
-// Memory that is not there until it is written: all of it reads as 0.
+// Memory that the system provides only when it is written to; until then it reads as 0.
 template <class Value>
 Value* zeros(std::size_t count) {
     void* memory = mmap(nullptr, count * sizeof(Value), PROT_READ | PROT_WRITE,
@@ -196,7 +196,7 @@ void vast(const Words& words) {
     namespace names = KIM::COMPUTE_ARGUMENT_NAME;
     Chance chance(1);
     Session session(words.at(0), &chance);
-    session.check_sound();  // leaves its callback behind, which must not be called any more
+    session.check_sound();  // its callback stays set, and must not be called any more
     const int n = std::numeric_limits<int>::max() / 3 + 1000;
     const auto size = static_cast<std::size_t>(n);
     double* coordinates = zeros<double>(3 * size);

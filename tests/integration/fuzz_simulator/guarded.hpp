@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// An array between two guards. Instrumented code that touches a guard is stopped at once by AddressSanitizer; code
-// that is not instrumented, such as numpy and torch, is found out afterwards by what it wrote there.
+// An array between two guards. AddressSanitizer stops instrumented code that touches a guard at once. Code that is not
+// instrumented, such as numpy and torch, is found out afterwards by what it has written there.
 #pragma once
 
 #include <sanitizer/asan_interface.h>

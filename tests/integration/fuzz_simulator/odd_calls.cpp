@@ -52,7 +52,7 @@ void lists_of_all(Call* call, const Sound& /*sound*/, Chance* /*chance*/) {
 }
 
 void endless_list(Call* call, const Sound& sound, Chance* chance) {
-    // Of a particle beyond every cutoff.
+    // The list of a particle that is beyond every cutoff.
     Particles& particles = call->particles;
     particles.species_codes.push_back(chance->below(sound.n_species));
     particles.contributing.push_back(0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What went to stderr, which must be a file that can be read.
+// Reads what was written to stderr, which must be a file that can be read.
 #pragma once
 
 #include <sys/types.h>
@@ -10,7 +10,7 @@ class Said {
   public:
     // Begins to listen.
     Said();
-    // What was said since. Throws std::runtime_error if stderr cannot be read.
+    // Returns what was written since then. Throws std::runtime_error if stderr cannot be read.
     std::string since() const;
 
   private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "failure_dump.hpp"
+#include "failure_file.hpp"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -22,7 +22,7 @@ const Value* given(const KIM::ModelComputeArguments& arguments, KIM::ComputeArgu
     return arguments.GetArgumentPointer(name, &pointer) == 0 ? pointer : nullptr;
 }
 
-// KIM tells a model's name nowhere else.
+// Reads the model's name from KIM's description of it: KIM has no call that returns the name.
 std::string model_name(const KIM::ModelCompute& kim) {
     static const std::string label = "Model Name : ";
     const std::string& text = kim.ToString();
@@ -73,7 +73,7 @@ FailureNote save_failure(const FailedCompute& failed, const std::string& message
     } catch (const std::exception& error) {
         reason = error.what();
     } catch (...) {
-        // Nothing is known of it, and the failure of the compute itself is what counts.
+        // Nothing is known of it. The failure of the compute itself is what counts.
     }
     return {"", "the configuration could not be saved: " + reason};
 }

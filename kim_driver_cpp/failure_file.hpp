@@ -16,14 +16,15 @@ namespace kim_torchml {
 struct FailedCompute {
     const KIM::ModelCompute& kim;
     const KIM::ModelComputeArguments& arguments;
-    const std::vector<std::string>& species;  // by KIM's species code
+    const std::vector<std::string>& species;  // indexed by KIM's species code
     const std::string& model_file;
     const pybind11::object& model;
-    double to_angstrom;  // one of the simulator's units of length in Å
+    double to_angstrom;  // the simulator's unit of length in Å
 };
 
-// Saves it if KIM_TORCHML_DUMP is set, and says where. Reads the arguments as the simulator gave them, checked or not.
-// Throws nothing: what goes wrong here must not hide the failure itself.
+// Saves the configuration if KIM_TORCHML_DUMP is set, and returns what to report about that. The arguments are read as
+// the simulator gave them, and may not have been checked. Nothing is thrown: what goes wrong here must not hide the
+// failure itself.
 FailureNote save_failure(const FailedCompute& failed, const std::string& message) noexcept;
 
 }  // namespace kim_torchml
