@@ -11,13 +11,16 @@ namespace py = pybind11;
 namespace kim_torchml {
 
 void Parameters::read(const py::list& parameters) {
+    parameters_.reserve(parameters.size());
     for (const py::handle& item : parameters) {
         auto values = item.attr("values").cast<py::array>();
         Parameter parameter;
         parameter.name = item.attr("name").cast<std::string>();
         parameter.description = item.attr("description").cast<std::string>();
-        parameter.is_integer = py::isinstance<py::array_t<int>>(values);
-        if (!parameter.is_integer && !py::isinstance<py::array_t<double>>(values)) {
+        // An isinstance of array_t would make a type object to compare with, for each of hundreds of parameters.
+        const py::dtype type = values.dtype();
+        parameter.is_integer = type.kind() == 'i' && type.itemsize() == sizeof(int);
+        if (!parameter.is_integer && !(type.kind() == 'f' && type.itemsize() == sizeof(double))) {
             throw std::logic_error("parameter '" + parameter.name + "' is neither of doubles nor of integers");
         }
         parameter.extent = static_cast<int>(values.size());
