@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Imported by the Python that the driver starts, where this folder is on PYTHONPATH: times every compute.
+"""Imported by the Python that the driver starts, where this folder is on PYTHONPATH: takes CPU times of every compute.
 
 After each compute the bare model's forward and backward run on the very same inputs, so that both see the same state
 of the machine. When Python ends, the times go to the file named in KIM_TORCHML_BENCHMARK.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 # It takes `evaluate` from kim_torchml.evaluation.evaluate by name.
 _WATCHED = "kim_torchml.driver.model"
-_times: dict[str, list[float]] = {"compute": [], "build": [], "bare": []}
+_times: dict[str, list[float]] = {"compute": [], "build": [], "bare": [], "step": []}
 _facts: dict[str, float] = {}
 
 
@@ -37,32 +37,34 @@ def _watch(model_module) -> None:
 
     plain_compute = model_module.Model.compute
     plain_evaluate = model_module.evaluate
-    latest = {}
+    latest = {"bare ended": time.process_time()}
 
     def evaluate(program, inputs, *arguments, **options):
         latest["inputs"], latest["program"] = inputs, program
-        latest["built"] = time.perf_counter()
+        latest["built"] = time.process_time()
         return plain_evaluate(program, inputs, *arguments, **options)
 
     def bare() -> float:
-        """Return the seconds that the model alone takes."""
+        """Return the CPU seconds that the model alone takes."""
         inputs, program = latest["inputs"], latest["program"]
         # The driver's backward has freed what arguments were made with, a descriptor say: they become leaves of their
         # own. A model that differentiates by coordinates itself gets these, as it does from the driver.
         arguments = [_leaf(argument) for argument in inputs.arguments]
         leaves = [argument for argument in arguments if argument.requires_grad]
-        begin = time.perf_counter()
+        begin = time.process_time()
         with torch.jit.optimized_execution(False):
             result = program._module(*arguments)
         if isinstance(result, torch.Tensor) and result.requires_grad:
             torch.autograd.grad(result.sum(), leaves, allow_unused=True)
-        return time.perf_counter() - begin
+        return time.process_time() - begin
 
     def compute(self, *arguments):
-        begin = time.perf_counter()
+        begin = time.process_time()
         plain_compute(self, *arguments)
-        end = time.perf_counter()
+        end = time.process_time()
+        _times["step"].append(end - latest["bare ended"])
         _times["bare"].append(bare())
+        latest["bare ended"] = time.process_time()
         _times["compute"].append(end - begin)
         _times["build"].append(latest["built"] - begin)
         if len(_times["compute"]) == 1:
