@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the package's sources must keep to, found by reading them: imports, names of classes, sizes."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = "kim_torchml"
+
+# What each folder may import of the package, beside itself; a module in it is meant with all that it holds.
+MAY_IMPORT = {
+    "tools": ("",),
+    "driver": ("evaluation", "inputs", "engines", "model_files", "process", "errors"),
+    "evaluation": ("inputs", "engines.contract", "model_files", "process", "errors"),
+    "inputs": ("descriptors", "model_files", "errors"),
+    "descriptors": ("model_files.plain_text", "errors"),
+    "engines": ("process", "errors"),
+    "model_files": ("errors",),
+    "process": ("errors",),
+    "errors": (),
+}
+# They start the command and give the version.
+EXCEPTED = ("__init__", "__main__")
+# What the driver needs of others; the real operators of models that name them are used where they are installed.
+FOREIGN = ("numpy", "torch")
+FOREIGN_OF = {"engines.torchscript.operators": ("torch_scatter", "torch_sparse")}
+
+TOP = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+# Outside these, nobody differentiates; descriptors have derivatives of their own.
+MAY_DIFFERENTIATE = ("engines", "descriptors")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source file.
+
+    Attributes:
+        module: dotted name below the package, such as "inputs.graph".
+        text: its content.
+        is_package: whether it is a folder's __init__.py.
+    """
+
+    module: str
+    text: str
+    is_package: bool = False
+
+    @property
+    def folder(self) -> str:
+        return self.module.partition(".")[0]
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+
+def read_sources(package: Path) -> list[Source]:
+    """Read all sources of the package."""
+    sources = []
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        is_package = parts[-1] == "__init__" and len(parts) > 1
+        sources.append(Source(".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package))
+    return sources
+
+
+def imports_of(source: Source) -> Iterator[tuple[int, str]]:
+    """Yield (line, absolute dotted name) of all imports, inside functions too; names taken from a module included."""
+    inside = [PACKAGE, *source.module.split(".")]
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - (1 if source.is_package else 0)
+            start = inside[: len(inside) - up] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            named = node.args[0]
+            if isinstance(named, ast.Constant) and isinstance(named.value, str):
+                yield node.lineno, named.value
+
+
+def _is_within(name: str, place: str) -> bool:
+    return not place or name == place or name.startswith(f"{place}.")
+
+
+def wrong_imports(source: Source, modules: set[str]) -> list[str]:
+    """Return what a source imports against the rules.
+
+    Args:
+        source: The source.
+        modules: Dotted names of the package's modules, to tell them from what is in them.
+    """
+    if source.module in EXCEPTED:
+        return []
+    found = []
+    for line, name in imports_of(source):
+        place = f"{source.module}, line {line}: imports {name}"
+        first, _, rest = name.partition(".")
+        if first == PACKAGE:
+            if rest == "__version__":
+                continue
+            # "from kim_torchml.engines import X" is an import of the folder's face, unless X is a module.
+            target = rest if rest in modules else rest.rpartition(".")[0]
+            allowed = (source.folder, *MAY_IMPORT[source.folder])
+            if not any(_is_within(target, each) for each in allowed):
+                found.append(f"{place}; {source.folder} may import {', '.join(MAY_IMPORT[source.folder]) or 'nothing'}")
+        elif first not in sys.stdlib_module_names and source.folder != "tools":
+            more = [
+                each for place_of, names in FOREIGN_OF.items() if _is_within(source.module, place_of) for each in names
+            ]
+            if first not in (*FOREIGN, *more):
+                found.append(f"{place}; what the driver runs needs {' and '.join(FOREIGN)} alone")
+    return found
+
+
+def shared_class_names(sources: list[Source]) -> list[str]:
+    """Return the public classes that have the name of another one."""
+    places: dict[str, list[str]] = {}
+    for source in sources:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(source.module)
+    return [f"{name}: {', '.join(modules)}" for name, modules in places.items() if len(modules) > 1]
+
+
+def engines_business(source: Source) -> list[str]:
+    """Return where a source differentiates or takes a program's lock, which engines alone do."""
+    if source.folder in MAY_DIFFERENTIATE:
+        return []
+    found = []
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute):
+            text = ast.unparse(node)
+            if text.endswith(("autograd.grad", "autograd.backward", ".backward", "program._lock", ".program._lock")):
+                found.append(f"{source.module}, line {node.lineno}: {text}")
+    return found
+
+
+def too_long(source: Source) -> list[str]:
+    """Return the file, and its functions, that are longer than allowed."""
+    found = []
+    lines = source.text.count("\n")
+    if lines > LONGEST_FILE:
+        found.append(f"{source.module}: {lines} lines")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > LONGEST_FUNCTION:
+                found.append(f"{source.module}, line {node.lineno}: {node.name} has {length} lines")
+    return found
