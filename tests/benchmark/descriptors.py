@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Time of the descriptors in microseconds per atom, beside libdescriptor's (DESIGN.md, section 9).
+"""Time of the descriptors in microseconds per atom, beside libdescriptor's own on one core.
 
     .venv/bin/python tests/benchmark/descriptors.py [--cells 5] [--threads 1] [--device cpu] [--dtype float64]
 
 Rattled periodic silicon; the 51 symmetry functions are those of the published model TorchMLModel2_Desc, with a cutoff
-of 5.0 Å, found in ../shared or in what KIM_TORCHML_SHARED names. Best of a number of runs, wall time; the two of
-libdescriptor were measured one after the other and are added up for values with gradient.
+of 5.0 Å, found in ../shared or in the folder that KIM_TORCHML_SHARED names. Times are wall times, the best of a number of runs.
+libdescriptor's times for values and for the gradient were measured one after the other, and are added here.
 """
 
 import argparse

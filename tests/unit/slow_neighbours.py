@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Neighbour lists and staged edges by plain loops and sets, from their definition (DESIGN.md, section 7).
+"""Neighbour lists and staged edges by plain loops and sets, from their definition.
 
-It stands in for the compiled part wherever a model is computed with in these tests, and is what the compiled part is
-compared with.
+With A_1 = the contributing particles, stage k has the edges E_k = {(i, j), (j, i) : i in A_k, j within the cutoff of i},
+sorted by (first, second), and A_(k+1) = {j : j within the cutoff of some i in A_k}. This code stands in for the compiled
+part in these tests, and the compiled part is compared with it.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 class SlowNeighbours:
     """Presents the protocol `kim_torchml.inputs.Neighbours`.
 
-    Every particle is in every other's list, however far: what a list beyond the cutoff looks like at its worst.
+    Every particle is in every other's list, however far: the worst that a list beyond the cutoff can be.
     """
 
     def __init__(self, coordinates, contributing):

@@ -6,7 +6,7 @@ from typing import Any
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.files.bispectrum import read_bispectrum
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, ModelFacts
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, StatedByModel
 from kim_torchml.descriptors.files.normalisation import read_normalisation
 from kim_torchml.descriptors.files.soap import read_soap
 from kim_torchml.descriptors.files.symmetry_functions import read_symmetry_functions
@@ -14,7 +14,7 @@ from kim_torchml.descriptors.normalisation import Normalisation
 from kim_torchml.errors import DriverError
 
 # Each reads its layout from the beginning of a file and returns the descriptor.
-READERS: dict[str, Callable[[DescriptorFile, ModelFacts], Descriptor[Any]]] = {
+READERS: dict[str, Callable[[DescriptorFile, StatedByModel], Descriptor[Any]]] = {
     "SymmetryFunctions": read_symmetry_functions,
     "Bispectrum": read_bispectrum,
     "SOAP": read_soap,
@@ -44,7 +44,7 @@ def read_descriptor(
             "name in the parameter file, or update the driver when a version with it is out"
         )
     file = DescriptorFile(content, file_name)
-    descriptor = readers[name.lower()](file, ModelFacts(tuple(species), cutoff))
+    descriptor = readers[name.lower()](file, StatedByModel(tuple(species), cutoff))
     normalisation = read_normalisation(file, descriptor.width)
     file.expect_end()
     return descriptor, normalisation

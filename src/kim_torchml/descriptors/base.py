@@ -17,8 +17,8 @@ class Neighbourhoods:
     """The surroundings of the particles that a descriptor is asked for.
 
     Attributes:
-        coordinates: Of all particles, shape [n, 3], Å; the descriptor is differentiable in them.
-        species_codes: Of all particles, shape [n], int64: index into the descriptor's species.
+        coordinates: Coordinates of all particles, shape [n, 3], Å; the descriptor is differentiable in them.
+        species_codes: Species codes of all particles, shape [n], int64: index into the descriptor's species.
         centres: Particles to describe, shape [m], int64, ascending.
         counts: Number of neighbours of each centre, shape [m], int64.
         neighbours: Their neighbours, one list after the other, shape [sum of counts], int64. Lists may hold
@@ -33,13 +33,13 @@ class Neighbourhoods:
 
 
 class Descriptor(ABC, Generic[Tables]):
-    """A descriptor. A new one: a subclass in a file of its own; an import and a line in `descriptors/__init__.py`.
+    """A descriptor. A new one is a subclass in a file of its own, and a line in `descriptors/__init__.py`.
 
-    `Tables` is the type of what it derives from its parameters, once for each dtype and device.
+    `Tables` is the type of the tensors that it makes from its parameters, once for each dtype and device.
 
     Attributes:
-        species: Symbols; the index is the species code.
-        width: Numbers per particle.
+        species: Element symbols; the index is the species code.
+        width: Number of columns: numbers for each particle.
         cutoff: Largest of its cutoffs, Å.
     """
 
@@ -48,11 +48,11 @@ class Descriptor(ABC, Generic[Tables]):
     cutoff: float
 
     def __init__(self, budget: Budget, block_bytes: int | None) -> None:
-        """Keep how much memory to work in.
+        """Keep the memory budget.
 
         Args:
-            budget: The descriptor's own.
-            block_bytes: Memory for one block in its place, bytes.
+            budget: The memory that this descriptor works best in.
+            block_bytes: Memory for one block, bytes, in place of that budget.
         """
         self._budget = budget
         self._block_bytes = block_bytes

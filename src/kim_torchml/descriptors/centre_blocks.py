@@ -9,7 +9,8 @@ import torch
 from kim_torchml.descriptors.base import Neighbourhoods
 from kim_torchml.errors import DriverError
 
-# A block takes in centres with this many times fewer neighbours: rather some padding than many small blocks.
+# A block takes in centres that have at least this fraction of the most neighbours: some padding costs less than many
+# small blocks.
 _FEWEST_OF_MOST = 0.75
 
 
@@ -48,7 +49,7 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
 
     Args:
         neighbourhoods: The surroundings of m particles.
-        cutoffs: Of pairs of species, shape [n_species, n_species], dtype and device of the coordinates, Å.
+        cutoffs: Cutoffs of pairs of species, shape [n_species, n_species], dtype and device of the coordinates, Å.
     Raises:
         DriverError: If a centre and its neighbour are at the same place.
     """
@@ -63,7 +64,7 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
         pair = int((squares == 0.0).nonzero()[0])
         raise _same_place(neighbourhoods, int(centres[pair]), int(neighbours[pair]))
     limits = cutoffs[0] if len(cutoffs) == 1 else cutoffs[codes[centres], codes[neighbours]]
-    # Written so that a coordinate that is not a number stays, and shows in the result.
+    # The comparison keeps pairs whose distance is not a number, so that NaN shows in the result.
     near = ~(squares >= limits.square())
     counts_near = torch.zeros_like(counts).index_add_(0, row_of_pair, near.long())
     return Pairs(centres[near], neighbours[near], counts_near)
@@ -78,7 +79,7 @@ def _same_place(neighbourhoods: Neighbourhoods, first: int, second: int) -> Driv
 
 
 def make_blocks(counts: torch.Tensor, cost: Callable[[int], float], budget: float) -> list[Block]:
-    """Divide centres into blocks with like numbers of neighbours.
+    """Divide centres into blocks with similar numbers of neighbours.
 
     Args:
         counts: Number of neighbours of each centre, shape [m], int64.
@@ -104,7 +105,7 @@ def make_blocks(counts: torch.Tensor, cost: Callable[[int], float], budget: floa
 
 
 def _take(waiting: list[int], most: int, room: int) -> int:
-    """Take up to `room` centres with at most `most` neighbours off those waiting; return how many."""
+    """Take up to `room` centres with at most `most` neighbours from those that wait; return how many were taken."""
     taken = 0
     for count in range(most, max(1, int(_FEWEST_OF_MOST * most)) - 1, -1):
         fits = min(waiting[count], room - taken)

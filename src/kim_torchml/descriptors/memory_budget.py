@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How much memory a descriptor works in."""
+"""The memory that a descriptor may use for one block of centres."""
 
 from dataclasses import dataclass
 

@@ -9,7 +9,7 @@ import slow_soap
 import torch
 from scipy.special import ive
 
-from kim_torchml.descriptors.soap import basis as soap_basis
+from kim_torchml.descriptors.soap import basis
 from kim_torchml.descriptors.soap.radial import differentiate, radial_integrals, scaled_bessel, tabulate
 from kim_torchml.descriptors.soap.spherical_harmonics import SphericalHarmonics
 from kim_torchml.errors import DriverError
@@ -26,22 +26,22 @@ def unit_vectors(n=40):
 def test_radial_basis_is_orthonormal(n_max, tolerance):
     nodes, weights = np.polynomial.legendre.leggauss(60)
     r = 2.3 * (nodes + 1.0)
-    basis = soap_basis.radial_basis(n_max, 4.6, r)
-    products = np.einsum("kn,km,k,k->nm", basis, basis, weights * 2.3, r**2)
+    functions = basis.radial_basis(n_max, 4.6, r)
+    products = np.einsum("kn,km,k,k->nm", functions, functions, weights * 2.3, r**2)
     np.testing.assert_allclose(products, np.eye(n_max), rtol=0, atol=tolerance)
 
 
 def test_radial_basis_against_scipy():
     r = np.linspace(0.0, 3.4, 7)
     expected = np.array([slow_soap.basis_functions(3, 3.4)(x) for x in r])
-    np.testing.assert_allclose(soap_basis.radial_basis(3, 3.4, r), expected, rtol=0, atol=1e-11 * abs(expected).max())
+    np.testing.assert_allclose(basis.radial_basis(3, 3.4, r), expected, rtol=0, atol=1e-11 * abs(expected).max())
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 9, 13])
 def test_inverse(size):
     """In panels or in one, against exact fractions."""
     matrix = np.random.default_rng(2).normal(size=(size, size))
-    inverse = soap_basis._inverse(matrix.tolist())
+    inverse = basis._inverse(matrix.tolist())
     columns = zip(*[[Fraction(x) for x in row] for row in inverse], strict=True)
     product = [[sum(Fraction(x) * y for x, y in zip(row, column, strict=True)) for row in matrix] for column in columns]
     np.testing.assert_allclose(np.array(product, dtype=float).T, np.eye(size), rtol=0, atol=1e-12)
@@ -49,8 +49,8 @@ def test_inverse(size):
 
 def test_inverse_is_rounded_as_in_libdescriptor():
     """What Eigen 3.4.0, compiled by g++ 12 without fused multiply-adds, gives for the overlaps of 5, cutoff 4.6 Å."""
-    overlaps = [[soap_basis._overlap(n, m, 4.6) for m in range(1, 6)] for n in range(1, 6)]
-    inverse = soap_basis._inverse(overlaps)
+    overlaps = [[basis._overlap(n, m, 4.6) for m in range(1, 6)] for n in range(1, 6)]
+    inverse = basis._inverse(overlaps)
     expected = "0x1.1b98a0f84cfb9p-4 -0x1.c9fb405f9b33p-4 0x1.05591dc736edep-4 "
     expected += "-0x1.f9053fb9c844cp-7 0x1.5f5190813415fp-10"
     assert inverse[4] == [float.fromhex(x) for x in expected.split()]
@@ -58,7 +58,7 @@ def test_inverse_is_rounded_as_in_libdescriptor():
 
 def test_too_many_radial_functions():
     with pytest.raises(DriverError, match=r"`n_max` must be small enough .* got 8 with a cutoff of 6.0 Å"):
-        soap_basis.radial_basis(8, 6.0, np.linspace(0.0, 6.0, 3))
+        basis.radial_basis(8, 6.0, np.linspace(0.0, 6.0, 3))
 
 
 def test_bessel_functions():

@@ -19,7 +19,7 @@ from surroundings import (
     values_and_gradient,
 )
 
-from kim_torchml.descriptors import centre_blocks as blocks
+from kim_torchml.descriptors import centre_blocks
 from kim_torchml.descriptors.symmetry_functions import descriptor as symmetry_functions
 from kim_torchml.descriptors.symmetry_functions.descriptor import SymmetryFunctionParameters, SymmetryFunctions
 from kim_torchml.errors import DriverError
@@ -305,7 +305,7 @@ def test_blocks_do_not_change_the_result(functions, block_bytes, monkeypatch):
     n_blocks = []
 
     def count_blocks(*arguments):
-        n_blocks.append(len(found := blocks.make_blocks(*arguments)))
+        n_blocks.append(len(found := centre_blocks.make_blocks(*arguments)))
         return found
 
     monkeypatch.setattr(symmetry_functions, "make_blocks", count_blocks)
@@ -318,7 +318,7 @@ def test_blocks_do_not_change_the_result(functions, block_bytes, monkeypatch):
 def test_blocks_hold_every_pair_once():
     counts = torch.tensor([3, 0, 7, 6, 7, 1, 0, 40, 6])
     for budget in (1, 14, 1000):
-        made = blocks.make_blocks(counts, float, budget)
+        made = centre_blocks.make_blocks(counts, float, budget)
         rows = torch.cat([block.rows for block in made])
         assert sorted(rows.tolist()) == [0, 2, 3, 4, 5, 7, 8]
         starts = counts.cumsum(0) - counts

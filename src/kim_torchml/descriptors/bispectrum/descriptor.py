@@ -11,7 +11,7 @@ from typing import cast
 import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
-from kim_torchml.descriptors.bispectrum.kernel import BispectrumFunction, Task, bytes_per_centre
+from kim_torchml.descriptors.bispectrum.kernel import BispectrumFunction, BispectrumInputs, bytes_per_centre
 from kim_torchml.descriptors.bispectrum.plan import Plan, components, is_coupled, make_plan
 from kim_torchml.descriptors.bispectrum.points import Radial
 from kim_torchml.descriptors.centre_blocks import find_pairs, make_blocks
@@ -35,7 +35,7 @@ class BispectrumParameters:
         switch_flag: 1: neighbours fade out towards the cutoff; 0: they do not.
         bzero_flag: 1: subtract 2 j from each component that is not 0 by definition; 0: do not.
         weights: Weight of a neighbour of each species.
-        cutoffs: Of each pair of species, [centre][neighbour], Å.
+        cutoffs: Cutoffs of each pair of species, [centre][neighbour], Å.
     """
 
     twojmax: int
@@ -91,7 +91,7 @@ class Bispectrum(Descriptor[tuple[Plan, Radial]]):
 
         Args:
             parameters: What it is made of; species in the order of `species`.
-            species: Symbols; the index is the species code.
+            species: Element symbols; the index is the species code.
             block_bytes: Memory to work in, in place of BUDGET.
         Raises:
             DriverError: If the number of species differs.
@@ -121,8 +121,8 @@ class Bispectrum(Descriptor[tuple[Plan, Radial]]):
         pairs = find_pairs(neighbourhoods, radial.cutoffs)
         budget = self.block_bytes(coordinates.device)
         blocks = make_blocks(pairs.counts, lambda k: bytes_per_centre(plan, k), budget)
-        task = Task(plan, radial, neighbourhoods.species_codes, pairs, blocks)
-        values = cast(torch.Tensor, BispectrumFunction.apply(coordinates, task))  # type: ignore[no-untyped-call]
+        inputs = BispectrumInputs(plan, radial, neighbourhoods.species_codes, pairs, blocks)
+        values = cast(torch.Tensor, BispectrumFunction.apply(coordinates, inputs))  # type: ignore[no-untyped-call]
         if self.parameters.bzero_flag:
             return values - coordinates.new_tensor(self._offsets)
         return values

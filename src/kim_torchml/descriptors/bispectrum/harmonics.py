@@ -100,8 +100,8 @@ def gegenbauer(w: torch.Tensor, coefficients: Recurrences) -> torch.Tensor:
     """Return the Gegenbauer polynomials C[k, ell] of w.
 
     Args:
-        w: Shape [p].
-        coefficients: Of the recurrences.
+        w: Cosines of the angle, shape [p].
+        coefficients: Coefficients of the recurrences.
     Returns:
         Shape [(degree + 1)(degree + 2) / 2, p].
     """
@@ -117,7 +117,7 @@ def solid_harmonics(point: torch.Tensor, coefficients: Recurrences) -> torch.Ten
 
     Args:
         point: x, y and z, shape [3, p].
-        coefficients: Of the recurrences.
+        coefficients: Coefficients of the recurrences.
     Returns:
         Shape [(degree + 1)², p].
     """

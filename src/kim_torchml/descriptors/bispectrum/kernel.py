@@ -20,15 +20,15 @@ from kim_torchml.descriptors.centre_blocks import Block, Pairs
 
 
 @dataclass(frozen=True)
-class Task:
-    """A bispectrum to compute.
+class BispectrumInputs:
+    """Everything but the coordinates that a bispectrum is computed from.
 
     Attributes:
-        plan: What no configuration changes.
-        radial: How a distance becomes an angle and a weight.
-        species_codes: Of all particles, shape [n], int64.
-        pairs: Within the cutoffs.
-        blocks: Of centres with neighbours.
+        plan: Tensors that are the same for every configuration.
+        radial: Parameters by which a distance becomes an angle and a weight.
+        species_codes: Species codes of all particles, shape [n], int64.
+        pairs: Pairs within the cutoffs.
+        blocks: Blocks of centres with neighbours.
     """
 
     plan: Plan
@@ -53,20 +53,20 @@ def bytes_per_centre(plan: Plan, n_neighbours: int) -> int:
 
 
 class BispectrumFunction(torch.autograd.Function):
-    """Coordinates to bispectrum components. Keeps one expansion per centre; the rest is computed again when needed."""
+    """Bispectrum components of coordinates; it keeps one expansion per centre and computes the rest again."""
 
     @staticmethod
-    def forward(ctx: Any, coordinates: torch.Tensor, task: Task) -> torch.Tensor:
+    def forward(ctx: Any, coordinates: torch.Tensor, inputs: BispectrumInputs) -> torch.Tensor:
         """Return the components of all centres, shape [m, width].
 
         Args:
             ctx: Where torch keeps what `backward` needs.
-            coordinates: Of all particles, shape [n, 3], Å.
-            task: The bispectrum.
+            coordinates: Coordinates of all particles, shape [n, 3], Å.
+            inputs: What else the bispectrum is computed from.
         """
-        expansions = task.plan.own.repeat(len(task.pairs.counts), 1) if ctx.needs_input_grad[0] else None
-        components = _evaluate(coordinates, task, expansions)
-        ctx.task = task
+        expansions = inputs.plan.own.repeat(len(inputs.pairs.counts), 1) if ctx.needs_input_grad[0] else None
+        components = _evaluate(coordinates, inputs, expansions)
+        ctx.inputs = inputs
         ctx.save_for_backward(coordinates, expansions)
         return components
 
@@ -74,35 +74,37 @@ class BispectrumFunction(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Return d(sum of components x gradients[0]) / d(coordinates), shape [n, 3]."""
         coordinates, expansions = ctx.saved_tensors
-        task: Task = ctx.task
-        if torch.is_grad_enabled() and task.blocks:
-            # The gradient is to be differentiated in its turn: autograd does it all, in as much memory as that takes.
-            components = _evaluate(coordinates, task)
+        inputs: BispectrumInputs = ctx.inputs
+        if torch.is_grad_enabled() and inputs.blocks:
+            # The gradient itself will be differentiated: autograd does all of it, in as much memory as that takes.
+            components = _evaluate(coordinates, inputs)
             return torch.autograd.grad(components, coordinates, gradients[0], create_graph=True)[0], None
         result = torch.zeros_like(coordinates)
-        for block in task.blocks:
+        for block in inputs.blocks:
             expansion = expansions.index_select(0, block.rows)
-            of_expansion = _components_adjoint(gradients[0].index_select(0, block.rows), expansion, task.plan)
-            of_vectors = _expand_adjoint(of_expansion, task.points(coordinates, block), block, task.plan)
-            neighbours = task.pairs.neighbours.index_select(0, block.pairs.flatten())
-            centres = task.pairs.centres.index_select(0, block.pairs[:, 0])
+            of_expansion = _components_adjoint(gradients[0].index_select(0, block.rows), expansion, inputs.plan)
+            of_vectors = _expand_adjoint(of_expansion, inputs.points(coordinates, block), block, inputs.plan)
+            neighbours = inputs.pairs.neighbours.index_select(0, block.pairs.flatten())
+            centres = inputs.pairs.centres.index_select(0, block.pairs[:, 0])
             result.index_add_(0, neighbours, of_vectors.flatten(1).t())
             result.index_add_(0, centres, of_vectors.sum(2).t(), alpha=-1.0)
         return result, None
 
 
-def _evaluate(coordinates: torch.Tensor, task: Task, expansions: torch.Tensor | None = None) -> torch.Tensor:
+def _evaluate(
+    coordinates: torch.Tensor, inputs: BispectrumInputs, expansions: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the components of all centres, shape [m, width].
 
     Args:
-        coordinates: Of all particles, shape [n, 3], Å.
-        task: The bispectrum.
-        expansions: Where to put those of centres with neighbours, shape [m, h], if anywhere.
+        coordinates: Coordinates of all particles, shape [n, 3], Å.
+        inputs: What else the bispectrum is computed from.
+        expansions: Rows for the expansions of centres with neighbours, shape [m, h]; None where they are not needed.
     """
-    plan = task.plan
-    components = _components(plan.own.unsqueeze(0), plan).repeat(len(task.pairs.counts), 1)
-    for block in task.blocks:
-        expansion = _expand(task.points(coordinates, block), block, plan)
+    plan = inputs.plan
+    components = _components(plan.own.unsqueeze(0), plan).repeat(len(inputs.pairs.counts), 1)
+    for block in inputs.blocks:
+        expansion = _expand(inputs.points(coordinates, block), block, plan)
         components.index_copy_(0, block.rows, _components(expansion, plan))
         if expansions is not None:
             expansions.index_copy_(0, block.rows, expansion)
@@ -122,9 +124,9 @@ def _expand_adjoint(gradient: torch.Tensor, points: Points, block: Block, plan: 
     """Return d(sum of expansion x gradient) / d(vectors), shape [3, c, k].
 
     Args:
-        gradient: Shape [c, h].
+        gradient: Gradient by what was returned, shape [c, h].
         points: The neighbours.
-        block: Of c centres with k neighbours.
+        block: A block of c centres with k neighbours.
         plan: The harmonics.
     """
     c, k = block.present.shape
@@ -162,8 +164,8 @@ def _components_adjoint(gradient: torch.Tensor, expansion: torch.Tensor, plan: P
     """Return d(sum of components x gradient) / d(expansion), shape [c, h].
 
     Args:
-        gradient: Shape [c, width].
-        expansion: Shape [c, h].
+        gradient: Gradient by what was returned, shape [c, width].
+        expansion: Expansion of the density, shape [c, h].
         plan: The harmonics and components.
     """
     factors = (gradient @ plan.products).view(len(gradient), plan.twojmax + 1, -1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a bispectrum needs and no configuration changes: which components, which harmonics, where to integrate."""
+"""What is the same for every configuration: components of a bispectrum, harmonics, points of integration."""
 
 from dataclasses import dataclass
 from math import pi
@@ -42,7 +42,7 @@ def components(twojmax: int, diagonalstyle: int) -> list[tuple[int, int, int]]:
 
 
 def is_coupled(component: tuple[int, int, int]) -> bool:
-    """Return whether a component is not simply 0, for want of Clebsch-Gordan coefficients."""
+    """Return whether Clebsch-Gordan coefficients couple a component; one that they do not couple is 0."""
     return sum(component) % 2 == 0
 
 
@@ -65,7 +65,7 @@ class Plan:
 
     Attributes:
         twojmax: Largest degree n.
-        recurrences: Of the harmonics of the neighbours.
+        recurrences: Coefficients for the harmonics of the neighbours.
         expansion: For each harmonic, in the order of n, ell, m: Gegenbauer row x number of solid rows + solid row; [h].
         own: Expansion of the centre itself, shape [h].
         harmonics: For each n, weighted harmonics on the grid, shape [(n + 1)², g].

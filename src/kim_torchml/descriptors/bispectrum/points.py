@@ -16,8 +16,8 @@ class Radial:
         rfac0: Fraction of pi that the cutoff is mapped to.
         rmin0: Distance that is mapped to the angle 0, Å.
         switch: Whether neighbours fade out towards the cutoff.
-        cutoffs: Shape [n_species, n_species], centre first, Å.
-        weights: Of neighbours, shape [n_species].
+        cutoffs: Cutoffs of pairs of species, shape [n_species, n_species], centre first, Å.
+        weights: Weights of neighbours, shape [n_species].
     """
 
     rfac0: float
@@ -34,10 +34,10 @@ class Points:
     A neighbour at `vectors` is the point q = (w, ratio vectors), with |q| = 1.
 
     Attributes:
-        vectors: From centre to neighbour, shape [3, p], Å.
+        vectors: Vectors from centre to neighbour, shape [3, p], Å.
         w: Cosine of the angle, shape [p].
         ratio: Sine of the angle over the distance, shape [p], 1/Å.
-        weight: Shape [p]; 0 where no neighbour is.
+        weight: Weight of each neighbour, shape [p]; 0 where there is none.
         w_slope: Derivative of w with respect to the distance, over the distance; shape [p], 1/Å².
         ratio_slope: The same of `ratio`, 1/Å³.
         weight_slope: The same of `weight`, 1/Å².
@@ -61,11 +61,11 @@ def place_neighbours(
     (1 + cos(pi (r - rmin0) / (cutoff - rmin0))) / 2 where neighbours fade and r > rmin0.
 
     Args:
-        coordinates: Of all particles, shape [n, 3], Å.
-        species_codes: Of all particles, shape [n], int64.
-        pairs: Within the cutoffs.
+        coordinates: Coordinates of all particles, shape [n, 3], Å.
+        species_codes: Species codes of all particles, shape [n], int64.
+        pairs: Pairs within the cutoffs.
         block: Centres and their pairs.
-        radial: How a distance becomes an angle and a weight.
+        radial: Parameters by which a distance becomes an angle and a weight.
     Source:
         A. P. Thompson et al., J. Comput. Phys. 285 (2015) 316, section 2.
     """
@@ -78,7 +78,7 @@ def place_neighbours(
     phase = (distance - radial.rmin0) * (torch.pi / span)
     phase_slope = torch.pi / (span * distance)  # over the distance, as the other slopes
     sine, cosine = (phase * radial.rfac0).sin(), (phase * radial.rfac0).cos()
-    # As in libdescriptor the sine is never negative: below rmin0, where the angle is, the point is its antipode.
+    # The sine is never negative, as in libdescriptor: below rmin0 the angle is negative, and the point is its antipode.
     w, sine = torch.where(sine < 0, -cosine, cosine), sine.abs()
     ratio = sine / distance
     turn = phase_slope * radial.rfac0

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.plain_text import is_number, lines_of, quoted, to_number
 
-# Writers round to as few as eight digits.
+# Programs that write such files round numbers to as few as eight digits.
 _RELATIVE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class ModelFacts:
-    """What the model's parameter file says and a descriptor's file says once more.
+class StatedByModel:
+    """Facts that the model's parameter file gives and a descriptor's file must repeat.
 
     Attributes:
         species: Element symbols; the index is the species code.
@@ -35,7 +35,7 @@ class Field:
     """A word or number in the file.
 
     Attributes:
-        text: As it stands there.
+        text: Text of the field.
         line: Number of its line, from 1.
     """
 
@@ -48,7 +48,7 @@ class Field:
 
 
 class DescriptorFile:
-    """The file's lines of data, one after the other; comments, which '#' starts anywhere, and blank lines left out."""
+    """Lines of data, one after the other, without blank lines and comments, which '#' starts anywhere."""
 
     def __init__(self, content: str, name: str) -> None:
         """Divide the content; `name` is the file's name for errors."""
@@ -150,5 +150,5 @@ class DescriptorFile:
 
 
 def same(first: float, second: float) -> bool:
-    """Return whether two numbers are equal but for the rounding of who wrote them."""
+    """Return whether two numbers are equal within the rounding of programs that write such files."""
     return math.isclose(first, second, rel_tol=_RELATIVE_TOLERANCE)

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, ModelFacts, same
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, StatedByModel, same
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,8 @@ class Head:
     """The beginning of a descriptor's file.
 
     Attributes:
-        cutoffs: Of pairs of species, [n_species][n_species], symmetric, Å.
-        fields: Where they stand in the file, [n_species][n_species].
+        cutoffs: Cutoffs of pairs of species, [n_species][n_species], symmetric, Å.
+        fields: Fields of the file that hold the cutoffs, [n_species][n_species].
         order: Species codes in the order in which the file names the species.
     """
 
@@ -21,7 +21,7 @@ class Head:
     order: tuple[int, ...]
 
 
-def read_head(file: DescriptorFile, model: ModelFacts) -> Head:
+def read_head(file: DescriptorFile, model: StatedByModel) -> Head:
     """Read the beginning of a file; it may give a pair of species once or in both orders.
 
     Raises:
@@ -51,7 +51,7 @@ def read_head(file: DescriptorFile, model: ModelFacts) -> Head:
     return Head(cutoffs, fields, tuple(order))
 
 
-def _check_complete(file: DescriptorFile, model: ModelFacts, found: dict[tuple[int, int], Field]) -> None:
+def _check_complete(file: DescriptorFile, model: StatedByModel, found: dict[tuple[int, int], Field]) -> None:
     for i, first in enumerate(model.species):
         for j, second in enumerate(model.species):
             if (i, j) not in found:
@@ -61,7 +61,7 @@ def _check_complete(file: DescriptorFile, model: ModelFacts, found: dict[tuple[i
                 )
 
 
-def check_number_of_species(file: DescriptorFile, model: ModelFacts, field: Field) -> None:
+def check_number_of_species(file: DescriptorFile, model: StatedByModel, field: Field) -> None:
     """Check that the number of species is the model's."""
     if file.whole("number of species", field, 1) != len(model.species):
         raise file.error(
@@ -72,7 +72,7 @@ def check_number_of_species(file: DescriptorFile, model: ModelFacts, field: Fiel
         )
 
 
-def species_code(file: DescriptorFile, model: ModelFacts, symbol: Field) -> int:
+def species_code(file: DescriptorFile, model: StatedByModel, symbol: Field) -> int:
     """Return a species' code in the model."""
     if symbol.text not in model.species:
         raise file.error(
@@ -84,7 +84,7 @@ def species_code(file: DescriptorFile, model: ModelFacts, symbol: Field) -> int:
     return model.species.index(symbol.text)
 
 
-def check_cutoff(file: DescriptorFile, model: ModelFacts, cutoff: Field) -> None:
+def check_cutoff(file: DescriptorFile, model: StatedByModel, cutoff: Field) -> None:
     """Check that the largest cutoff is the model's."""
     if not same(file.positive("cutoff", cutoff), model.cutoff):
         raise file.error(

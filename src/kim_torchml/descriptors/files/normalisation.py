@@ -54,7 +54,7 @@ def _divide(file: DescriptorFile, size: Field, fields: list[Field], width: int) 
         half = len(fields) // 2
         return fields[:half], fields[half:]
     if len(fields) == width + 1:
-        # The one number is the one that a blank line sets apart: a comment alone may be a remark.
+        # One number stands for all columns where a blank line sets it apart; a comment alone may be a remark.
         after_first = file.are_apart(fields[0], fields[1])
         before_last = file.are_apart(fields[-2], fields[-1])
         if after_first != before_last:

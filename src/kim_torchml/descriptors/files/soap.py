@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Files of SOAP: the layout that KLIFF writes, with a head, and that of libdescriptor, without."""
 
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, ModelFacts, same
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, StatedByModel, same
 from kim_torchml.descriptors.files.head import (
     check_cutoff,
     check_number_of_species,
@@ -11,7 +11,7 @@ from kim_torchml.descriptors.files.head import (
 from kim_torchml.descriptors.soap.descriptor import Soap, SoapParameters
 
 
-def read_soap(file: DescriptorFile, model: ModelFacts) -> Soap:
+def read_soap(file: DescriptorFile, model: StatedByModel) -> Soap:
     """Read n_max, l_max, cutoff, radial basis and eta; columns are in the order of the model's species.
 
     The head's cutoffs say which neighbours count, SOAP's own is the range of the radial functions.
@@ -63,7 +63,7 @@ def _one_cutoff(file: DescriptorFile, pairs: tuple[tuple[Field, ...], ...]) -> f
     return max(float(field.text) for field in (first, *others))
 
 
-def _read_species(file: DescriptorFile, model: ModelFacts) -> None:
+def _read_species(file: DescriptorFile, model: StatedByModel) -> None:
     """Read the number of species and their symbols, on the same line or on further ones."""
     count, *symbols = file.line("number of species")
     check_number_of_species(file, model, count)

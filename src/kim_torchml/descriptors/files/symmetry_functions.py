@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Files of symmetry functions, as KLIFF writes them: the head, then families of functions with their numbers."""
 
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, ModelFacts
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, StatedByModel
 from kim_torchml.descriptors.files.head import read_head
 from kim_torchml.descriptors.symmetry_functions.descriptor import NUMBERS, SymmetryFunctionParameters, SymmetryFunctions
 
 Function = tuple[str, tuple[float, ...]]
 
 
-def read_symmetry_functions(file: DescriptorFile, model: ModelFacts) -> SymmetryFunctions:
+def read_symmetry_functions(file: DescriptorFile, model: StatedByModel) -> SymmetryFunctions:
     """Read symmetry functions; columns are in the order of the file.
 
     Raises:
@@ -42,7 +42,7 @@ def _read_family(file: DescriptorFile) -> list[Function]:
     if family == "g1" and n_rows != 1:
         raise file.error("g1 rows", "1, there being but one g1 for each cutoff", sizes[0], "write g1 once")
     n_columns = file.whole(f"{family} columns", sizes[1], 0)
-    # Some writers give g1 a column, with a number that means nothing.
+    # Some programs write a column for g1, with a number that has no meaning.
     if n_columns != len(numbers) and (family != "g1" or n_columns != 1):
         expected = f"{len(numbers)} ({', '.join(numbers) or 'no numbers'})"
         raise file.error(f"{family} columns", expected, sizes[1], "correct the number of columns")

@@ -28,7 +28,7 @@ def radial_basis(n_max: int, cutoff: float, distances: Array) -> Array:
     Args:
         n_max: Number of functions, at most 16.
         cutoff: Å.
-        distances: Shape [k], Å.
+        distances: Distances, shape [k], Å.
     Returns:
         Values, shape [k, n_max], Å^(-3/2).
     Raises:

@@ -18,9 +18,9 @@ class _Places:
     Attributes:
         neighbours: Particles, shape [p].
         directions: Unit vectors from centre to neighbour, shape [3, p].
-        distances: Shape [p], Å.
+        distances: Distances, shape [p], Å.
         polynomials: Factors of their spherical harmonics.
-        harmonics: Shape [(l_max + 1)², c, k].
+        harmonics: Spherical harmonics, shape [(l_max + 1)², c, k].
         radial: Radial functions, zero where no neighbour is; shape [(l_max + 1) n_max, c, k].
         slopes: Their derivatives with respect to the distance, the same; None where not asked for.
     """
@@ -72,8 +72,8 @@ class Density:
         """Return the coefficients of a block's c segments, shape [c, width].
 
         Args:
-            coordinates: Of all particles, shape [3, n], Å.
-            pairs: Of all segments.
+            coordinates: Coordinates of all particles, shape [3, n], Å.
+            pairs: Pairs of all segments.
             block: Segments and their pairs.
         """
         places = self._place(coordinates, pairs, block, with_slopes=False)
@@ -86,9 +86,9 @@ class Density:
         """Add a block's part of the gradient with respect to the coordinates.
 
         Args:
-            gradient: Shape [3, n]; is added to.
-            coordinates: Of all particles, shape [3, n], Å.
-            pairs: Of all segments.
+            gradient: Gradient that this one is added to, shape [3, n].
+            coordinates: Coordinates of all particles, shape [3, n], Å.
+            pairs: Pairs of all segments.
             block: c segments and their pairs.
             by_rows: Gradient with respect to the block's coefficients, shape [c, width].
         """
@@ -104,7 +104,7 @@ class Density:
             by_distance += (by_radial.transpose(0, 1) * slopes[degree]).sum(0).flatten()
             by_harmonics[degree**2 : (degree + 1) ** 2] = torch.bmm(by_coefficients.mT, radial).transpose(0, 1)
         by_direction = self._harmonics.gradient(places.polynomials, by_harmonics.flatten(1))
-        # Of the gradient with respect to the direction only what turns the vector counts.
+        # Only that part of the gradient by the direction counts that turns the vector.
         along = (by_direction * places.directions).sum(0)
         by_vector = (by_direction - along * places.directions) / places.distances + by_distance * places.directions
         by_centre = by_vector.view(3, *block.pairs.shape).sum(2)

@@ -31,9 +31,9 @@ class SoapParameters:
         n_max: Number of radial functions.
         l_max: Largest degree of the spherical harmonics.
         cutoff: End of the radial functions' range, Å.
-        eta: Of the Gaussians exp(-eta r²) that neighbours are smeared with, 1/Å².
+        eta: Exponent of the Gaussians exp(-eta r²) that neighbours are smeared with, 1/Å².
         radial_basis: "polynomial".
-        species: Symbols; the index is the species code.
+        species: Element symbols; the index is the species code.
         neighbour_cutoff: Neighbours closer than this count, Å; None for those closer than `cutoff`.
     """
 
@@ -84,7 +84,7 @@ class _Task:
     Attributes:
         density: Tables of the first step.
         spectrum: Tables of the second step.
-        pairs: Within the cutoff, by segment: one centre's neighbours of one species.
+        pairs: Pairs within the cutoff, by segment: one centre's neighbours of one species.
         blocks: Segments with their pairs, for the first step.
         n_centres: Number of centres.
         stride: Number of centres at a time, for the second step.
@@ -114,8 +114,8 @@ class _Task:
         """Return the gradient with respect to the coordinates, shape [n, 3].
 
         Args:
-            coordinates: Of all particles, shape [n, 3], Å.
-            coefficients: Of the densities, shape [m, n_species, n_max (l_max + 1)²].
+            coordinates: Coordinates of all particles, shape [n, 3], Å.
+            coefficients: Coefficients of the densities, shape [m, n_species, n_max (l_max + 1)²].
             by_values: Gradient with respect to the power spectrum, shape [m, width].
         """
         parts = zip(*(torch.split(x, self.stride) for x in (coefficients, by_values)), strict=True)
@@ -215,7 +215,7 @@ class _SoapFunction(torch.autograd.Function):
     def backward(ctx: Any, *by_values: torch.Tensor) -> tuple[torch.Tensor, None]:
         coordinates, coefficients = ctx.saved_tensors
         if torch.is_grad_enabled() and ctx.task.blocks:
-            # The gradient is to be differentiated in its turn: autograd does it all, in as much memory as that takes.
+            # The gradient itself will be differentiated: autograd does all of it, in as much memory as that takes.
             values = ctx.task.values(ctx.task.coefficients(coordinates))
             return torch.autograd.grad(values, coordinates, by_values[0], create_graph=True)[0], None
         return ctx.task.gradient(coordinates, coefficients, by_values[0]), None

@@ -62,7 +62,7 @@ def radial_integrals(n_max: int, l_max: int, cutoff: float, eta: float, distance
         l_max: Largest order of the spherical harmonics.
         cutoff: Å.
         eta: 1/Å².
-        distances: Shape [k], Å.
+        distances: Distances, shape [k], Å.
     Returns:
         Values, shape [k, (l_max + 1) n_max], n running fastest, Å^(1/2).
     Source:

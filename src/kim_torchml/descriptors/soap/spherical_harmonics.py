@@ -89,7 +89,7 @@ class SphericalHarmonics:
 
         Args:
             polynomials: The factors of the harmonics.
-            weights: Shape [(l_max + 1)², p].
+            weights: Weights, shape [(l_max + 1)², p].
         """
         cosines, sines = polynomials.cosines, polynomials.sines
         by_cosines, by_sines = torch.zeros_like(cosines), torch.zeros_like(sines)

@@ -49,11 +49,11 @@ class _Triplets:
 
     Attributes:
         places: Where j and k meet in the block's [c, k, k] arrays, flattened, shape [c, t], int64.
-        cosines: Of the angle at the centre, shape [c, t].
+        cosines: Cosine of the angle at the centre, shape [c, t].
         inverse_products: 1 / (r_ij r_ik), shape [c, t], 1/Å^2.
         inner: r_ij^2 + r_ik^2, shape [c, t], Å^2.
         outer: r_jk^2, shape [c, t], Å^2.
-        cutoffs: For r_jk, shape [] or [c, t], Å.
+        cutoffs: Cutoff of r_jk, shape [] or [c, t], Å.
         weights: 2 fc(r_ij) fc(r_ik), shape [c, t].
         all_near: Whether only those with r_jk within the cutoff are there.
     """
@@ -90,7 +90,7 @@ class _Group:
     """
 
     def __init__(self, functions: Sequence[Angular], dtype: torch.dtype, device: torch.device) -> None:
-        # Of each slope the whole zetas first: `_powers` computes them in this order.
+        # In each slope whole zetas come first: `_powers` computes them in this order.
         angles = sorted({function.angle for function in functions}, key=lambda a: (a[0], not _is_product(a[1]), a[1]))
         widths = sorted({function.width for function in functions})
         self.n_angles, self.n_widths = len(angles), len(widths)
@@ -231,7 +231,7 @@ class AngularFunctions:
         products = torch.bmm(shells.vectors, shells.vectors.transpose(1, 2))
         outer = torch.add(inner, products, alpha=-2.0)
         farthest = shells.cutoffs_between.square() if self._only_g4 else torch.inf
-        # Written so that a coordinate that is not a number stays, and shows in the result.
+        # The comparison keeps pairs whose distance is not a number, so that NaN shows in the result.
         places = _padded((outer >= farthest).logical_not_().triu(1))
 
         def pick(dense: torch.Tensor) -> torch.Tensor:
@@ -245,7 +245,7 @@ class AngularFunctions:
         inner_squares, inner_products = pick(inner), pick(products)
         return _Triplets(
             places,
-            # Not by way of r_jk, which loses digits where j is near and k is far.
+            # This does not go by way of r_jk, which loses digits where j is near and k is far.
             inner_products * inverse_products,
             inverse_products,
             inner_squares,

@@ -33,8 +33,8 @@ class SymmetryFunctionParameters:
     """Which symmetry functions.
 
     Attributes:
-        species: Symbols; the index is the species code.
-        cutoffs: Of pairs of species, [n_species][n_species], symmetric, Å.
+        species: Element symbols; the index is the species code.
+        cutoffs: Cutoffs of pairs of species, [n_species][n_species], symmetric, Å.
         functions: Family and numbers of each, in the order of the descriptor's columns: ("g1", ()), ("g2", (eta, Rs)),
             ("g3", (kappa,)), ("g4", (zeta, lambda, eta)) or ("g5", (zeta, lambda, eta)), in Å.
     """
@@ -115,7 +115,7 @@ class SymmetryFunctions(Descriptor["_Tables"]):
         budget = self.block_bytes(coordinates.device)
         blocks = make_blocks(pairs.counts, tables.bytes_of_centre, budget)
         work = _Work(tables, neighbourhoods, pairs, blocks)
-        values: torch.Tensor = _Values.apply(coordinates, work)  # type: ignore[no-untyped-call]
+        values: torch.Tensor = _BlockwiseValues.apply(coordinates, work)  # type: ignore[no-untyped-call]
         return values
 
     def make_tables(self, dtype: torch.dtype, device: torch.device) -> "_Tables":
@@ -127,7 +127,7 @@ class _Tables:
     """The parameters as tensors of one dtype on one device.
 
     Attributes:
-        cutoffs: Of pairs of species, shape [n_species, n_species], Å.
+        cutoffs: Cutoffs of pairs of species, shape [n_species, n_species], Å.
         width: Number of functions.
     """
 
@@ -223,7 +223,7 @@ class _Work:
         return make_shells(vectors, block.present, cutoffs, between)
 
 
-class _Values(torch.autograd.Function):
+class _BlockwiseValues(torch.autograd.Function):
     """Values of all blocks; nothing of them is kept: the gradient computes each block once more."""
 
     @staticmethod

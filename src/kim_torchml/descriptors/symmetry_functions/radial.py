@@ -23,8 +23,8 @@ class RadialFunctions:
         Args:
             gaussians: (eta, Rs) of each Gaussian, 1/Å^2 and Å; eta = 0 makes it g1.
             cosines: kappa of each cosine, 1/Å.
-            dtype: Of the coordinates.
-            device: Of the coordinates.
+            dtype: Type of the coordinates.
+            device: Device of the coordinates.
         """
         table = torch.tensor([*gaussians, *((kappa, 0.0) for kappa in cosines)], dtype=dtype, device=device).view(-1, 2)
         self._etas, self._shifts = table[: len(gaussians), :1], table[: len(gaussians), 1:]

@@ -13,7 +13,7 @@ class Shells:
     """The neighbours of c centres, filled up to k each with neighbours of weight 0.
 
     Attributes:
-        vectors: From centre to neighbour, shape [c, k, 3], Å.
+        vectors: Vectors from centre to neighbour, shape [c, k, 3], Å.
         present: Whether a neighbour is not filled in, shape [c, k], bool.
         cutoffs: Between centre and neighbour, shape [] if all are equal, else [c, k], Å.
         cutoffs_between: Between two neighbours of a centre, shape [] if all are equal, else [c, k, k], Å.
