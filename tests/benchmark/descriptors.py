@@ -4,7 +4,7 @@
     .venv/bin/python tests/benchmark/descriptors.py [--cells 5] [--threads 1] [--device cpu] [--dtype float64]
 
 Rattled periodic silicon; the 51 symmetry functions are those of the published model TorchMLModel2_Desc, with a cutoff
-of 5.0 Å, found in ../shared or in the folder that KIM_TORCHML_SHARED names. Times are wall times, the best of a number of runs.
+of 5.0 Å, found in ../shared or in the folder that KIM_TORCHML_SHARED names. Times are the best wall times of some runs.
 libdescriptor's times for values and for the gradient were measured one after the other, and are added here.
 """
 

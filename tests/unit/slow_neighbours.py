@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Neighbour lists and staged edges by plain loops and sets, from their definition.
 
-With A_1 = the contributing particles, stage k has the edges E_k = {(i, j), (j, i) : i in A_k, j within the cutoff of i},
-sorted by (first, second), and A_(k+1) = {j : j within the cutoff of some i in A_k}. This code stands in for the compiled
-part in these tests, and the compiled part is compared with it.
+With A_1 = the contributing particles, stage k has the edges E_k = {(i, j), (j, i) : i in A_k, j within the cutoff of
+i}, sorted by (first, second), and A_(k+1) = {j : j within the cutoff of some i in A_k}. This code stands in for the
+compiled part in these tests, and the compiled part is compared with it.
 """
 
 import math
