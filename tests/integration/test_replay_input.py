@@ -13,7 +13,7 @@ import tiny_models as tiny
 from kim_collection import KimCollection
 from replay_host import replay
 
-from kim_torchml.tools.replay.failed_compute import neighbour_lists
+from kim_torchml.tools.replay.neighbours import neighbour_lists
 
 
 def test_interrupted_replay(collection: KimCollection, own_folder: Path) -> None:

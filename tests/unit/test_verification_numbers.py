@@ -13,13 +13,14 @@ from scipy.interpolate import CubicSpline
 
 from kim_torchml.tools.kim_host.model import ModelError
 from kim_torchml.tools.kim_host.particles import particles_of
-from kim_torchml.tools.kim_host.structures import Structure, crystal
+from kim_torchml.tools.kim_host.structure import Structure
 from kim_torchml.tools.verification.allocated import allocated_bytes, resident_bytes
 from kim_torchml.tools.verification.checks.forces_numerical_derivative import relative_error
 from kim_torchml.tools.verification.checks.memory_leak import growth_of
 from kim_torchml.tools.verification.checks.objectivity import rotation
 from kim_torchml.tools.verification.checks.permutation_symmetry import permutation
 from kim_torchml.tools.verification.comparison import difference, differences
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.derivatives import Derivative, gradient, noise_of
 from kim_torchml.tools.verification.grades import MACHINE_PRECISION, letter_grade, pass_grade
 from kim_torchml.tools.verification.jumps import find_jumps

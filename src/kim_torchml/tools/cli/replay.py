@@ -15,7 +15,8 @@ from kim_torchml.process import settings
 from kim_torchml.tools.cli.required_packages import need
 
 if TYPE_CHECKING:
-    from kim_torchml.tools.replay.failed_compute import Replayed, Saved
+    from kim_torchml.tools.replay.failed_compute import FailedCompute
+    from kim_torchml.tools.replay.replayed_compute import ReplayedCompute
 
 _INDENT = 16
 
@@ -34,29 +35,30 @@ def replay(file: Path, model: str) -> None:
     FILE is what the driver saved in the folder that KIM_TORCHML_DUMP names when a compute failed. The exit code is 0
     if the compute succeeds now, 1 if it fails again; then the driver's error line is on stderr.
     """
-    # Here, so that the command's other subcommands need neither ASE nor kimpy.
+    # These modules are imported here so that the other subcommands need neither ASE nor kimpy.
     need("replay", "numpy", "scipy", "ase", "kimpy")
-    from kim_torchml.tools.replay.failed_compute import ReplayModel, read_saved
+    from kim_torchml.tools.replay.failed_compute import read_failed_compute
+    from kim_torchml.tools.replay.replayed_compute import compute_again, create_model, restore_parameters
 
     try:
-        saved = read_saved(file)
-        click.echo(_describe(file, saved, model))
-        replay_model = ReplayModel(model)
-        if _is_of(saved, model):
-            replay_model.restore(saved.parameters)
-        replayed = replay_model.compute(saved)
+        failed = read_failed_compute(file)
+        click.echo(_describe(file, failed, model))
+        kim_model = create_model(model)
+        if _is_of(failed, model):
+            restore_parameters(kim_model, failed.parameters)
+        replayed = compute_again(kim_model, failed)
     except DriverError as error:
         raise click.ClickException(str(error)) from error
     if replayed is None:
         click.echo(_line("verdict", "the compute fails here too; the driver's line on stderr says why"))
         raise click.exceptions.Exit(1)
-    click.echo(_results(saved, replayed))
-    if "error" in saved.facts:
+    click.echo(_results(failed, replayed))
+    if "error" in failed.facts:
         click.echo(_line("verdict", _SUCCEEDS))
 
 
 def _line(what: str, text: str) -> str:
-    """Return a line of the table, wrapped; paths stay in one piece."""
+    """Return a line of the table, wrapped between words so that paths stay in one piece."""
     width = shutil.get_terminal_size().columns
     return textwrap.fill(
         text,
@@ -68,23 +70,23 @@ def _line(what: str, text: str) -> str:
     )
 
 
-def _is_of(saved: Saved, model: str) -> bool:
-    """Return whether it is this model that has failed, as far as is known."""
-    return saved.facts.get("model", model) == model
+def _is_of(failed: FailedCompute, model: str) -> bool:
+    """Return whether it is this model that failed, as far as the file tells."""
+    return failed.facts.get("model", model) == model
 
 
-def _describe(file: Path, saved: Saved, model: str) -> str:
-    facts = saved.facts
-    contributing = int((saved.contributing != 0).sum())
-    lines = [_line("file", str(file)), _line("particles", f"{len(saved)}, {contributing} of them contributing")]
+def _describe(file: Path, failed: FailedCompute, model: str) -> str:
+    facts = failed.facts
+    contributing = int((failed.contributing != 0).sum())
+    lines = [_line("file", str(file)), _line("particles", f"{len(failed)}, {contributing} of them contributing")]
     if "step" in facts:
         where = f"at compute {facts['step']} of {facts.get('model')} ({facts.get('model_file')})"
         lines.append(_line("saved", f"{where}, by driver {facts.get('driver_version')}"))
         if facts.get("settings", "") != settings.of_results():
             lines.append(_line("set then", facts.get("settings") or "nothing"))
             lines.append(_line("set here", settings.of_results() or "nothing"))
-    names = ", ".join(saved.parameters)
-    if not _is_of(saved, model):
+    names = ", ".join(failed.parameters)
+    if not _is_of(failed, model):
         lost = f"; nor are its parameters {names} set, which the simulator had set" if names else ""
         lines.append(_line("warning", f"this was saved by {facts['model']}, but is replayed with {model}{lost}"))
     elif names:
@@ -94,17 +96,17 @@ def _describe(file: Path, saved: Saved, model: str) -> str:
     return "\n".join(lines)
 
 
-def _results(saved: Saved, replayed: Replayed) -> str:
+def _results(failed: FailedCompute, replayed: ReplayedCompute) -> str:
     lines = [_line("energy", f"{replayed.energy:.10g} eV")]
     if replayed.forces is not None:
         sizes = (replayed.forces**2).sum(axis=1) ** 0.5
         largest = int(sizes.argmax())
-        on = f"on particle {largest} ({saved.symbols[largest]})"
+        on = f"on particle {largest} ({failed.symbols[largest]})"
         lines.append(_line("largest force", f"{sizes[largest]:.6g} eV/Å, {on}"))
-    contributing = saved.contributing.nonzero()[0]
+    contributing = failed.contributing.nonzero()[0]
     if replayed.particle_energies is not None and len(contributing):
         energies = replayed.particle_energies[contributing]
         for word, place in (("lowest energy", energies.argmin()), ("highest energy", energies.argmax())):
             particle = int(contributing[place])
-            lines.append(_line(word, f"{energies[place]:.6g} eV, of particle {particle} ({saved.symbols[particle]})"))
+            lines.append(_line(word, f"{energies[place]:.6g} eV, of particle {particle} ({failed.symbols[particle]})"))
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A structure as KIM's particles: the atoms contribute; images of them within reach, which do not, surround them."""
+"""KIM's particles, and a structure as such: its atoms contribute, their periodic images within reach do not."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,48 +8,57 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kim_torchml.tools.kim_host.structures import Floats, Structure
+from kim_torchml.tools.kim_host.structure import Floats, Structure
 
 Integers = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Particles:
+class KimParticles:
     """Particles as KIM wants them.
 
     Attributes:
-        coordinates: Shape [n, 3], Å.
-        codes: The model's species codes, shape [n].
-        contributing: Shape [n], 1 = contributing.
-        owners: The atom that each particle is, or is an image of; shape [n].
+        coordinates: Cartesian coordinates, shape [n, 3], Å.
+        codes: species codes as the model numbers them, shape [n].
+        contributing: 1 for contributing particles, otherwise 0; shape [n].
     """
 
     coordinates: Floats
     codes: Integers
     contributing: Integers
-    owners: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.codes)
 
+
+@dataclass(frozen=True)
+class AtomsAndImages(KimParticles):
+    """The atoms of a structure, which contribute, and images of them, which do not.
+
+    Attributes:
+        owners: index of the atom that each particle is, or is an image of; shape [n].
+    """
+
+    owners: NDArray[np.int64]
+
     @property
     def n_atoms(self) -> int:
-        """Number of contributing particles."""
+        """Number of atoms."""
         return int(self.contributing.sum())
 
 
-def particles_of(structure: Structure, codes: Mapping[str, int], reach: float) -> Particles:
+def particles_of(structure: Structure, codes: Mapping[str, int], reach: float) -> AtomsAndImages:
     """Return the atoms, then those of their periodic images that are within reach of an atom.
 
     Args:
-        structure: At least one atom.
-        codes: The model's code of each species.
-        reach: The model's influence distance, Å.
+        structure: at least one atom.
+        codes: the model's code of each species.
+        reach: influence distance of the model, Å.
     """
     n = len(structure)
     owners, images = _images(structure, reach)
     species = np.array([codes[name] for name in structure.species], dtype=np.int32)
-    return Particles(
+    return AtomsAndImages(
         np.concatenate([structure.positions, images]),
         np.concatenate([species, species[owners]]),
         np.concatenate([np.ones(n, dtype=np.int32), np.zeros(len(owners), dtype=np.int32)]),
@@ -73,14 +82,15 @@ def _images(structure: Structure, reach: float) -> tuple[NDArray[np.int64], Floa
 
 
 def _shifts(structure: Structure, reach: float) -> list[range]:
-    """Return, by vector of the box, the shifts by which images can come within reach, in boxes."""
+    """Return, for each vector of the box, the whole numbers of boxes by which an image within reach can be shifted."""
     ranges = []
     for axis in range(3):
         if not structure.periodic[axis]:
             ranges.append(range(1))
             continue
-        # Its norm is one over the height of the box above the plane of the other two. Atoms may lie outside the box.
+        # The norm of a reciprocal vector is one over the height of the box above the plane of the other two vectors.
         reciprocal = np.linalg.inv(structure.cell)[:, axis]
+        # Atoms may lie outside the box.
         spread = float(np.ptp(structure.positions @ reciprocal))
         count = int(np.ceil(reach * float(np.linalg.norm(reciprocal)) + spread))
         ranges.append(range(-count, count + 1))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import kimpy
 
-# In Å. Names and constants are KIM-API's (2.3, its ConvertUnit), so that a model that converts with it differs by
-# rounding only; they are CODATA's of some years ago, and today's differ by less than 1e-6.
+# Å. Names and constants are those of KIM-API 2.3 (ConvertUnit), so that the results of a model that converts with it
+# differ by rounding only. KIM-API took the constants from CODATA some years ago; today's differ by less than 1e-6.
 LENGTHS = {"A": 1.0, "Bohr": 0.52917721092, "nm": 10.0, "cm": 1e8, "m": 1e10}
 _JOULES = {
     "eV": 1.60217646e-19,
@@ -16,9 +16,9 @@ _JOULES = {
     "erg": 1e-7,
     "amu_A2_per_ps2": 1.66053886e-23,
 }
-# In eV.
+# eV.
 ENERGIES = {name: joules / _JOULES["eV"] for name, joules in _JOULES.items()}
-# KIM-API 2.3 takes an erg for 1e7 J: energies that it converts to ergs are too small by this factor.
+# KIM-API 2.3 takes an erg for 1e7 J, so energies that it converts to ergs are too small by this factor.
 KIM_ERG_MISTAKE = 1e-14
 
 
@@ -27,12 +27,12 @@ class UnitSystem:
     """One set of KIM's units, by their names.
 
     Attributes:
-        name: What LAMMPS calls it, or the units themselves.
-        length: See LENGTHS.
-        energy: See ENERGIES.
-        charge: Of charge.
-        temperature: Of temperature.
-        time: Of time.
+        name: LAMMPS' name of the system, or the units themselves.
+        length: unit of length, one of LENGTHS.
+        energy: unit of energy, one of ENERGIES.
+        charge: unit of charge.
+        temperature: unit of temperature.
+        time: unit of time.
     """
 
     name: str
@@ -54,7 +54,7 @@ class UnitSystem:
 
 
 METAL = UnitSystem("metal", "A", "eV")
-# What LAMMPS asks for its unit styles, and what other simulators work in.
+# The units that LAMMPS asks for in each of its unit styles, and those of other simulators.
 SYSTEMS = (
     METAL,
     UnitSystem("real", "A", "kcal_mol", time="fs"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kim_torchml.tools.kim_host.structures import Floats
+from kim_torchml.tools.kim_host.structure import Floats
 
 # The last step is a thousandth of the first.
 LEVELS = 11

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kim_torchml.tools.kim_host.structures import Floats
+from kim_torchml.tools.kim_host.structure import Floats
 
 # Points within each interval that is divided, with some on both sides for the differences.
 PARTS = 8

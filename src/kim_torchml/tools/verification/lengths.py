@@ -8,7 +8,8 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.kim_host.structures import EIGHT_ATOMS, Structure, dimer, perfect_crystal
+from kim_torchml.tools.kim_host.structure import Structure
+from kim_torchml.tools.verification.crystals import EIGHT_ATOMS, dimer, perfect_crystal
 
 # Where the search ends, over the sum of the covalent radii: a minimum nearer than that is an artefact of the model.
 NEAREST_OF_DIMER, NEAREST_OF_CRYSTAL = 0.4, 0.55

@@ -9,9 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
-from kim_torchml.tools.kim_host.model import ENERGY, FORCES, KimModel, ModelError
-from kim_torchml.tools.kim_host.particles import Particles, particles_of
-from kim_torchml.tools.kim_host.structures import Floats, Structure, crystal
+from kim_torchml.tools.kim_host.model import KimModel, ModelError
+from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES
+from kim_torchml.tools.kim_host.particles import AtomsAndImages, particles_of
+from kim_torchml.tools.kim_host.structure import Floats, Structure
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.derivatives import noise_of, random_direction
 from kim_torchml.tools.verification.grades import TOLERANCE
 from kim_torchml.tools.verification.lengths import find_bond, find_nearest
@@ -98,7 +100,7 @@ class Bench:
         """Return a check's own random numbers: the same whichever other checks run."""
         return np.random.default_rng([self.seed, zlib.crc32(check.encode())])
 
-    def particles(self, structure: Structure) -> Particles:
+    def particles(self, structure: Structure) -> AtomsAndImages:
         """Return a structure as the model's particles."""
         return particles_of(structure, self.model.species, self.model.influence_distance)
 
@@ -214,7 +216,7 @@ class Bench:
         return max(self.model.cutoffs, default=self.model.influence_distance)
 
 
-def evaluation(particles: Particles, outputs: dict[str, Floats]) -> Evaluation:
+def evaluation(particles: AtomsAndImages, outputs: dict[str, Floats]) -> Evaluation:
     """Return energy and forces of the atoms from those of the particles."""
     if FORCES not in outputs:
         return Evaluation(float(outputs[ENERGY][0]), None)

@@ -8,7 +8,8 @@ from ase import units
 from ase.data import atomic_masses, atomic_numbers
 
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.kim_host.structures import EIGHT_ATOMS, LATTICES, Floats, Structure, perfect_crystal
+from kim_torchml.tools.kim_host.structure import Floats, Structure
+from kim_torchml.tools.verification.crystals import EIGHT_ATOMS, LATTICES, perfect_crystal
 from kim_torchml.tools.verification.model_under_test import Bench, Evaluation
 
 STEPS = 400

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.kim_host.structures import Floats, dimer
+from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.verification.checks.base import Check
+from kim_torchml.tools.verification.crystals import dimer
 from kim_torchml.tools.verification.grades import FAILED, PASSED
 from kim_torchml.tools.verification.jumps import Jump, find_jumps, stands_out
 from kim_torchml.tools.verification.model_under_test import Bench

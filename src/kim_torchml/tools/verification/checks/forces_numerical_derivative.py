@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.kim_host.structures import Floats, Structure, crystal
+from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.comparison import missing, none_computed
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.derivatives import Derivative, central_difference, gradient, random_direction
 from kim_torchml.tools.verification.grades import NOT_APPLICABLE, letter_grade, score
 from kim_torchml.tools.verification.model_under_test import Bench, label

@@ -3,9 +3,9 @@
 
 from collections.abc import Sequence
 
-from kim_torchml.tools.kim_host.structures import crystal
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.comparison import compare_compositions, difference
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.model_under_test import Bench, Evaluation
 from kim_torchml.tools.verification.result import Finding
 

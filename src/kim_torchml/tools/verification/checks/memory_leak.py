@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from kim_torchml.tools.kim_host.model import KimModel
-from kim_torchml.tools.kim_host.particles import Particles
-from kim_torchml.tools.kim_host.structures import Floats, crystal
+from kim_torchml.tools.kim_host.particles import KimParticles
+from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.verification.allocated import RESIDENT, allocated_bytes, resident_bytes
 from kim_torchml.tools.verification.checks.base import Check
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.grades import FAILED, NOT_APPLICABLE, PASSED
 from kim_torchml.tools.verification.model_under_test import Bench
 from kim_torchml.tools.verification.result import Finding
@@ -55,21 +56,21 @@ def run(bench: Bench) -> Finding:
     return _finding(samples, growth)
 
 
-def _work(bench: Bench) -> tuple[Particles, tuple[str, ...]]:
+def _work(bench: Bench) -> tuple[KimParticles, tuple[str, ...]]:
     """Return what each cycle computes."""
     species = bench.mixture
     piece = crystal("bcc", (2, 1, 1), bench.nearest("bcc", species), species, bench.random("memory-leak"))
     return bench.particles(piece), bench.outputs
 
 
-def _cycle(name: str, particles: Particles, outputs: tuple[str, ...]) -> None:
+def _cycle(name: str, particles: KimParticles, outputs: tuple[str, ...]) -> None:
     """Create the model, compute twice, destroy it."""
     model = KimModel(name)
     model.compute(particles, outputs)
     model.compute(particles, outputs)
 
 
-def _warm_up(name: str, particles: Particles, outputs: tuple[str, ...]) -> int:
+def _warm_up(name: str, particles: KimParticles, outputs: tuple[str, ...]) -> int:
     """Run cycles until what is allocated once has been; return how many fit into a window."""
     started, cycles = time.monotonic(), 0
     while cycles < WARM_UP and (time.monotonic() - started < SECONDS or cycles < FEWEST_CYCLES):
@@ -79,7 +80,7 @@ def _warm_up(name: str, particles: Particles, outputs: tuple[str, ...]) -> int:
     return int(np.clip(SECONDS / WINDOWS / per_cycle, FEWEST_CYCLES, MOST_CYCLES))
 
 
-def _watch(bench: Bench, particles: Particles, outputs: tuple[str, ...], per_window: int) -> dict[str, Floats]:
+def _watch(bench: Bench, particles: KimParticles, outputs: tuple[str, ...], per_window: int) -> dict[str, Floats]:
     """Run all windows; return the number of cycles done at each sample, and each measure of memory then, bytes."""
     watched = {name: measure for name, measure in WATCHED.items() if measure() is not None}
     count = WINDOWS * per_window

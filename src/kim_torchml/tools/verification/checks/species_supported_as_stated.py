@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.kim_host.structures import Floats, Structure
+from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.grades import FAILED, PASSED
 from kim_torchml.tools.verification.model_under_test import Bench

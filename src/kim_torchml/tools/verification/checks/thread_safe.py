@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from kim_torchml.tools.kim_host.model import KimModel, ModelArguments
-from kim_torchml.tools.kim_host.particles import Particles
-from kim_torchml.tools.kim_host.structures import Floats, crystal
+from kim_torchml.tools.kim_host.particles import KimParticles
+from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.verification.checks.base import Check
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.grades import FAILED, PASSED
 from kim_torchml.tools.verification.model_under_test import Bench
 from kim_torchml.tools.verification.result import Finding
@@ -75,7 +76,7 @@ class Task:
         in_a_row: How often a thread then computes the one that it got.
     """
 
-    particles: list[Particles]
+    particles: list[KimParticles]
     outputs: tuple[str, ...]
     expected: list[dict[str, Floats]]
     cycles: int
@@ -121,7 +122,7 @@ def _task(bench: Bench) -> Task:
     return Task(particles, bench.outputs, expected, cycles, in_a_row)
 
 
-def _crystals(bench: Bench, repeats: list[tuple[int, int, int]], periodic: bool) -> list[Particles]:
+def _crystals(bench: Bench, repeats: list[tuple[int, int, int]], periodic: bool) -> list[KimParticles]:
     """Return rattled crystals, or pieces of them."""
     random = bench.random("thread-safe")
     nearest = bench.nearest("fcc", bench.mixture)
@@ -131,7 +132,7 @@ def _crystals(bench: Bench, repeats: list[tuple[int, int, int]], periodic: bool)
     return [bench.particles(replace(cell, periodic=(periodic,) * 3)) for cell in cells]
 
 
-def _timed(bench: Bench, particles: list[Particles]) -> tuple[float, list[dict[str, Floats]]]:
+def _timed(bench: Bench, particles: list[KimParticles]) -> tuple[float, list[dict[str, Floats]]]:
     """Return the seconds that the model takes, and its results."""
     started = time.monotonic()
     results = [bench.model.compute(each, bench.outputs) for each in particles]

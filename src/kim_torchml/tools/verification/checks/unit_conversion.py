@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from kim_torchml.tools.kim_host.model import PARTICLE_ENERGIES, VIRIAL, KimModel, ModelError
-from kim_torchml.tools.kim_host.particles import Particles
-from kim_torchml.tools.kim_host.structures import Floats, crystal
+from kim_torchml.tools.kim_host.model import KimModel, ModelError
+from kim_torchml.tools.kim_host.outputs import PARTICLE_ENERGIES, VIRIAL
+from kim_torchml.tools.kim_host.particles import AtomsAndImages
+from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.kim_host.units import KIM_ERG_MISTAKE, METAL, SYSTEMS, UnitSystem
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.comparison import differences
+from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.grades import FAILED, pass_grade
 from kim_torchml.tools.verification.model_under_test import Bench, evaluation
 from kim_torchml.tools.verification.result import Finding
@@ -36,7 +38,7 @@ def run(bench: Bench) -> Finding:
     return _finding(bench, rows, left_out)
 
 
-def _outputs(bench: Bench, particles: Particles) -> tuple[list[str], dict[str, str]]:
+def _outputs(bench: Bench, particles: AtomsAndImages) -> tuple[list[str], dict[str, str]]:
     """Return what is compared, and of what the model offers beside that, why it is not."""
     compared, left_out = [*bench.outputs], {}
     for name in OTHERS:
@@ -52,7 +54,7 @@ def _outputs(bench: Bench, particles: Particles) -> tuple[list[str], dict[str, s
     return compared, left_out
 
 
-def _row(bench: Bench, system: UnitSystem, particles: Particles, expected: dict[str, Floats]) -> dict[str, Any]:
+def _row(bench: Bench, system: UnitSystem, particles: AtomsAndImages, expected: dict[str, Floats]) -> dict[str, Any]:
     """Return what the model does in one system of units."""
     row: dict[str, Any] = {"configuration": f"{system.name} ({system.length}, {system.energy})"}
     try:
@@ -81,7 +83,7 @@ def _badness(errors: dict[str, float], tolerance: float) -> tuple[int, float]:
 
 
 def _errors(
-    bench: Bench, model: KimModel, particles: Particles, found: dict[str, Floats], expected: dict[str, Floats]
+    bench: Bench, model: KimModel, particles: AtomsAndImages, found: dict[str, Floats], expected: dict[str, Floats]
 ) -> dict[str, float]:
     """Return the relative error of everything that is compared."""
     nearest = bench.nearest("bcc", bench.mixture)

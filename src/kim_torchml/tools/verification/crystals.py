@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Structures that the checks compute: pieces of simple crystals, rattled, atoms as far apart as in the model's own.
+"""Structures that the checks compute: crystals, rattled pieces of crystals, and dimers.
 
-OpenKIM's checks use the same lattices (fcc, bcc, diamond), mostly with fixed lattice constants; here they are those of
-the model's own crystals (verification/lengths.py). Species are KIM's, some of which (user01, electron) are no elements.
+OpenKIM's checks use the same lattices (fcc, bcc, diamond), mostly with fixed lattice constants. Here the constants are
+those of the model's own crystals (lengths.py). Species are KIM's, some of which (user01, electron) are no elements.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from kim_torchml.tools.kim_host.structure import Floats, Structure
 
-# Fractional coordinates of the atoms in the cubic cell, and lattice constant over nearest distance.
+# Fractional coordinates of the atoms in the cubic cell, and the lattice constant relative to the nearest distance.
 _FACES = [(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0)]
 _BASES = {
     "fcc": (_FACES, np.sqrt(2.0)),
@@ -21,41 +19,10 @@ _BASES = {
     "diamond": (_FACES + [(x + 0.25, y + 0.25, z + 0.25) for x, y, z in _FACES], 4.0 / np.sqrt(3.0)),
 }
 LATTICES = tuple(_BASES)
-# Cubic cells along each axis that make 8 atoms.
+# Numbers of cubic cells along the axes that hold 8 atoms together.
 EIGHT_ATOMS = {"fcc": (2, 1, 1), "bcc": (2, 2, 1), "diamond": (1, 1, 1)}
-# Greatest displacement of an atom along each axis, over the nearest distance.
+# Greatest displacement of an atom along each axis, relative to the nearest distance.
 RATTLE = 0.1
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Atoms in a box.
-
-    Attributes:
-        species: KIM's name of each atom's species.
-        positions: Shape [n, 3], Å.
-        cell: The box's vectors, one a row, Å.
-        periodic: Whether the box repeats along each of them.
-    """
-
-    species: tuple[str, ...]
-    positions: Floats
-    cell: Floats
-    periodic: tuple[bool, bool, bool] = (False, False, False)
-
-    def __len__(self) -> int:
-        return len(self.species)
-
-    def moved(self, positions: Floats) -> "Structure":
-        """Return the same atoms elsewhere."""
-        return replace(self, positions=positions)
-
-    def doubled(self, axis: int) -> "Structure":
-        """Return the atoms and their images along one vector of the box: twice as many, the originals first."""
-        cell = self.cell.copy()
-        cell[axis] *= 2.0
-        positions = np.concatenate([self.positions, self.positions + self.cell[axis]])
-        return replace(self, species=self.species * 2, positions=positions, cell=cell)
 
 
 def crystal(
@@ -69,18 +36,18 @@ def crystal(
     """Return cubic cells of a crystal, rattled, without periodicity.
 
     Args:
-        lattice: One of LATTICES.
-        repeats: Number of cells along x, y and z.
-        nearest: Distance of nearest neighbours before the rattle, Å.
-        species: What to draw each atom from; each occurs, if there are as many atoms.
-        random: Source of all chance.
-        rattle: Greatest displacement along each axis, over the nearest distance.
+        lattice: one of LATTICES.
+        repeats: numbers of cells along x, y and z.
+        nearest: distance of nearest neighbours before the atoms are displaced, Å.
+        species: species to draw from; each occurs, unless there are fewer atoms than species.
+        random: generator of all random numbers.
+        rattle: greatest displacement along each axis, relative to the nearest distance.
     """
     positions, cell = _sites(lattice, repeats, nearest)
     positions += random.uniform(-rattle, rattle, positions.shape) * nearest
     n = len(positions)
     chosen = [*species, *(species[index] for index in random.integers(len(species), size=n))]
-    # Of more species than atoms, some; otherwise each at least once.
+    # If there are more species than atoms, some species are left out; otherwise each occurs at least once.
     kept = random.permutation(n if len(species) <= n else len(species))[:n]
     return Structure(tuple(chosen[index] for index in kept), positions, cell)
 
@@ -89,10 +56,10 @@ def perfect_crystal(lattice: str, repeats: tuple[int, int, int], nearest: float,
     """Return a periodic crystal with the species in turn on its sites.
 
     Args:
-        lattice: One of LATTICES.
-        repeats: Number of cells along x, y and z.
-        nearest: Distance of nearest neighbours, Å.
-        species: Of more than there are atoms, the first ones.
+        lattice: one of LATTICES.
+        repeats: numbers of cells along x, y and z.
+        nearest: distance of nearest neighbours, Å.
+        species: species to use; if there are more than atoms, the last ones are left out.
     """
     positions, cell = _sites(lattice, repeats, nearest)
     names = tuple(species[index % len(species)] for index in range(len(positions)))
