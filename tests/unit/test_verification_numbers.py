@@ -25,7 +25,7 @@ from kim_torchml.tools.verification.derivatives import Derivative, gradient, noi
 from kim_torchml.tools.verification.grades import MACHINE_PRECISION, letter_grade, pass_grade
 from kim_torchml.tools.verification.jumps import find_jumps
 from kim_torchml.tools.verification.lengths import find_bond, find_nearest
-from kim_torchml.tools.verification.model_under_test import Evaluation
+from kim_torchml.tools.verification.model_under_test import EnergyAndForces
 
 
 @pytest.mark.parametrize(
@@ -297,13 +297,13 @@ def test_nearest_distance_of_lennard_jones_crystals(lattice: str, factor: float)
 
 def test_difference_is_relative_to_the_forces() -> None:
     forces = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
-    reference = Evaluation(0.0, forces)
+    reference = EnergyAndForces(0.0, forces)
     assert difference(reference, reference, 2.0) == 0.0
-    assert difference(Evaluation(1e-3, forces), reference, 2.0) == pytest.approx(5e-4)
-    assert difference(Evaluation(0.0, forces * 1.01), reference, 2.0) == pytest.approx(0.01)
-    assert difference(Evaluation(0.0, np.zeros((2, 3))), Evaluation(0.0, np.zeros((2, 3))), 2.0) == 0.0
-    assert difference(Evaluation(1.0, None), Evaluation(0.0, None), 2.0) == math.inf
-    apart = differences(Evaluation(1e-3, forces * 1.01), reference, 2.0)
+    assert difference(EnergyAndForces(1e-3, forces), reference, 2.0) == pytest.approx(5e-4)
+    assert difference(EnergyAndForces(0.0, forces * 1.01), reference, 2.0) == pytest.approx(0.01)
+    assert difference(EnergyAndForces(0.0, np.zeros((2, 3))), EnergyAndForces(0.0, np.zeros((2, 3))), 2.0) == 0.0
+    assert difference(EnergyAndForces(1.0, None), EnergyAndForces(0.0, None), 2.0) == math.inf
+    apart = differences(EnergyAndForces(1e-3, forces * 1.01), reference, 2.0)
     assert apart == {"energy": pytest.approx(5e-4), "forces": pytest.approx(0.01)}
 
 

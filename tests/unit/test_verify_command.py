@@ -19,7 +19,7 @@ from kim_torchml.tools.cli import main, output_file
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.html_report import html_report
-from kim_torchml.tools.verification.result import CheckResult, ModelFacts, Verification
+from kim_torchml.tools.verification.result import CheckResult, ModelDescription, Verification
 from kim_torchml.tools.verification.table import print_results
 
 
@@ -220,7 +220,7 @@ def test_help_and_list_load_nothing_heavy(option: str, loaded: str) -> None:
 
 
 def verification() -> Verification:
-    facts = ModelFacts("Model_[bold]<b>", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
+    model = ModelDescription("Model_[bold]<b>", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
     passed = CheckResult("objectivity", "d", "P/F", "P", 2e-15, "Fine.", {"rows": []}, 1.0)
     failed = CheckResult(
         "memory-leak",
@@ -233,7 +233,7 @@ def verification() -> Verification:
         1.0,
     )
     missing = CheckResult("forces-numerical-derivative", "d", "A-F", "N/A", None, "No forces.", {}, 0.1)
-    return Verification(facts, [passed, failed, missing], 0, "0.1", "2026-01-01", {"failed": "no forces"})
+    return Verification(model, [passed, failed, missing], 0, "0.1", "2026-01-01", {"failed": "no forces"})
 
 
 def test_html_escapes_what_models_say() -> None:

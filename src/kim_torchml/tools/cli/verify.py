@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from kim_torchml.tools.verification.runner import Options
 
 STDOUT = Path("-")
-# s. A day; select(2) refuses to wait for ever so many.
+# s. One day, because select(2) refuses much longer times.
 LONGEST = 24 * 3600.0
-# Of the table where output is not a terminal's.
+# Width of the table if standard output is not a terminal.
 PIPED_WIDTH = 120
 
 
 class _Seconds(click.FloatRange):
-    """As its parent, which lets NaN pass."""
+    """A range of seconds that refuses NaN, which click's own range accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds: float = super().convert(value, param, ctx)
@@ -39,13 +39,13 @@ class _Seconds(click.FloatRange):
 
 
 class CannotVerifyError(click.ClickException):
-    """Nothing could be checked, or written: exit status 2, because 1 means that a check failed."""
+    """Nothing could be checked, or a file not be written: the exit status is 2, because 1 means that a check failed."""
 
     exit_code = 2
 
 
 def _list_checks(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """Print the checks and end."""
+    """Print the checks and exit."""
     del parameter
     if not value or context.resilient_parsing:
         return
@@ -138,7 +138,7 @@ def _run(options: Options, quiet: bool) -> Verification:
 
 
 def _try_to_write(*paths: Path | None) -> None:
-    """Fail before minutes of work if a file cannot be written after them."""
+    """Fail before the checks, which take minutes, if a file cannot be written afterwards."""
     for path in paths:
         if path is None or path == STDOUT:
             continue
@@ -149,11 +149,11 @@ def _try_to_write(*paths: Path | None) -> None:
 
 
 def _write(found: Verification, html: Path | None, json_path: Path | None) -> None:
-    """Write the files that were asked for, each whether or not the other can be written."""
+    """Write the files that were asked for; if one cannot be written, the other is all the same."""
     texts: dict[Path, str] = {}
     if json_path is not None:
         content: dict[str, Any] = found.as_json()
-        # A terminal or pipe need not take UTF-8.
+        # A terminal or pipe may not accept UTF-8.
         in_ascii = json_path == STDOUT
         texts[json_path] = json.dumps(content, indent=1, ensure_ascii=in_ascii, allow_nan=False) + "\n"
     if html is not None:

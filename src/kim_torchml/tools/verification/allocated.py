@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How much memory this process uses: by the operating system's account, and by malloc's."""
+"""How much memory this process uses, as the operating system and malloc count it."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ RESIDENT = Path("/proc/self/statm")
 
 
 class _Mallinfo2(ctypes.Structure):
-    """What glibc's mallinfo2 returns (malloc.h; glibc 2.33 and newer)."""
+    """The structure that glibc's mallinfo2 returns (malloc.h; glibc 2.33 and newer)."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -28,9 +28,9 @@ def resident_bytes() -> int | None:
 
 
 def allocated_bytes() -> int | None:
-    """Return what has been allocated by malloc and not freed, to the byte; None where the C library does not tell.
+    """Return how many bytes malloc has allocated and not freed; None if the C library does not tell.
 
-    What Python allocates for small objects is not among it.
+    Python's own allocator for small objects is not counted.
     """
     mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if mallinfo2 is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the checks are called and do, in the order in which they are reported. Needs neither ase nor kimpy."""
+"""Names and descriptions of the checks, in the order of the reports. This module needs neither ase nor kimpy."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ class Entry:
     """A check, as users see it.
 
     Attributes:
-        name: OpenKIM's name without its vc-.
-        description: What it does, one sentence.
+        name: OpenKIM's name without the prefix vc-.
+        description: one sentence that says what the check does.
         grading: GRADED or PASS_FAIL.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Numerical derivatives: Richardson extrapolation of central differences, with an estimate of what is left."""
+"""Numerical derivatives: Richardson extrapolation of central differences, with an estimate of the error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Derivative:
     """A numerical gradient.
 
     Attributes:
-        values: Shape [n].
-        uncertainties: What the extrapolation estimates its error to be; shape [n].
+        values: derivatives, shape [n].
+        uncertainties: errors of the derivatives as the extrapolation estimates them, shape [n].
     """
 
     values: Floats
@@ -34,17 +34,18 @@ def gradient(
 ) -> Derivative:
     """Return the derivative by each coordinate.
 
-    Central differences with ever smaller steps are extrapolated to step zero, order by order; of all estimates that
-    with the least estimated error is kept (Ridders, Adv. Eng. Software 4, 75 (1982)), provided that no difference with
-    a smaller step contradicts it: one of a smooth function comes from the large steps, one of a spline from those that
-    cross no knot.
+    Central differences with ever smaller steps are extrapolated to step zero, order by order. The estimate with the
+    least estimated error is kept, provided that no difference with a smaller step contradicts it. So the derivative of
+    a smooth function comes from large steps, that of a spline from steps that cross none of its knots.
 
     Args:
-        function: Takes an array like `at`.
-        at: Shape [n].
-        step: The greatest step.
-        noise: Standard deviation of the function's values about a smooth curve.
-        done: Told the fraction that is done.
+        function: function of an array like `at`.
+        at: point at which to differentiate, shape [n].
+        step: the greatest step.
+        noise: standard deviation of the function's values about a smooth curve.
+        done: function that takes the fraction that is done.
+    Source:
+        Ridders, Adv. Eng. Software 4, 75 (1982).
     """
     values, uncertainties = np.empty(len(at)), np.empty(len(at))
     for index in range(len(at)):
@@ -58,17 +59,20 @@ def gradient(
 def noise_of(function: Callable[[Floats], float], at: Floats, direction: Floats, step: float) -> float:
     """Return the standard deviation of a function's values about a smooth curve: rounding, in single precision too.
 
-    From the third differences over 16 points along a direction (Moré & Wild, SIAM J. Sci. Comput. 33, 1292 (2011)).
+    It is estimated from the third differences of 16 points along a direction.
 
     Args:
-        function: Takes an array like `at`.
-        at: Shape [n].
-        direction: Shape [n].
-        step: So small that the curve is a parabola over four of them, and larger than the rounding of `at`.
+        function: function of an array like `at`.
+        at: point in the middle, shape [n].
+        direction: direction, shape [n].
+        step: distance of the points, so small that the curve is a parabola over four steps, and larger than the
+            rounding of `at`.
+    Source:
+        Moré & Wild, SIAM J. Sci. Comput. 33, 1292 (2011).
     """
     values = np.array([function(at + index * step * direction) for index in range(-8, 8)])
     least = float(np.finfo(float).eps * np.abs(values).max())
-    # Of independent values of unit variance, the third difference has the variance 1 + 9 + 9 + 1.
+    # The third difference of independent values of unit variance has the variance 1 + 9 + 9 + 1.
     return max(least, float(np.sqrt((np.diff(values, 3) ** 2).mean() / 20.0)))
 
 
@@ -90,7 +94,7 @@ def _ridders(
     widths = step / 2.0 ** np.arange(LEVELS)
     plain = np.array([central_difference(function, at, direction, float(width)) for width in widths])
     rounding = noise / widths
-    # What each plain difference may be wrong by, as the next one tells, and by rounding, of which it has two.
+    # A plain difference may be wrong by its difference from the next one, and by the rounding of its two values.
     changes = np.abs(np.diff(plain))
     margins = 2.0 * np.append(changes, changes[-1]) + 5.0 * rounding
     best, least = float(plain[-1]), float("inf")
@@ -100,9 +104,9 @@ def _ridders(
         for order, coarser in enumerate(previous):
             factor = 4.0 ** (order + 1)
             row.append((factor * row[order] - coarser) / (factor - 1.0))
-            # Two estimates may agree by chance better than the noise lets them.
+            # Two estimates may agree by chance, so the error is no less than the noise.
             error = max(abs(row[-1] - row[-2]), abs(row[-1] - coarser), float(rounding[level]))
-            # Or because both cross the same knot of a spline: then the finer differences disagree.
+            # They may also agree because both cross the same knot of a spline; then the finer differences disagree.
             agrees = bool((np.abs(plain[level:] - row[-1]) <= margins[level:]).all())
             if error <= least and agrees:
                 best, least = row[-1], error

@@ -15,13 +15,13 @@ PASSED = "P"
 FAILED = "F"
 NOT_APPLICABLE = "N/A"
 
-# What a pass/fail check allows, relative: far above rounding in float64, above most of it in float32, and far below
-# what a mistake costs.
+# Relative error that a pass/fail check allows: far above rounding in float64, above most rounding in float32, and far
+# below the error that a mistake of the model makes.
 TOLERANCE = 1e-6
 
 
 def score(error: float) -> float:
-    """Return log10(error / eps), at least 0; not a number counts as infinite."""
+    """Return log10(error / eps), at least 0; an error that is not a number counts as infinite."""
     if not math.isfinite(error):
         return math.inf
     return max(0.0, math.log10(max(abs(error), MACHINE_PRECISION) / MACHINE_PRECISION))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The result as one HTML page without anything outside it: grades, what was compared, plots."""
+"""The result as one HTML page that needs no other file: grades, tables of configurations, plots."""
 
 import base64
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from kim_torchml.tools.verification.grades import LETTER_LIMITS, MACHINE_PRECISI
 from kim_torchml.tools.verification.result import CheckResult, Verification
 from kim_torchml.tools.verification.table import error_of, said, summary
 
-# Columns of the table of configurations: key in the details, heading.
+# Columns of the table of configurations: keys in the details, and headings.
 COLUMNS = {
     "configuration": "configuration",
     "error": "relative error",
@@ -33,11 +33,11 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with what it shows.
+    """A picture and its caption.
 
     Attributes:
-        data: The address of the picture: a data URL.
-        caption: One or two sentences.
+        data: the picture, as a data URL.
+        caption: one or two sentences.
     """
 
     data: str
@@ -81,7 +81,7 @@ def cell(value: Any) -> str | Markup:
     if value is None or value == "":
         return Markup("&nbsp;")
     if isinstance(value, float):
-        # A model that fades out exponentially leaves numbers like 1e-128.
+        # Energies that fade out exponentially can be as small as 1e-128.
         return "0" if abs(value) < 1e-30 else f"{value:.3g}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {error:.1g}" for name, error in value.items())
@@ -89,7 +89,7 @@ def cell(value: Any) -> str | Markup:
 
 
 def _columns(result: CheckResult) -> list[str]:
-    """Return those columns that the rows of a check have."""
+    """Return the columns that at least one row of a check has."""
     rows = result.details.get("rows", [])
     return [key for key in COLUMNS if any(key in row for row in rows)]
 
@@ -103,7 +103,7 @@ def _figures(result: CheckResult) -> list[Figure]:
     details = result.details
     if result.name == "dimer-continuity-c1":
         rows = [row for row in details.get("rows", []) if "distances" in row]
-        # Those with jumps first: they are what one looks for.
+        # Pairs with jumps come first: readers look for these.
         rows.sort(key=lambda row: not row["jumps"])
         caption = (
             "Energy and force of two atoms over their distance. Red: a jump. Where the dashed line, the slope of the "

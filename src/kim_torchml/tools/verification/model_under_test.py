@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A model on the bench: what every check needs of it."""
+"""The model under test, and what all checks need of it: energies, lengths, tolerances, a choice of species."""
 
 import itertools
 import zlib
@@ -17,24 +17,26 @@ from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.derivatives import noise_of, random_direction
 from kim_torchml.tools.verification.grades import TOLERANCE
 from kim_torchml.tools.verification.lengths import find_bond, find_nearest
-from kim_torchml.tools.verification.result import ModelFacts
+from kim_torchml.tools.verification.result import ModelDescription
 
-# Over the nearest distance: the step in which rounding is looked for.
+# Step by which the atoms are moved to measure rounding, relative to the nearest distance.
 NOISE_STEP = 1e-6
-# Forces are sums of many rounded terms, and what is compared differs by more than one rounding.
+# Tolerance relative to the noise of the energy: forces are sums of many rounded terms, and the results that a check
+# compares differ by more than one rounding.
 ABOVE_ROUNDING = 300.0
-# For models of many species (a universal one has 89): this many compositions, and pairs of species, are tested.
+# Numbers of compositions, and of pairs of species, that are tested if a model has many species (universal ones: 89).
 MOST_COMPOSITIONS = 10
 MOST_PAIRS = 15
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EnergyAndForces:
     """Energy and forces of a configuration.
 
     Attributes:
-        energy: eV.
-        forces: Shape [atoms, 3], eV/Å; None for models without forces. Forces on images are added to their atoms.
+        energy: energy, eV.
+        forces: forces on the atoms, to which those on their images are added, shape [atoms, 3], eV/Å; None for models
+            without forces.
     """
 
     energy: float
@@ -42,14 +44,14 @@ class Evaluation:
 
 
 @dataclass
-class Bench:
+class ModelUnderTest:
     """A model, created in Å and eV, and the choices of one run.
 
     Attributes:
         name: KIM id.
-        seed: Seed of all random numbers.
-        chosen: The species to check; empty: all that the model supports.
-        progress: Told the fraction of a check that is done.
+        seed: seed of all random numbers.
+        chosen: species to check; all that the model supports if it is empty.
+        progress: function that takes the fraction of a check that is done.
     """
 
     name: str
@@ -77,7 +79,7 @@ class Bench:
         """Energy, and forces if the model computes them."""
         return (ENERGY, FORCES) if self.has_forces else (ENERGY,)
 
-    def facts(self) -> ModelFacts:
+    def describe(self) -> ModelDescription:
         """Return what the model says of itself.
 
         Raises:
@@ -94,27 +96,27 @@ class Bench:
         if ENERGY not in outputs:
             raise ModelError(f"the model {self.name} computes no energy, so there is nothing to check")
         reach, cutoffs = self.model.influence_distance, self.model.cutoffs
-        return ModelFacts(self.name, supported, self.species, reach, cutoffs, outputs)
+        return ModelDescription(self.name, supported, self.species, reach, cutoffs, outputs)
 
     def random(self, check: str) -> np.random.Generator:
-        """Return a check's own random numbers: the same whichever other checks run."""
+        """Return the random numbers of a check, which do not depend on which other checks run."""
         return np.random.default_rng([self.seed, zlib.crc32(check.encode())])
 
     def particles(self, structure: Structure) -> AtomsAndImages:
         """Return a structure as the model's particles."""
         return particles_of(structure, self.model.species, self.model.influence_distance)
 
-    def evaluate(self, structure: Structure) -> Evaluation:
+    def evaluate(self, structure: Structure) -> EnergyAndForces:
         """Return energy and forces.
 
         Raises:
             ModelError: The model failed.
         """
         particles = self.particles(structure)
-        return evaluation(particles, self.model.compute(particles, self.outputs))
+        return energy_and_forces(particles, self.model.compute(particles, self.outputs))
 
-    def reference(self, structure: Structure) -> Evaluation:
-        """Return energy and forces that others can be compared with: of atoms that interact.
+    def reference(self, structure: Structure) -> EnergyAndForces:
+        """Return energy and forces to compare others with, and make sure that the atoms interact.
 
         Raises:
             ModelError: The model failed, or its energy does not depend on where the atoms are.
@@ -127,15 +129,15 @@ class Bench:
         return found
 
     def energy(self, structure: Structure) -> float:
-        """Return the energy, eV. Forces are asked for as well, as simulators do: some models fail without."""
+        """Return the energy, eV. Forces are computed as well, as in simulators: some models fail without them."""
         return self.evaluate(structure).energy
 
     @cached_property
     def mixture(self) -> list[str]:
-        """All species together or, if the model does not combine them, the first that it computes.
+        """All species together or, if the model does not combine them, the first composition that it computes.
 
         Raises:
-            ModelError: It computes none.
+            ModelError: It computes no composition.
         """
         reasons = []
         for species in [self.species, *self.compositions()]:
@@ -150,16 +152,16 @@ class Bench:
 
     @cached_property
     def tolerance(self) -> float:
-        """What a pass/fail check allows, relative; see `tolerance_for`."""
+        """Relative difference that a pass/fail check allows; see `tolerance_for`."""
         nearest = self.nearest("bcc", self.mixture)
         return self.tolerance_for(crystal("bcc", (2, 2, 1), nearest, self.mixture, self.random("tolerance")), nearest)
 
     def tolerance_for(self, structure: Structure, nearest: float) -> float:
-        """Return what may differ, relative: TOLERANCE, or more where the model rounds, as in single precision.
+        """Return the relative difference that is allowed: TOLERANCE, or more if the model rounds (single precision).
 
         Args:
-            structure: Atoms that interact.
-            nearest: Their nearest distance, Å.
+            structure: atoms that interact.
+            nearest: their nearest distance, Å.
         Raises:
             ModelError: The model failed.
         """
@@ -169,7 +171,7 @@ class Bench:
         return max(TOLERANCE, ABOVE_ROUNDING * noise / max(abs(found.energy), greatest * nearest))
 
     def noise(self, structure: Structure, nearest: float, random: np.random.Generator) -> float:
-        """Return the standard deviation of the energy about a smooth curve, eV: along a random direction."""
+        """Return the standard deviation of the energy about a smooth curve along a random direction, eV."""
         at = structure.positions.ravel()
         return noise_of(self.energy_of(structure), at, random_direction(at, random), NOISE_STEP * nearest)
 
@@ -178,7 +180,7 @@ class Bench:
         return lambda coordinates: self.energy(structure.moved(coordinates.reshape(-1, 3)))
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the pairs of species to check, a selection if they are many."""
+        """Return the pairs of species to check, a random selection if there are many."""
         every = list(itertools.combinations_with_replacement(self.species, 2))
         if len(every) <= MOST_PAIRS:
             return every
@@ -186,7 +188,7 @@ class Bench:
         return [every[index] for index in sorted(kept)]
 
     def compositions(self) -> list[list[str]]:
-        """Return the species of each configuration: each alone (a selection if they are many), and all together."""
+        """Return the species of each configuration: each alone (a random selection of many), and all together."""
         singles = self.species
         if len(singles) > MOST_COMPOSITIONS:
             kept = self.random("compositions").choice(len(singles), MOST_COMPOSITIONS, replace=False)
@@ -216,16 +218,16 @@ class Bench:
         return max(self.model.cutoffs, default=self.model.influence_distance)
 
 
-def evaluation(particles: AtomsAndImages, outputs: dict[str, Floats]) -> Evaluation:
-    """Return energy and forces of the atoms from those of the particles."""
+def energy_and_forces(particles: AtomsAndImages, outputs: dict[str, Floats]) -> EnergyAndForces:
+    """Return energy and forces of the atoms, from what the model gave for the particles."""
     if FORCES not in outputs:
-        return Evaluation(float(outputs[ENERGY][0]), None)
+        return EnergyAndForces(float(outputs[ENERGY][0]), None)
     forces = np.zeros((particles.n_atoms, 3))
     np.add.at(forces, particles.owners, outputs[FORCES])
-    return Evaluation(float(outputs[ENERGY][0]), forces)
+    return EnergyAndForces(float(outputs[ENERGY][0]), forces)
 
 
 def label(species: Sequence[str], longest: int = 6) -> str:
-    """Return a name for a composition, such as Si or GeSi."""
+    """Return the name of a composition, such as Si or GeSi."""
     names = sorted(set(species))
     return "".join(names) if len(names) <= longest else f"{len(names)} species"

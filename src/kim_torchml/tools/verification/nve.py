@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A short run at constant energy: how well the total energy is kept. Not a check of OpenKIM's; shown, not graded."""
+"""A short run at constant energy, which shows how well the model conserves it. It is none of OpenKIM's checks."""
 
 from typing import Any
 
@@ -10,35 +10,36 @@ from ase.data import atomic_masses, atomic_numbers
 from kim_torchml.tools.kim_host.model import ModelError
 from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.verification.crystals import EIGHT_ATOMS, LATTICES, perfect_crystal
-from kim_torchml.tools.verification.model_under_test import Bench, Evaluation
+from kim_torchml.tools.verification.model_under_test import EnergyAndForces, ModelUnderTest
 
 STEPS = 400
-TEMPERATURE = 300.0  # K
-# Of the lightest atom's vibrations some twenty steps: 1 fs for silicon.
-STEP_OF_UNIT_MASS = 0.19  # fs
-# An atom that moves farther in one step has been thrown out: the run ends there. Å.
+# K.
+TEMPERATURE = 300.0
+# fs. Scaled by the root of the lightest mass, some twenty steps make a vibration; for silicon the step is 1 fs.
+STEP_OF_UNIT_MASS = 0.19
+# Å. An atom that moves farther in one step has been thrown out of the crystal, and the run ends.
 GREATEST_MOVE = 0.5
 
 
-def constant_energy_run(bench: Bench) -> dict[str, Any]:
-    """Return times (fs) and total, potential energies (eV an atom) of a periodic crystal of 8 atoms, with their drift.
+def constant_energy_run(under_test: ModelUnderTest) -> dict[str, Any]:
+    """Return times (fs), total and potential energies (eV per atom) of a periodic crystal of 8 atoms, and the drift.
 
-    The crystal is the model's own: of fcc, bcc and diamond, each at its lattice constant, that with the least energy.
-    Velocity Verlet, from Maxwell-Boltzmann velocities of 300 K. `broke_off`: whether an atom was thrown out of the
-    crystal, as happens where the energy jumps.
+    The crystal is that of fcc, bcc and diamond, each at its own lattice constant, which has the least energy. The run
+    is velocity Verlet from Maxwell-Boltzmann velocities of 300 K. `broke_off` says whether an atom was thrown out of
+    the crystal, as can happen if the energy jumps.
 
     Raises:
         ModelError: The model has no forces, or failed.
     """
-    if not bench.has_forces:
+    if not under_test.has_forces:
         raise ModelError("the model computes no forces")
-    random = bench.random("nve")
-    structure, lattice = _start(bench)
+    random = under_test.random("nve")
+    structure, lattice = _start(under_test)
     masses = _masses(structure)
     velocities = random.normal(size=(len(structure), 3)) * np.sqrt(TEMPERATURE * units.kB / masses)
     velocities -= (masses * velocities).sum(axis=0) / masses.sum()
     step = STEP_OF_UNIT_MASS * float(np.sqrt(masses.min()))
-    totals, potentials = _integrate(bench, structure, velocities, masses, step * units.fs)
+    totals, potentials = _integrate(under_test, structure, velocities, masses, step * units.fs)
     times = step * np.arange(len(totals))
     slope = float(np.polyfit(times, totals, 1)[0]) if len(totals) > 2 else float("nan")
     return {
@@ -55,35 +56,35 @@ def constant_energy_run(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _start(bench: Bench) -> tuple[Structure, str]:
-    """Return the crystal of least energy by atom, and its lattice's name."""
+def _start(under_test: ModelUnderTest) -> tuple[Structure, str]:
+    """Return the crystal of least energy per atom, and the name of its lattice."""
     found: dict[str, Structure] = {}
     energies: dict[str, float] = {}
     for lattice in LATTICES:
-        nearest = bench.nearest(lattice, bench.species)
-        # As it was when its nearest distance was looked for.
-        found[lattice] = perfect_crystal(lattice, EIGHT_ATOMS[lattice], nearest, sorted(bench.species))
+        nearest = under_test.nearest(lattice, under_test.species)
+        # The species must be in the order in which `find_nearest` had them.
+        found[lattice] = perfect_crystal(lattice, EIGHT_ATOMS[lattice], nearest, sorted(under_test.species))
         try:
-            energies[lattice] = bench.energy(found[lattice]) / len(found[lattice])
+            energies[lattice] = under_test.energy(found[lattice]) / len(found[lattice])
         except ModelError:
-            # Another lattice may do.
+            # The model may be able to compute another lattice.
             continue
     if not energies:
-        raise ModelError(f"the model {bench.name} can compute no crystal")
+        raise ModelError(f"the model {under_test.name} can compute no crystal")
     best = min(energies, key=lambda lattice: energies[lattice])
     return found[best], best
 
 
 def _masses(structure: Structure) -> Floats:
-    """Return masses [n, 1] in ASE's unit; of what is no element, 1."""
+    """Return masses [n, 1] in ASE's unit; species that are no elements have the mass 1."""
     return np.array([[atomic_masses[atomic_numbers.get(name, 0)]] for name in structure.species], dtype=np.float64)
 
 
 def _integrate(
-    bench: Bench, structure: Structure, velocities: Floats, masses: Floats, step: float
+    under_test: ModelUnderTest, structure: Structure, velocities: Floats, masses: Floats, step: float
 ) -> tuple[Floats, Floats]:
-    """Return total and potential energies by atom at each step, as far as the atoms keep together."""
-    now = bench.evaluate(structure)
+    """Return total and potential energies per atom at each step, until an atom is thrown out."""
+    now = under_test.evaluate(structure)
     totals, potentials = [], []
     for index in range(STEPS + 1):
         kinetic = 0.5 * float((masses * velocities**2).sum())
@@ -93,9 +94,9 @@ def _integrate(
         if float(np.abs(step * velocities).max()) > GREATEST_MOVE:
             break
         structure = _wrapped(structure, structure.positions + step * velocities)
-        now = bench.evaluate(structure)
+        now = under_test.evaluate(structure)
         velocities = velocities + 0.5 * step * _forces(now) / masses
-        bench.progress((index + 1) / (STEPS + 1))
+        under_test.progress((index + 1) / (STEPS + 1))
     return np.array(totals), np.array(potentials)
 
 
@@ -105,6 +106,6 @@ def _wrapped(structure: Structure, positions: Floats) -> Structure:
     return structure.moved(positions - np.floor(fractions) @ structure.cell)
 
 
-def _forces(of: Evaluation) -> Floats:
+def _forces(of: EnergyAndForces) -> Floats:
     assert of.forces is not None
     return of.forces

@@ -19,13 +19,13 @@ MOST_DIMERS = 6
 def _svg(figure: Figure) -> str:
     """Return a figure as the text of an SVG file."""
     target = io.StringIO()
-    # No date: the same results give the same file.
+    # Without a date, the same results give the same file.
     figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()
 
 
 def _draw(drawing: Callable[[Any], None], rows: int = 1, height: float = HEIGHT) -> str:
-    """Return the SVG of axes in rows that `drawing` fills."""
+    """Return the SVG of axes, one below the other, that `drawing` fills."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True)
     drawing(axes)
@@ -36,7 +36,7 @@ def _draw(drawing: Callable[[Any], None], rows: int = 1, height: float = HEIGHT)
 
 
 def dimer(row: dict[str, Any]) -> str:
-    """Return energy and force of one pair of species over its distance; jumps and cutoffs are marked."""
+    """Return a plot of energy and force of one pair of species over distance, with jumps and cutoffs marked."""
 
     def drawing(axes: Any) -> None:
         distances = np.array(row["distances"])
@@ -53,7 +53,7 @@ def dimer(row: dict[str, Any]) -> str:
         lower.plot(distances, slope, "--", color=GREY, linewidth=1.0, label="−dE/dr of the curve above")
         lower.set_ylabel("force (eV/Å)")
         lower.set_xlabel("distance (Å)")
-        # Graph models reach several cutoffs far, where two atoms have nothing to show.
+        # The influence distance of a graph model is several cutoffs, but two atoms interact within one cutoff only.
         upper.set_xlim(distances[0], min(distances[-1], 1.3 * row["cutoffs"][0]))
         for each in axes:
             for cutoff in row["cutoffs"]:
@@ -61,7 +61,7 @@ def dimer(row: dict[str, Any]) -> str:
         lower.plot([], [], ":", color=GREY, linewidth=1.0, label="cutoff, influence distance")
         of_force = [jump["at"] for jump in row["jumps"] if jump["of"] == "force"]
         for jump in row["jumps"]:
-            # Where the force shows it as well, once is enough.
+            # If the force jumps at the same place, that mark is enough.
             if jump["of"] == "slope" and any(abs(jump["at"] - at) < 1e-3 for at in of_force):
                 continue
             axis = upper if jump["of"] == "energy" else lower
@@ -82,7 +82,7 @@ def _curve(axis: Axes, distances: Any, values: Any, bond: float, colour: str, na
 
 
 def _show_well(axis: Axes, distances: Any, values: Any, bond: float) -> None:
-    """Set limits by what a curve is beyond the bond."""
+    """Set limits that fit the curve beyond the bond length."""
     beyond = values[distances >= 0.9 * bond]
     low, high = float(beyond.min()), float(beyond.max())
     margin = 0.35 * (high - low) or 1.0
@@ -90,7 +90,7 @@ def _show_well(axis: Axes, distances: Any, values: Any, bond: float) -> None:
 
 
 def force_error(by_step: dict[str, Any]) -> str:
-    """Return the error of plain central differences against their step, over the limits of the grades."""
+    """Return a plot of the error of plain central differences over their step, with the limits of the grades."""
 
     def drawing(axis: Axes) -> None:
         steps, errors = np.array(by_step["steps"]), np.array(by_step["errors"])
@@ -117,7 +117,7 @@ def force_error(by_step: dict[str, Any]) -> str:
 
 
 def memory(details: dict[str, Any]) -> str:
-    """Return each measure of memory over the cycles, with its limit."""
+    """Return a plot of each measure of memory over the cycles, with its limit."""
     names = list(details["limits"])
 
     def drawing(axes: Any) -> None:
@@ -137,7 +137,7 @@ def memory(details: dict[str, Any]) -> str:
 
 
 def nve(run: dict[str, Any]) -> str:
-    """Return how far total and potential energy are from the start, over time."""
+    """Return a plot of the changes of total and potential energy over time."""
 
     def drawing(axes: Any) -> None:
         upper, lower = axes

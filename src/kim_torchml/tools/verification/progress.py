@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Progress in the terminal while checks run: the one that runs, how far it is, and the grades so far."""
+"""Progress in the terminal: the check that runs, how far it is, and the grades so far."""
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -9,7 +9,7 @@ from kim_torchml.tools.verification.runner import Listener, Options, verify
 
 
 def with_progress(options: Options, console: Console) -> Verification:
-    """Run the checks; on a terminal a line shows what runs, elsewhere nothing is written.
+    """Run the checks; if the console is a terminal, a line of it shows what runs.
 
     Raises:
         ModelError: See runner.verify.

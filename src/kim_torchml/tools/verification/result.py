@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a check found, in a form that goes through JSON unchanged."""
+"""What checks found, in types that can be written as JSON and read back unchanged."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,14 +8,14 @@ from kim_torchml.tools.verification.grades import FAILED
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckOutcome:
     """What a check itself returns.
 
     Attributes:
         grade: A to D, P, F or N/A.
-        error: The measure that was graded; None where there is none.
-        comment: One or two sentences: what was found.
-        details: What the reports show beyond that; JSON's types only.
+        error: the measure that was graded; None if there is none.
+        comment: one or two sentences that say what was found.
+        details: further entries for the reports, of JSON's types only.
     """
 
     grade: str
@@ -26,17 +26,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A finding with its check's name and description.
+    """The outcome of a check, with the check's name and description.
 
     Attributes:
-        name: Such as forces-numerical-derivative.
-        description: What the check does, one sentence.
+        name: name of the check, such as forces-numerical-derivative.
+        description: one sentence that says what the check does.
         grading: "A-F" or "P/F".
-        grade: As in Finding.
-        error: As in Finding.
-        comment: As in Finding.
-        details: As in Finding.
-        seconds: How long it took.
+        grade: see CheckOutcome.
+        error: see CheckOutcome.
+        comment: see CheckOutcome.
+        details: see CheckOutcome.
+        seconds: time that the check took, s.
     """
 
     name: str
@@ -59,16 +59,16 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelDescription:
     """What a model says of itself.
 
     Attributes:
         name: KIM id.
-        species: All species that it supports.
-        checked: Those that the checks use.
-        influence_distance: Å.
-        cutoffs: Cutoffs of its neighbour lists, Å.
-        outputs: The outputs that it supports, by KIM's names.
+        species: all species that the model supports.
+        checked: the species that the checks use.
+        influence_distance: influence distance, Å.
+        cutoffs: cutoffs of the model's neighbour lists, Å.
+        outputs: outputs that the model supports, by KIM's names.
     """
 
     name: str
@@ -84,15 +84,15 @@ class Verification:
     """All that one run of the command found.
 
     Attributes:
-        model: The model.
-        results: One by check, in the order of the table.
-        seed: Seed of all random numbers.
-        version: Version of kim-torchml.
-        date: When, ISO 8601.
-        nve: The short run at constant energy, if it was asked for (see nve.py).
+        model: what the model says of itself.
+        results: results of the checks, in the order of the table.
+        seed: seed of all random numbers.
+        version: version of kim-torchml.
+        date: time of the run, ISO 8601.
+        nve: the short run at constant energy, if it was asked for (see nve.py).
     """
 
-    model: ModelFacts
+    model: ModelDescription
     results: list[CheckResult]
     seed: int
     version: str

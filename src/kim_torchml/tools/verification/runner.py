@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Runs checks in worker processes: what crashes there is a failed check, and the others go on."""
+"""Checks run in worker processes: one that crashes is a failed check, and the others go on."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from kim_torchml.tools.programs.child_process import end
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.grades import FAILED
-from kim_torchml.tools.verification.result import CheckResult, ModelFacts, Verification
+from kim_torchml.tools.verification.result import CheckResult, ModelDescription, Verification
 from kim_torchml.tools.verification.worker import Request
-from kim_torchml.tools.verification.worker_process import describe_end, environment
+from kim_torchml.tools.verification.worker_process import child_environment, describe_exit
 
 # How the drivers of this package mark their errors on stderr.
 OUR_ERROR = "[kim-torchml] error:"
 NVE = "nve"
-# Of what a model prints, in the result of a failed check.
+# Number of lines that the model printed, kept in the result of a failed check.
 LINES = 8
 
 
@@ -38,11 +38,11 @@ class Options:
 
     Attributes:
         model: KIM id.
-        checks: Names, in the order of the report.
-        seed: Of all random numbers.
-        species: To check; empty: all that the model supports.
-        nve: Whether to run at constant energy, too.
-        timeout: Seconds that a check may take.
+        checks: names of the checks, in the order of the report.
+        seed: seed of all random numbers.
+        species: species to check; all that the model supports if it is empty.
+        nve: whether to run at constant energy, too.
+        timeout: longest time that a check may take, s.
     """
 
     model: str
@@ -55,12 +55,12 @@ class Options:
 
 @dataclass
 class Listener:
-    """Told what happens.
+    """Functions that are called while checks run.
 
     Attributes:
-        started: A check (or "nve") begins.
-        progressed: The fraction of it that is done.
-        finished: Its result.
+        started: function that takes the name of the check (or "nve") that begins.
+        progressed: function that takes its name, and the fraction of it that is done.
+        finished: function that takes its result.
     """
 
     started: Callable[[str], None] = field(default=lambda name: None)
@@ -81,10 +81,10 @@ def verify(options: Options, listener: Listener | None = None) -> Verification:
         nve = options.nve and index == 0
         if group or nve:
             run.group(group, nve)
-    assert run.facts is not None
+    assert run.description is not None
     results = [run.results[name] for name in options.checks]
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Verification(run.facts, results, options.seed, __version__, date, run.nve)
+    return Verification(run.description, results, options.seed, __version__, date, run.nve)
 
 
 class _Run:
@@ -93,12 +93,12 @@ class _Run:
     def __init__(self, options: Options, listener: Listener) -> None:
         self._options = options
         self._listener = listener
-        self.facts: ModelFacts | None = None
+        self.description: ModelDescription | None = None
         self.results: dict[str, CheckResult] = {}
         self.nve: dict[str, Any] | None = None
 
     def group(self, names: list[str], nve: bool) -> None:
-        """Run checks in one worker; in another one, those that are left when it crashed."""
+        """Run checks in one worker and, if it crashes, those that are left in another one."""
         left = list(names)
         while left or nve:
             worker = _Worker(self._options, left, nve)
@@ -109,7 +109,7 @@ class _Run:
             if running is None:
                 if not left and not (nve and self.nve is None):
                     break
-                # It ended between two checks.
+                # The worker ended between two checks.
                 running = left[0] if left else NVE
             if running == NVE:
                 self.nve = {"failed": worker.how_it_ended}
@@ -119,14 +119,14 @@ class _Run:
             nve = nve and self.nve is None
 
     def _follow(self, worker: "_Worker") -> str | None:
-        """Pass on what a worker sends; return the check that it did not finish, if there is one."""
+        """Pass on the events of a worker; return the check that it did not finish, if there is one."""
         running: str | None = None
         for event in worker.events():
             kind = event.pop("event")
             if kind == "unusable":
                 raise ModelError(event["reason"] + worker.reason())
             if kind == "model":
-                self.facts = self.facts or ModelFacts(**event["facts"])
+                self.description = self.description or ModelDescription(**event["description"])
             elif kind == "start":
                 running = event["check"]
                 self._listener.started(event["check"])
@@ -137,7 +137,7 @@ class _Run:
             else:
                 self._result(event, worker)
                 running = None
-        if self.facts is None:
+        if self.description is None:
             raise ModelError(
                 f"the model {self._options.model} could not be opened: {worker.how_it_ended}{worker.reason()}"
             )
@@ -189,7 +189,7 @@ class _Worker:
         return self
 
     def _start(self, undo: ExitStack) -> None:
-        """Start the process; `undo` ends it and removes its folder, also where this breaks off."""
+        """Start the process; `undo` ends it and removes its folder, even if an exception interrupts the start."""
         scratch = Path(undo.enter_context(scratch_folder()))
         self._output = scratch / "output"
         self._channel, theirs = os.pipe()
@@ -206,7 +206,7 @@ class _Worker:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs],
-                env=environment(),
+                env=child_environment(),
                 start_new_session=True,
             )
         undo.callback(end, self._process)
@@ -216,7 +216,7 @@ class _Worker:
         self._undo.close()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield what the worker sends until it ends, or until it is silent for too long."""
+        """Yield the worker's events until it ends, or until a check takes too long."""
         rest = b""
         deadline = time.monotonic() + self._options.timeout
         while True:
@@ -237,11 +237,11 @@ class _Worker:
                 yield event
 
     def _wait(self) -> None:
-        """Give the process, which has no more to say, a moment to end; then see to it that it does."""
+        """Wait a moment for the process, which has closed its channel, to end by itself; then end it."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
         end(self._process)
-        self.how_it_ended = describe_end(self._process.returncode)
+        self.how_it_ended = describe_exit(self._process.returncode)
 
     def log(self) -> dict[str, Any]:
         """Return the last lines that were printed since the last call, or nothing."""
@@ -250,12 +250,12 @@ class _Worker:
             printed = output.read()
         self._read_until += len(printed)
         lines = printed.decode(errors="replace").splitlines()
-        # One line of each sort: a model that fails may say so hundreds of times.
+        # Repeated lines are dropped: a model may report the same failure hundreds of times.
         lines = list(dict.fromkeys(line.strip() for line in lines if line.strip()))[-LINES:]
         return {"log": lines} if lines else {}
 
     def reason(self) -> str:
-        """Return what our driver said last, or what KIM did, to follow a sentence; empty if nothing."""
+        """Return the end of a sentence: the driver's last error, or else the last line printed; may be empty."""
         lines = self._output.read_text(errors="replace").splitlines()
         ours = [line.partition(OUR_ERROR)[2].strip() for line in lines if OUR_ERROR in line]
         if ours:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Threads on one shared model, for checks/thread_safe.py.
+"""A process in which threads share one model, for checks/thread_safe.py, which takes a crash for a result too.
 
-Started as `python -m kim_torchml.tools.verification.shared_model MODEL SEED`. The species to check follow the seed.
-Prints one line of JSON last; a crash is a result too.
+It is started as `python -m kim_torchml.tools.verification.shared_model MODEL SEED [SPECIES ...]`; without species, it
+computes all of the model's. The last line that it prints is JSON.
 """
 
 import json
@@ -17,7 +17,7 @@ def main() -> None:
     name, seed, *species = sys.argv[1:]
     with signals_raise():
         row = shared_row(name, int(seed), species)
-    # The model may have left a line open.
+    # The model may have printed a line without its end.
     print("\n" + json.dumps(row), flush=True)
 
 

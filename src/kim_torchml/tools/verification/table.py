@@ -8,20 +8,20 @@ from rich.table import Table
 from rich.text import Text
 
 from kim_torchml.tools.verification.grades import FAILED, MACHINE_PRECISION, NOT_APPLICABLE
-from kim_torchml.tools.verification.result import CheckResult, ModelFacts, Verification
+from kim_torchml.tools.verification.result import CheckResult, ModelDescription, Verification
 
 _COLOURS = {"A": "green", "P": "green", "B": "green", "C": "yellow", "D": "yellow", FAILED: "bold red"}
 
 
-def print_model(console: Console, facts: ModelFacts) -> None:
-    """Print what the model says of itself."""
-    species = ", ".join(facts.species[:12]) + (
-        f" and {len(facts.species) - 12} more" if len(facts.species) > 12 else ""
+def print_model(console: Console, model: ModelDescription) -> None:
+    """Print name, species and influence distance of the model."""
+    species = ", ".join(model.species[:12]) + (
+        f" and {len(model.species) - 12} more" if len(model.species) > 12 else ""
     )
-    console.print(Text(facts.name, style="bold"))
-    line = f"species {species}; influence distance {facts.influence_distance:.4g} Å"
-    if facts.checked != facts.species:
-        line += f"; checked: {', '.join(facts.checked)}"
+    console.print(Text(model.name, style="bold"))
+    line = f"species {species}; influence distance {model.influence_distance:.4g} Å"
+    if model.checked != model.species:
+        line += f"; checked: {', '.join(model.checked)}"
     console.print(line, highlight=False)
 
 
@@ -43,7 +43,7 @@ def print_results(console: Console, verification: Verification) -> None:
 
 
 def error_of(result: CheckResult) -> str:
-    """Return the error of a check for a table; what is no relative error carries its unit."""
+    """Return the error of a check for a table: a relative one, or one with its unit."""
     if result.error is None:
         return ""
     if result.name == "memory-leak":
@@ -52,7 +52,7 @@ def error_of(result: CheckResult) -> str:
 
 
 def said(verification: Verification, most: int = 3) -> list[str]:
-    """Return the last line that the model printed during each check that failed, each once, the first few."""
+    """Return the last line that the model printed in each check that failed: the first few, without repetitions."""
     lines = [result.details["log"][-1] for result in verification.failures if "log" in result.details]
     return list(dict.fromkeys(lines))[:most]
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A process that opens a model and runs checks on it: `python -m kim_torchml.tools.verification.worker REQUEST`.
 
-REQUEST is JSON, see `Request`. What happens is written to the file descriptor it names, one JSON object a line: `model`
-(ModelFacts), `start`, `progress`, `result`, `nve`, or `unusable` (the model cannot be checked at all). Standard output
-and error are the model's, which may print what it likes.
+REQUEST is JSON, see `Request`. The worker writes events to the file descriptor that it names, one JSON object a line:
+`model` (ModelDescription), `start`, `progress`, `result`, `nve`, or `unusable` (the model cannot be checked at all).
+Standard output and standard error are left to the model, which may print what it likes.
 """
 
 import json
@@ -24,11 +24,11 @@ from kim_torchml.tools.programs.signals import signals_raise
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.grades import FAILED
-from kim_torchml.tools.verification.model_under_test import Bench
+from kim_torchml.tools.verification.model_under_test import ModelUnderTest
 from kim_torchml.tools.verification.nve import constant_energy_run
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.result import CheckOutcome
 
-# Progress is told at most this often, seconds.
+# Shortest time between two events of progress, s.
 PROGRESS_EVERY = 0.1
 
 Send = Callable[..., None]
@@ -40,12 +40,12 @@ class Request:
 
     Attributes:
         model: KIM id.
-        checks: Names.
-        seed: Of all random numbers.
-        species: To check; empty: all.
-        nve: Whether to run at constant energy, too.
-        scratch: A folder for what KIM writes (kim.log).
-        channel: File descriptor to write to.
+        checks: names of the checks.
+        seed: seed of all random numbers.
+        species: species to check; all of them if it is empty.
+        nve: whether a run at constant energy follows the checks.
+        scratch: a folder for what KIM writes (kim.log).
+        channel: file descriptor that events are written to.
     """
 
     model: str
@@ -67,15 +67,15 @@ def main() -> None:
 
         try:
             _find(request)
-            bench = Bench(request.model, request.seed, request.species)
-            send("model", facts=asdict(bench.facts()))
+            under_test = ModelUnderTest(request.model, request.seed, request.species)
+            send("model", description=asdict(under_test.describe()))
         except ModelError as error:
             send("unusable", reason=str(error))
             return
         for name in request.checks:
-            _run(CHECKS[name], bench, send)
+            _run(CHECKS[name], under_test, send)
         if request.nve:
-            _run_nve(bench, send)
+            _run_nve(under_test, send)
 
 
 def _finite(value: Any) -> Any:
@@ -88,12 +88,13 @@ def _finite(value: Any) -> Any:
 
 
 def _find(request: Request) -> None:
-    """Check that there is a portable model of this name, in the scratch folder: KIM writes kim.log where it is.
+    """Change to the scratch folder, because KIM writes kim.log there then, and find the portable model.
 
-    A model in the collection that is the working directory itself can only be found, and run, from there.
+    KIM also finds models in the working directory. Such a model can be found and run from there only, so the worker
+    stays there.
 
     Raises:
-        ModelError: There is none.
+        ModelError: There is no portable model of this name.
     """
     here = Path.cwd()
     os.chdir(request.scratch)
@@ -110,15 +111,15 @@ def _find(request: Request) -> None:
 
 
 def _kind(name: str) -> str | None:
-    """Return what KIM knows by a name, or None."""
+    """Return the kind of the item that KIM knows by a name, or None."""
     try:
         return str(kimpy.collections.create().get_item_type(name))
     except RuntimeError:
         return None
 
 
-def _run(check: Check, bench: Bench, send: Send) -> None:
-    """Run one check and send its result; an exception is a failed check with its reason."""
+def _run(check: Check, under_test: ModelUnderTest, send: Send) -> None:
+    """Run one check and send its result; an exception makes it a failed check, with the reason."""
     send("start", check=check.name)
     started = last = time.monotonic()
 
@@ -128,33 +129,33 @@ def _run(check: Check, bench: Bench, send: Send) -> None:
             last = time.monotonic()
             send("progress", check=check.name, fraction=fraction)
 
-    bench.progress = progress
+    under_test.progress = progress
     try:
-        finding = check.run(bench)
+        outcome = check.run(under_test)
     except ModelError as refused:
-        finding = Finding(FAILED, None, f"The check could not be completed: {refused}.")
+        outcome = CheckOutcome(FAILED, None, f"The check could not be completed: {refused}.")
     except Exception as broken:
-        # A mistake of the check's own, or something the model does to Python: either way it must not end the others.
+        # The check has a mistake, or the model has done something to Python; the other checks must run all the same.
         details = {"traceback": traceback.format_exc()}
-        finding = Finding(FAILED, None, f"The check broke off: {type(broken).__name__}: {broken}", details)
-    error = finding.error if finding.error is not None and math.isfinite(finding.error) else None
+        outcome = CheckOutcome(FAILED, None, f"The check broke off: {type(broken).__name__}: {broken}", details)
+    error = outcome.error if outcome.error is not None and math.isfinite(outcome.error) else None
     send(
         "result",
         check=check.name,
-        grade=finding.grade,
+        grade=outcome.grade,
         error=error,
-        comment=finding.comment,
-        details=finding.details,
+        comment=outcome.comment,
+        details=outcome.details,
         seconds=time.monotonic() - started,
     )
 
 
-def _run_nve(bench: Bench, send: Send) -> None:
-    """Run at constant energy and send what became of it."""
-    bench.progress = lambda fraction: send("progress", check="nve", fraction=fraction)
+def _run_nve(under_test: ModelUnderTest, send: Send) -> None:
+    """Run at constant energy and send the result, or why there is none."""
+    under_test.progress = lambda fraction: send("progress", check="nve", fraction=fraction)
     send("start", check="nve")
     try:
-        send("nve", found=constant_energy_run(bench))
+        send("nve", found=constant_energy_run(under_test))
     except ModelError as error:
         send("nve", found={"failed": str(error)})
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The verification checks, one file each; what each is called and does, is in the catalogue, in the same order."""
+"""The verification checks, one file each, in the order of the catalogue, which has their names and descriptions."""
 
 from kim_torchml.tools.verification.checks import (
     dimer_continuity_c1,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a verification check is."""
+"""What all verification checks have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kim_torchml.tools.verification.model_under_test import Bench
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.model_under_test import ModelUnderTest
+from kim_torchml.tools.verification.result import CheckOutcome
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,11 @@ class Check:
     """A verification check.
 
     Attributes:
-        name: As in the catalogue, which says what it does.
-        run: Does it.
-        alone: Whether it runs in a process of its own, because what others leave behind would change what it finds.
+        name: name of the check in the catalogue, which describes it.
+        run: function that does the check.
+        alone: whether it runs in a process of its own, because what other checks leave in memory would disturb it.
     """
 
     name: str
-    run: Callable[[Bench], Finding]
+    run: Callable[[ModelUnderTest], CheckOutcome]
     alone: bool = False

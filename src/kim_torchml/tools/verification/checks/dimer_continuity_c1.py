@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The energy of two atoms, and its slope, have no jump: from half the bond to beyond the cutoff."""
+"""The energy of two atoms, and its slope, have no jump from half the bond length to beyond the cutoff."""
 
 from typing import Any
 
@@ -11,44 +11,44 @@ from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.crystals import dimer
 from kim_torchml.tools.verification.grades import FAILED, PASSED
 from kim_torchml.tools.verification.jumps import Jump, find_jumps, stands_out
-from kim_torchml.tools.verification.model_under_test import Bench
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.model_under_test import ModelUnderTest
+from kim_torchml.tools.verification.result import CheckOutcome
 
 POINTS = 400
-# How closely the end of the distances that a model computes is found, Å.
+# Accuracy to which the greatest distance that a model computes is found, Å.
 AT_END = 1e-8
-# Of the bond, at which rounding is measured.
+# Distance at which rounding is measured, relative to the bond length.
 STRETCHED = 1.1
-# Over which a slope is taken there, of models without forces, Å.
+# Step of the slope at that greatest distance, for models without forces, Å.
 STEP_AT_END = 1e-5
 
 
-def run(bench: Bench) -> Finding:
+def run(under_test: ModelUnderTest) -> CheckOutcome:
     """Look for jumps in the curves of all pairs of species."""
-    pairs = bench.pairs()
+    pairs = under_test.pairs()
     rows: list[dict[str, Any]] = []
     for index, (first, second) in enumerate(pairs):
         row: dict[str, Any] = {"configuration": f"{first}-{second}"}
         try:
-            row |= _test(bench, first, second)
+            row |= _test(under_test, first, second)
         except ModelError as error:
             row["not computed"] = str(error)
         rows.append(row)
-        bench.progress((index + 1) / len(pairs))
-    return _finding(rows, bench.has_forces)
+        under_test.progress((index + 1) / len(pairs))
+    return _outcome(rows, under_test.has_forces)
 
 
 class _Curves:
     """Energy and force of one pair of species over its distance; each distance is computed once."""
 
-    def __init__(self, bench: Bench, first: str, second: str) -> None:
-        self._bench, self._pair = bench, (first, second)
+    def __init__(self, under_test: ModelUnderTest, first: str, second: str) -> None:
+        self._under_test, self._pair = under_test, (first, second)
         self._known: dict[float, tuple[float, float]] = {}
 
     def both(self, distance: float) -> tuple[float, float]:
         """Return the energy (eV) and the force that drives the atoms apart (eV/Å; 0 for models without forces)."""
         if distance not in self._known:
-            result = self._bench.evaluate(dimer(*self._pair, distance))
+            result = self._under_test.evaluate(dimer(*self._pair, distance))
             self._known[distance] = (result.energy, 0.0 if result.forces is None else float(result.forces[1, 0]))
         return self._known[distance]
 
@@ -69,17 +69,17 @@ class _Curves:
         return True
 
 
-def _test(bench: Bench, first: str, second: str) -> dict[str, Any]:
-    """Return the curves of one pair, and the greatest jump in each."""
-    bond = bench.bond(first, second)
-    cutoffs = sorted({*bench.model.cutoffs, bench.model.influence_distance})
-    curves = _Curves(bench, first, second)
+def _test(under_test: ModelUnderTest, first: str, second: str) -> dict[str, Any]:
+    """Return the curves of one pair of species, and the greatest jump in each."""
+    bond = under_test.bond(first, second)
+    cutoffs = sorted({*under_test.model.cutoffs, under_test.model.influence_distance})
+    curves = _Curves(under_test, first, second)
     grid = np.linspace(0.5 * bond, 1.05 * max(cutoffs), POINTS)
     computed = np.array([curves.can_compute(float(distance)) for distance in grid])
     grid, end = _computable(grid, computed, cutoffs)
     row: dict[str, Any] = {"bond": bond, "cutoffs": cutoffs, "distances": grid.tolist()}
     row["energy"] = curves.energy(grid).tolist()
-    if bench.has_forces:
+    if under_test.has_forces:
         row["force"] = curves.force(grid).tolist()
     if not any(np.ptp(row[name]) for name in ("energy", "force") if name in row):
         raise ModelError("the atoms do not interact: energy and force do not depend on their distance")
@@ -89,19 +89,19 @@ def _test(bench: Bench, first: str, second: str) -> dict[str, Any]:
         for jumps in find_jumps(curves.energy, grid, np.array(row["energy"]), cutoffs)
         for of, jump in zip(("energy", "slope"), jumps, strict=True)
     ]
-    if bench.has_forces:
+    if under_test.has_forces:
         jumps = find_jumps(curves.force, grid, np.array(row["force"]), cutoffs)
         found += [_rated("force", jump, scales["force"]) for jump, _ in jumps]
     if end is not None:
         row["not computed beyond"] = end
-        found.append(_at_end(curves, end, "force" if bench.has_forces else "slope", scales))
-    # Where the curve is steep: at the bond there are no forces.
-    tolerance = bench.tolerance_for(dimer(first, second, STRETCHED * bond), bond)
+        found.append(_at_end(curves, end, "force" if under_test.has_forces else "slope", scales))
+    # Rounding is measured where the curve is steep: at the bond length there are no forces.
+    tolerance = under_test.tolerance_for(dimer(first, second, STRETCHED * bond), bond)
     return row | _worst(found, tolerance)
 
 
 def _scales(row: dict[str, Any], bond: float) -> dict[str, float]:
-    """Return the range of each curve, beyond the bond: the wall's height must not excuse a jump at the cutoff."""
+    """Return the range of each curve beyond the bond: next to the repulsive wall every jump would look small."""
     distances = np.array(row["distances"])
     curves: dict[str, Floats] = {name: np.array(row[name]) for name in ("energy", "force") if name in row}
     curves["slope"] = np.gradient(curves["energy"], distances)
@@ -109,12 +109,12 @@ def _scales(row: dict[str, Any], bond: float) -> dict[str, float]:
 
 
 def _rated(of: str, jump: Jump, scale: float) -> dict[str, Any]:
-    """Return a jump as the reports show it."""
+    """Return a jump in the form of the reports."""
     return {"of": of, "at": jump.at, "size": jump.size, "relative": relative(jump, scale)}
 
 
 def _worst(found: list[dict[str, Any]], tolerance: float) -> dict[str, Any]:
-    """Return the greatest error, and of each curve the greatest jump that counts."""
+    """Return the greatest error, and for each curve the greatest jump above the tolerance."""
     jumps: dict[str, dict[str, Any]] = {}
     for jump in sorted(found, key=lambda jump: float(jump["relative"])):
         if jump["relative"] > tolerance:
@@ -123,12 +123,12 @@ def _worst(found: list[dict[str, Any]], tolerance: float) -> dict[str, Any]:
 
 
 def _computable(grid: Floats, computed: np.ndarray, cutoffs: list[float]) -> tuple[Floats, float | None]:
-    """Return the distances that the model computes, and where they end if it is at a cutoff or beyond.
+    """Return the distances that the model computes, and the greatest of them if it refuses greater ones.
 
-    Some models compute no isolated atoms, and some no atoms close together.
+    Some models refuse isolated atoms, and some refuse atoms close together.
 
     Raises:
-        ModelError: There are too few, or gaps among them.
+        ModelError: These distances are too few, have gaps, or end before the cutoff.
     """
     if computed.all():
         return grid, None
@@ -140,7 +140,7 @@ def _computable(grid: Floats, computed: np.ndarray, cutoffs: list[float]) -> tup
 
 
 def _at_end(curves: _Curves, end: float, of: str, scales: dict[str, float]) -> dict[str, Any]:
-    """Return the force, or slope, where the computable distances end as a jump: beyond it must be 0."""
+    """Return the force, or slope, at the greatest computable distance as a jump, because beyond it must be 0."""
     low, high = end, end + 1.0
     while high - low > AT_END:
         middle = 0.5 * (low + high)
@@ -150,33 +150,33 @@ def _at_end(curves: _Curves, end: float, of: str, scales: dict[str, float]) -> d
     else:
         energies = curves.energy(np.array([low - STEP_AT_END, low]))
         size, reach = abs(float(energies[1] - energies[0])) / STEP_AT_END, STEP_AT_END
-    # What vanishes linearly at the cutoff is still there at this distance from it.
+    # A force that vanishes linearly at the cutoff is not quite zero at this distance from it.
     error = 0.0 if size <= reach * 1e3 * scales[of] else size / scales[of]
     return {"of": of, "at": low, "size": size, "relative": error}
 
 
 def relative(jump: Jump, scale: float) -> float:
-    """Return a jump over the greater of the curve's range and its magnitude there; 0 if it is not above the noise."""
+    """Return a jump relative to the curve's range or local magnitude, the greater; 0 if noise can explain the jump."""
     if not stands_out(jump):
         return 0.0
     return jump.size / max(scale, jump.level)
 
 
-def _finding(rows: list[dict[str, Any]], has_forces: bool) -> Finding:
+def _outcome(rows: list[dict[str, Any]], has_forces: bool) -> CheckOutcome:
     details = {"rows": rows}
     tested = [row for row in rows if "error" in row]
     if not tested:
-        return Finding(FAILED, None, f"no dimer could be computed: {rows[0]['not computed']}", details)
+        return CheckOutcome(FAILED, None, f"no dimer could be computed: {rows[0]['not computed']}", details)
     worst = max(tested, key=lambda row: float(row["error"] / row["tolerance"]))
     if worst["jumps"]:
-        # A jump of the force is one of the slope too, where the forces are right.
+        # If the forces are right, a jump of the force is one of the slope too; then the force is named.
         jump = max(worst["jumps"], key=lambda jump: float(jump["relative"]) * (0.5 if jump["of"] == "slope" else 1.0))
         unit = "eV" if jump["of"] == "energy" else "eV/Å"
         at_cutoff = min(abs(jump["at"] - cutoff) for cutoff in worst["cutoffs"]) < 1e-3
         place = f"{jump['at']:.4f} Å" + (", the cutoff" if at_cutoff else "")
         curve = "slope of the energy" if jump["of"] == "slope" else jump["of"]
         comment = f"{worst['configuration']}: the {curve} jumps by {jump['size']:.2g} {unit} at {place}."
-        return Finding(FAILED, worst["error"], comment, details)
+        return CheckOutcome(FAILED, worst["error"], comment, details)
     curves = "Energy, its slope and force" if has_forces else "Energy and its slope"
     pairs = "1 pair" if len(tested) == 1 else f"{len(tested)} pairs"
     missing = len(rows) - len(tested)
@@ -184,7 +184,7 @@ def _finding(rows: list[dict[str, Any]], has_forces: bool) -> Finding:
     if any("not computed beyond" in row for row in tested):
         comment += " (beyond it the model computes no dimer)"
     comment += f"; {missing} could not be computed." if missing else "."
-    return Finding(PASSED, worst["error"], comment, details)
+    return CheckOutcome(PASSED, worst["error"], comment, details)
 
 
 CHECK = Check("dimer-continuity-c1", run)

@@ -14,59 +14,59 @@ from kim_torchml.tools.verification.comparison import missing, none_computed
 from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.derivatives import Derivative, central_difference, gradient, random_direction
 from kim_torchml.tools.verification.grades import NOT_APPLICABLE, letter_grade, score
-from kim_torchml.tools.verification.model_under_test import Bench, label
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.model_under_test import ModelUnderTest, label
+from kim_torchml.tools.verification.result import CheckOutcome
 
-# Seconds for the energy of 8 atoms, which is needed some 300 times.
+# A model is slow if the energy of 8 atoms, which is needed some 300 times, takes longer than this, s.
 SLOW = 0.02
-# Over the distance of nearest neighbours.
+# Relative to the distance of nearest neighbours.
 GREATEST_STEP = 0.01
-# Uncertainties that a force may be away from the numerical derivative as if by chance.
+# A force and its numerical derivative agree by chance if they differ by no more than this many uncertainties.
 WITHIN = 3.0
 STEPS = np.logspace(-1.5, -8.5, 29)
 
 
-def run(bench: Bench) -> Finding:
-    """Compare all components of the forces on a rattled piece of fcc crystal, by composition."""
-    if not bench.has_forces:
-        return Finding(NOT_APPLICABLE, None, "The model computes no forces.")
-    random = bench.random("forces-numerical-derivative")
+def run(under_test: ModelUnderTest) -> CheckOutcome:
+    """Compare all components of the forces on a rattled piece of fcc crystal, for each composition."""
+    if not under_test.has_forces:
+        return CheckOutcome(NOT_APPLICABLE, None, "The model computes no forces.")
+    random = under_test.random("forces-numerical-derivative")
     rows: list[dict[str, Any]] = []
-    compositions = bench.compositions()
+    compositions = under_test.compositions()
     by_step: dict[str, Any] = {}
     for index, species in enumerate(compositions):
         row: dict[str, Any] = {"configuration": label(species)}
         try:
-            piece = _piece(bench, species, random)
-            row |= _compare(bench, piece, bench.nearest("fcc", species), random, (index, len(compositions)))
-            by_step = by_step or error_by_step(bench, piece, bench.nearest("fcc", species), random) | row
+            piece = _piece(under_test, species, random)
+            row |= _compare(under_test, piece, under_test.nearest("fcc", species), random, (index, len(compositions)))
+            by_step = by_step or error_by_step(under_test, piece, under_test.nearest("fcc", species), random) | row
         except ModelError as error:
             row["not computed"] = str(error)
         rows.append(row)
-    return _finding(rows, by_step)
+    return _outcome(rows, by_step)
 
 
-def _piece(bench: Bench, species: Sequence[str], random: np.random.Generator) -> Structure:
-    """Return two rattled cells of fcc crystal, 8 atoms; of slow models one, 4 atoms."""
-    nearest = bench.nearest("fcc", species)
+def _piece(under_test: ModelUnderTest, species: Sequence[str], random: np.random.Generator) -> Structure:
+    """Return two rattled cells of fcc crystal (8 atoms), or one (4 atoms) for a slow model."""
+    nearest = under_test.nearest("fcc", species)
     pieces = [crystal("fcc", (count, 1, 1), nearest, species, random) for count in (1, 2)]
-    bench.energy(pieces[1])
+    under_test.energy(pieces[1])
     started = time.monotonic()
-    bench.energy(pieces[1])
+    under_test.energy(pieces[1])
     return pieces[0] if time.monotonic() - started > SLOW else pieces[1]
 
 
 def _compare(
-    bench: Bench, piece: Structure, nearest: float, random: np.random.Generator, position: tuple[int, int]
+    under_test: ModelUnderTest, piece: Structure, nearest: float, random: np.random.Generator, position: tuple[int, int]
 ) -> dict[str, Any]:
     """Return the relative error of the forces, and where it is greatest."""
-    forces = bench.reference(piece).forces
+    forces = under_test.reference(piece).forces
     assert forces is not None
     index, count = position
-    energy, at = bench.energy_of(piece), piece.positions.ravel()
-    noise = bench.noise(piece, nearest, random)
+    energy, at = under_test.energy_of(piece), piece.positions.ravel()
+    noise = under_test.noise(piece, nearest, random)
     derivative = gradient(
-        energy, at, GREATEST_STEP * nearest, noise, lambda fraction: bench.progress((index + fraction) / count)
+        energy, at, GREATEST_STEP * nearest, noise, lambda fraction: under_test.progress((index + fraction) / count)
     )
     numerical = -derivative.values
     wrong = np.abs(forces.ravel() - numerical)
@@ -84,8 +84,8 @@ def _compare(
 def relative_error(forces: Floats, derivative: Derivative) -> float:
     """Return the root mean square of forces + derivative over that of the derivative; infinite if the latter is 0.
 
-    Each component has the weight 1 / its uncertainty, so that those where the numerical derivative is poor (a neighbour
-    is at the cutoff) count less, as in KIM-API's utility_forces_numer_deriv.
+    As in KIM-API's utility_forces_numer_deriv, the weight of a component is the inverse of its uncertainty: components
+    with a poor numerical derivative, such as that of an atom with a neighbour at the cutoff, count less.
     """
     scale = float(np.abs(derivative.values).max(initial=0.0))
     if scale == 0.0:
@@ -95,11 +95,13 @@ def relative_error(forces: Floats, derivative: Derivative) -> float:
     return float(np.sqrt((weights * (forces + derivative.values) ** 2).sum())) / whole
 
 
-def error_by_step(bench: Bench, piece: Structure, nearest: float, random: np.random.Generator) -> dict[str, Any]:
-    """Return the error of plain central differences along one random direction, by step (Å), for the plot."""
-    forces = bench.evaluate(piece).forces
+def error_by_step(
+    under_test: ModelUnderTest, piece: Structure, nearest: float, random: np.random.Generator
+) -> dict[str, Any]:
+    """Return the errors of plain central differences with several steps (Å) in one random direction, for the plot."""
+    forces = under_test.evaluate(piece).forces
     assert forces is not None
-    energy, at = bench.energy_of(piece), piece.positions.ravel()
+    energy, at = under_test.energy_of(piece), piece.positions.ravel()
     direction = random_direction(at, random)
     along = float(forces.ravel() @ direction)
     steps = STEPS * nearest
@@ -108,7 +110,7 @@ def error_by_step(bench: Bench, piece: Structure, nearest: float, random: np.ran
     return {"steps": steps.tolist(), "errors": [error / scale for error in errors]}
 
 
-def _finding(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> Finding:
+def _outcome(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> CheckOutcome:
     errors = {row["configuration"]: row["error"] for row in rows if "error" in row}
     if not errors:
         return none_computed(rows)
@@ -128,7 +130,7 @@ def _finding(rows: list[dict[str, Any]], by_step: dict[str, Any]) -> Finding:
             f"Forces deviate from minus the numerical derivative of the energy by {errors[worst]:.0e}, relative; "
             f"most at {row['worst']}"
         )
-    return Finding(grade, errors[worst], f"{comment}{missing(rows)}.", details)
+    return CheckOutcome(grade, errors[worst], f"{comment}{missing(rows)}.", details)
 
 
 CHECK = Check("forces-numerical-derivative", run)

@@ -9,26 +9,26 @@ from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.comparison import compare_compositions, difference
 from kim_torchml.tools.verification.crystals import crystal
-from kim_torchml.tools.verification.model_under_test import Bench, Evaluation
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.model_under_test import EnergyAndForces, ModelUnderTest
+from kim_torchml.tools.verification.result import CheckOutcome
 
 
-def run(bench: Bench) -> Finding:
+def run(under_test: ModelUnderTest) -> CheckOutcome:
     """Turn a rattled piece of bcc crystal about a random axis, move it, and turn the forces back."""
-    random = bench.random("objectivity")
+    random = under_test.random("objectivity")
 
     def error_of(species: Sequence[str]) -> float:
-        nearest = bench.nearest("bcc", species)
+        nearest = under_test.nearest("bcc", species)
         piece = crystal("bcc", (2, 2, 2), nearest, species, random)
         turn = rotation(random)
         shift = random.normal(size=3) * nearest
-        before = bench.reference(piece)
-        after = bench.evaluate(piece.moved(piece.positions @ turn.T + shift))
-        back = Evaluation(after.energy, None if after.forces is None else after.forces @ turn)
+        before = under_test.reference(piece)
+        after = under_test.evaluate(piece.moved(piece.positions @ turn.T + shift))
+        back = EnergyAndForces(after.energy, None if after.forces is None else after.forces @ turn)
         return difference(back, before, nearest)
 
     return compare_compositions(
-        bench,
+        under_test,
         error_of,
         "Energy and forces follow a rotation and a translation of all atoms",
         "Energy or forces depend on where the atoms are or how they are turned: right only with an external field",

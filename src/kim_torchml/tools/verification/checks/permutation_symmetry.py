@@ -9,25 +9,25 @@ from kim_torchml.tools.kim_host.structure import Structure
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.comparison import compare_compositions, difference
 from kim_torchml.tools.verification.crystals import crystal
-from kim_torchml.tools.verification.model_under_test import Bench, Evaluation
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.model_under_test import EnergyAndForces, ModelUnderTest
+from kim_torchml.tools.verification.result import CheckOutcome
 
 
-def run(bench: Bench) -> Finding:
+def run(under_test: ModelUnderTest) -> CheckOutcome:
     """Swap atoms of the same species at random in a rattled piece of diamond."""
-    random = bench.random("permutation-symmetry")
+    random = under_test.random("permutation-symmetry")
 
     def error_of(species: Sequence[str]) -> float:
-        nearest = bench.nearest("diamond", species)
+        nearest = under_test.nearest("diamond", species)
         piece = crystal("diamond", (2, 1, 1), nearest, species, random)
         order = permutation(piece, random)
-        before = bench.reference(piece)
-        after = bench.evaluate(piece.moved(piece.positions[order]))
+        before = under_test.reference(piece)
+        after = under_test.evaluate(piece.moved(piece.positions[order]))
         forces = None if before.forces is None else before.forces[order]
-        return difference(after, Evaluation(before.energy, forces), nearest)
+        return difference(after, EnergyAndForces(before.energy, forces), nearest)
 
     return compare_compositions(
-        bench,
+        under_test,
         error_of,
         "Swapping atoms of the same species changes neither the energy nor the forces at any place",
         "Swapping atoms of the same species changes the energy or the forces",
@@ -35,7 +35,7 @@ def run(bench: Bench) -> Finding:
 
 
 def permutation(structure: Structure, random: np.random.Generator) -> np.ndarray:
-    """Return a random order of the atoms that keeps every place's species."""
+    """Return a random order of the atoms in which every place keeps its species."""
     names = np.array(structure.species)
     order = np.arange(len(names))
     for name in sorted(set(structure.species)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every species that the model claims appears in at least one cluster of two atoms or more that it can compute."""
+"""The model can compute a cluster of two or more atoms with each species that it claims to support."""
 
 import itertools
 from collections import Counter
@@ -12,46 +12,46 @@ from kim_torchml.tools.kim_host.model import ModelError
 from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.verification.checks.base import Check
 from kim_torchml.tools.verification.grades import FAILED, PASSED
-from kim_torchml.tools.verification.model_under_test import Bench
-from kim_torchml.tools.verification.result import Finding
+from kim_torchml.tools.verification.model_under_test import ModelUnderTest
+from kim_torchml.tools.verification.result import CheckOutcome
 
 SIZES = (1, 2, 3, 4)
 SAMPLES = 3
-# Beyond this many clusters, a random selection, with every species alone in it.
+# If there are more clusters than this, a random selection is computed, which has clusters of each species alone.
 MOST_CLUSTERS = 200
 
 
-def run(bench: Bench) -> Finding:
+def run(under_test: ModelUnderTest) -> CheckOutcome:
     """Compute the energy of small clusters of all combinations of species."""
-    random = bench.random("species-supported-as-stated")
-    clusters = _clusters(bench.species, random)
+    random = under_test.random("species-supported-as-stated")
+    clusters = _clusters(under_test.species, random)
     rows, computed, last_error = [], Counter[str](), ""
     for index, cluster in enumerate(clusters):
         succeeded = 0
         for _ in range(SAMPLES):
             try:
-                bench.energy(_structure(bench, cluster, random))
+                under_test.energy(_structure(under_test, cluster, random))
                 succeeded += 1
             except ModelError as error:
                 last_error = str(error)
-        # An atom alone does not show that the model knows what it is.
+        # A model may compute a single atom without any knowledge of its species.
         if succeeded and len(cluster) > 1:
             computed.update(set(cluster))
         rows.append({"configuration": "".join(cluster), "computed": f"{succeeded} of {SAMPLES}"})
-        bench.progress((index + 1) / len(clusters))
-    missing = [species for species in bench.species if not computed[species]]
+        under_test.progress((index + 1) / len(clusters))
+    missing = [species for species in under_test.species if not computed[species]]
     if missing:
         reason = f" ({last_error})" if last_error else ""
         comment = f"{', '.join(missing)}: stated as supported, but no cluster with it could be computed{reason}."
-        return Finding(FAILED, None, comment, {"rows": rows, "missing": missing})
+        return CheckOutcome(FAILED, None, comment, {"rows": rows, "missing": missing})
     partly = sum(row["computed"] != f"{SAMPLES} of {SAMPLES}" for row in rows)
     refused = f"; {partly} of {len(rows)} combinations were refused at least once" if partly else ""
-    names = ", ".join(bench.species) if len(bench.species) <= 8 else f"all {len(bench.species)} species"
-    return Finding(PASSED, None, f"Energies of clusters with {names} can be computed{refused}.", {"rows": rows})
+    names = ", ".join(under_test.species) if len(under_test.species) <= 8 else f"all {len(under_test.species)} species"
+    return CheckOutcome(PASSED, None, f"Energies of clusters with {names} can be computed{refused}.", {"rows": rows})
 
 
 def _clusters(species: Sequence[str], random: np.random.Generator) -> list[tuple[str, ...]]:
-    """Return the species of each cluster: all combinations up to four atoms, or a selection if they are many."""
+    """Return the species of each cluster: all combinations of up to four atoms, or a selection if there are many."""
     alone = [(name,) * size for name in species for size in SIZES]
     if len(species) > 12:
         mixed = [tuple(random.choice(list(species), size=size)) for size in SIZES[1:] for _ in range(20)]
@@ -66,9 +66,9 @@ def _clusters(species: Sequence[str], random: np.random.Generator) -> list[tuple
     return alone + [every[index] for index in sorted(kept)]
 
 
-def _structure(bench: Bench, species: Sequence[str], random: np.random.Generator) -> Structure:
-    """Return a cluster with atoms at random in a ball, none closer than 0.8 of the distance at which they interact."""
-    nearest = bench.nearest("fcc", bench.species)
+def _structure(under_test: ModelUnderTest, species: Sequence[str], random: np.random.Generator) -> Structure:
+    """Return atoms at random places in a ball, none closer to another than 0.8 of the distance in the fcc crystal."""
+    nearest = under_test.nearest("fcc", under_test.species)
     positions: list[Floats] = []
     while len(positions) < len(species):
         place = random.uniform(-1.2, 1.2, 3) * nearest
