@@ -19,7 +19,7 @@ _COLUMNS = ("contributing", "species_code")
 
 @dataclass(frozen=True)
 class FailedCompute:
-    """What the simulator gave to KIM when a compute failed, unchecked as it was saved.
+    """What the simulator gave to KIM when a compute failed, unchecked.
 
     Attributes:
         symbols: element symbols, shape [n]; X where the simulator gave a species code that the model does not have.

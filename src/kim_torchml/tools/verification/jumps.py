@@ -38,7 +38,7 @@ class Jump:
     Attributes:
         at: middle of the interval, Å.
         size: size of the step.
-        noise: size of the same in the intervals around.
+        noise: size of such steps in the intervals around.
         level: magnitude of the curve, or of its slope, there.
     """
 
@@ -130,7 +130,7 @@ def _limit(jumps: list[Jump]) -> Jump:
     """
     first = jumps[0]
     least = min([first, *(jump for jump in jumps if jump.noise * ABOVE_NOISE < first.size)], key=lambda jump: jump.size)
-    # The widest interval measures a jump that stays best.
+    # The widest interval gives the best measure of a jump that stays.
     return first if least.size > 0.5 * first.size else least
 
 

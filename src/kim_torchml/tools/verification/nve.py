@@ -13,11 +13,12 @@ from kim_torchml.tools.verification.crystals import EIGHT_ATOMS, LATTICES, perfe
 from kim_torchml.tools.verification.model_under_test import EnergyAndForces, ModelUnderTest
 
 STEPS = 400
-# K.
+# Temperature of the velocities at the start, K.
 TEMPERATURE = 300.0
-# fs. Scaled by the root of the lightest mass, some twenty steps make a vibration; for silicon the step is 1 fs.
+# Time step for a lightest atom of mass 1, fs; it grows with the root of that mass (silicon: 1 fs), so that about twenty
+# steps make a vibration.
 STEP_OF_UNIT_MASS = 0.19
-# Å. An atom that moves farther in one step has been thrown out of the crystal, and the run ends.
+# An atom that moves farther than this in one step, Å, has been thrown out of the crystal, and the run ends.
 GREATEST_MOVE = 0.5
 
 

@@ -88,7 +88,7 @@ def _finite(value: Any) -> Any:
 
 
 def _find(request: Request) -> None:
-    """Change to the scratch folder, because KIM writes kim.log there then, and find the portable model.
+    """Find the portable model, after a change to the scratch folder, so that KIM writes kim.log there.
 
     KIM also finds models in the working directory. Such a model can be found and run from there only, so the worker
     stays there.

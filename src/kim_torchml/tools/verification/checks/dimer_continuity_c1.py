@@ -140,7 +140,7 @@ def _computable(grid: Floats, computed: np.ndarray, cutoffs: list[float]) -> tup
 
 
 def _at_end(curves: _Curves, end: float, of: str, scales: dict[str, float]) -> dict[str, Any]:
-    """Return the force, or slope, at the greatest computable distance as a jump, because beyond it must be 0."""
+    """Return the force, or slope, at the greatest computable distance as a jump: farther out it must be 0."""
     low, high = end, end + 1.0
     while high - low > AT_END:
         middle = 0.5 * (low + high)

@@ -43,7 +43,7 @@ def run(under_test: ModelUnderTest) -> CheckOutcome:
         return CheckOutcome(NOT_APPLICABLE, None, f"needs {RESIDENT} (Linux) for the memory of this process.")
     particles, outputs = _work(under_test)
     per_window = _warm_up(under_test.name, particles, outputs)
-    # Garbage collection takes long if it searches all existing objects, those of torch above all, each time.
+    # Objects that exist already, most of them torch's, need not be searched for garbage in each collection.
     gc.collect()
     gc.freeze()
     samples = _watch(under_test, particles, outputs, per_window)
