@@ -15,8 +15,8 @@ from fresh_python import SOURCE
 from kim_torchml.tools.programs import run as commands
 from kim_torchml.tools.programs.signals import Interrupted, held_back, signals_raise
 from kim_torchml.tools.verification import runner
-from kim_torchml.tools.verification.result import ModelFacts
-from kim_torchml.tools.verification.worker_process import environment
+from kim_torchml.tools.verification.result import ModelDescription
+from kim_torchml.tools.verification.worker_process import child_environment
 
 
 def wait_for(path: Path) -> None:
@@ -114,8 +114,8 @@ def test_signals_that_are_ignored_stay_so():
 
 def test_workers_of_verify_save_no_failures(monkeypatch):
     monkeypatch.setenv("KIM_TORCHML_DUMP", "/nonexistent/failures")
-    assert "KIM_TORCHML_DUMP" not in environment()
-    assert environment()["PATH"] == os.environ["PATH"]
+    assert "KIM_TORCHML_DUMP" not in child_environment()
+    assert child_environment()["PATH"] == os.environ["PATH"]
 
 
 class SilentWorker:
@@ -134,8 +134,8 @@ class SilentWorker:
         pass
 
     def events(self):
-        facts = ModelFacts("Model", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
-        yield {"event": "model", "facts": vars(facts)}
+        description = ModelDescription("Model", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
+        yield {"event": "model", "description": vars(description)}
 
     def log(self):
         return {}

@@ -10,7 +10,8 @@ import kimpy
 import kimpy.neighlist
 import numpy as np
 
-from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES, OUTPUTS, shape_of
+from kim_torchml.driver.output_shapes import OUTPUT_NAMES, shape_of_output
+from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES
 from kim_torchml.tools.kim_host.particles import Integers, KimParticles
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.kim_host.units import ENERGIES, LENGTHS, METAL, UnitSystem
@@ -156,9 +157,9 @@ class ModelArguments:
             self._kim = model.kim.compute_arguments_create()
         except RuntimeError as error:
             raise ModelError(f"the model {model.name} gave no compute arguments") from error
-        status = {name: str(self._kim.get_argument_support_status(_argument(name))) for name in OUTPUTS}
-        self.supported = [name for name in OUTPUTS if status[name] in ("optional", "required")]
-        self._required = [name for name in OUTPUTS if status[name] == "required"]
+        status = {name: str(self._kim.get_argument_support_status(_argument(name))) for name in OUTPUT_NAMES}
+        self.supported = [name for name in OUTPUT_NAMES if status[name] in ("optional", "required")]
+        self._required = [name for name in OUTPUT_NAMES if status[name] == "required"]
         for callback in ("ProcessDEDrTerm", "ProcessD2EDr2Term"):
             needed = self._kim.get_callback_support_status(getattr(kimpy.compute_callback_name, callback))
             if str(needed) == "required":
@@ -234,10 +235,10 @@ class ModelArguments:
             "coordinates": np.ascontiguousarray(particles.coordinates / self._model.length),
         }
         asked = {*self._wanted, *self._required}
-        self._results = {name: np.empty(shape_of(name, n)) for name in OUTPUTS if name in asked}
+        self._results = {name: np.empty(shape_of_output(name, n)) for name in OUTPUT_NAMES if name in asked}
         for name, values in {**self._inputs, **self._results}.items():
             self._kim.set_argument_pointer(_argument(name), values)
-        for name in OUTPUTS:
+        for name in OUTPUT_NAMES:
             if name not in asked:
                 self._kim.set_argument_null_pointer(_argument(name))
 
