@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the package's sources must keep to, found by reading them: imports, names of classes, sizes."""
+"""Checks of the package's sources, which are read but not run: imports, names of classes, lengths."""
 
 import ast
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = "kim_torchml"
 
-# What each folder may import of the package, beside itself; a module in it is meant with all that it holds.
+# What each folder may import from the package, apart from itself. A name stands for all modules below it.
 MAY_IMPORT = {
     "tools": ("",),
     "driver": ("evaluation", "inputs", "engines", "model_files", "process", "errors"),
@@ -21,16 +21,16 @@ MAY_IMPORT = {
     "process": ("errors",),
     "errors": (),
 }
-# They start the command and give the version.
+# These modules start the command and give the version.
 EXCEPTED = ("__init__", "__main__")
-# What the driver needs of others; the real operators of models that name them are used where they are installed.
+# The driver needs these packages. The others below are used where they are installed, for models that name them.
 FOREIGN = ("numpy", "torch")
 FOREIGN_OF = {"engines.torchscript.operators": ("torch_scatter", "torch_sparse")}
 
 TOP = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
-# Outside these, nobody differentiates; descriptors have derivatives of their own.
+# Only these folders differentiate: descriptors have derivatives of their own.
 MAY_DIFFERENTIATE = ("engines", "descriptors")
 
 
@@ -68,7 +68,7 @@ def read_sources(package: Path) -> list[Source]:
 
 
 def imports_of(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield (line, absolute dotted name) of all imports, inside functions too; names taken from a module included."""
+    """Yield (line, absolute dotted name) of all imports, also inside functions, with the name of what is imported."""
     inside = [PACKAGE, *source.module.split(".")]
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
@@ -78,10 +78,31 @@ def imports_of(source: Source) -> Iterator[tuple[int, str]]:
             start = inside[: len(inside) - up] if node.level else []
             module = ".".join([*start, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            named = node.args[0]
-            if isinstance(named, ast.Constant) and isinstance(named.value, str):
-                yield node.lineno, named.value
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            name = _imported_by_call(node)
+            if name:
+                yield node.lineno, name
+
+
+def _imported_by_call(call: ast.Call) -> str:
+    """Return what import_module() imports, as far as it is written out in the source; else an empty string."""
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    name, package = (
+        _written_out(call.args[i] if len(call.args) > i else keywords.get(keyword))
+        for i, keyword in enumerate(("name", "package"))
+    )
+    up = len(name) - len(name.lstrip("."))
+    if up == 0:
+        return name
+    start = package.split(".")
+    return ".".join([*start[: len(start) - up + 1], name[up:]])
+
+
+def _written_out(node: ast.expr | None) -> str:
+    """Return a string literal, or what a formatted string begins with."""
+    if isinstance(node, ast.JoinedStr) and node.values:
+        node = node.values[0]
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _is_within(name: str, place: str) -> bool:
@@ -97,6 +118,8 @@ def wrong_imports(source: Source, modules: set[str]) -> list[str]:
     """
     if source.module in EXCEPTED:
         return []
+    if source.folder not in MAY_IMPORT:
+        return [f"{source.module}, line 1: no rule says what {source.folder} may import"]
     found = []
     for line, name in imports_of(source):
         place = f"{source.module}, line {line}: imports {name}"
@@ -104,7 +127,7 @@ def wrong_imports(source: Source, modules: set[str]) -> list[str]:
         if first == PACKAGE:
             if rest == "__version__":
                 continue
-            # "from kim_torchml.engines import X" is an import of the folder's face, unless X is a module.
+            # "from kim_torchml.engines import X" imports the folder's __init__.py, unless X is a module.
             target = rest if rest in modules else rest.rpartition(".")[0]
             allowed = (source.folder, *MAY_IMPORT[source.folder])
             if not any(_is_within(target, each) for each in allowed):
@@ -132,11 +155,16 @@ def engines_business(source: Source) -> list[str]:
     """Return where a source differentiates or takes a program's lock, which engines alone do."""
     if source.folder in MAY_DIFFERENTIATE:
         return []
-    found = []
+    found = [
+        f"{source.module}, line {line}: {name}"
+        for line, name in imports_of(source)
+        if _is_within(name, "torch.autograd")
+    ]
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute):
             text = ast.unparse(node)
-            if text.endswith(("autograd.grad", "autograd.backward", ".backward", "program._lock", ".program._lock")):
+            is_lock_of_another = node.attr == "_lock" and ast.unparse(node.value) not in ("self", "cls")
+            if is_lock_of_another or text.endswith(("autograd.grad", ".backward")):
                 found.append(f"{source.module}, line {node.lineno}: {text}")
     return found
 
