@@ -239,7 +239,7 @@ def test_no_temporary_folder_at_all(fake, monkeypatch):
     needs_room(fake)
     fake.environment["TMPDIR"] = f"{fake.folder}/gone"
     monkeypatch.setattr(
-        "kim_torchml.tools.doctor.check_lammps.why_not_writable", lambda folder: "No space left on device"
+        "kim_torchml.tools.doctor.check_lammps.why_no_new_file_in", lambda folder: "No space left on device"
     )
     finding = only(check_lammps(fake.machine()))
     assert finding.status is Status.PROBLEM

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from fresh_python import SOURCE
 from rich.console import Console
 
-from kim_torchml.tools.cli import main, output_file
+from kim_torchml.tools import output_file
+from kim_torchml.tools.cli import main
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.html_report import html_report
@@ -181,7 +182,7 @@ def test_no_part_of_a_new_file_stays(tmp_path: Path) -> None:
 _ON_A_SMALL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from kim_torchml.tools.cli import output_file
+from kim_torchml.tools import output_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 path = Path(sys.argv[1])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kim_torchml.tools.cli import output_file
+from kim_torchml.tools import output_file
 from kim_torchml.tools.cli.required_packages import need
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from kim_torchml import __version__
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.tools.doctor.machine import NO_COLLECTIONS, Machine
-from kim_torchml.tools.doctor.remedies import DEFAULT_NAME, IN_FOLDER_OF_CLONE, driver_commands
-from kim_torchml.tools.kim_collections.installed_drivers import RECORD, InstalledDriver
+from kim_torchml.tools.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME, RECORD, InstalledDriver
 
 
 def check_drivers(machine: Machine) -> list[Finding]:
@@ -19,19 +19,20 @@ def check_drivers(machine: Machine) -> list[Finding]:
     ours = {driver.name for driver in machine.drivers}
     folders = {item.name: item.folder for item in reversed(machine.collections.items("model_drivers"))}
     python = machine.python_to_install_for
-    if not findings and DEFAULT_NAME not in folders:
+    if not findings and DEFAULT_DRIVER_NAME not in folders:
         found = (
-            f"kim-torchml is not installed in any of KIM's collections, so models that name {DEFAULT_NAME} cannot run"
+            "kim-torchml is not installed in any of KIM's collections, so models that name "
+            f"{DEFAULT_DRIVER_NAME} cannot run"
         )
         findings.append(problem("driver", found, f"Install it, {IN_FOLDER_OF_CLONE}", *driver_commands(python)))
-    elif DEFAULT_NAME in folders and DEFAULT_NAME not in ours:
-        folder = folders[DEFAULT_NAME]
+    elif DEFAULT_DRIVER_NAME in folders and DEFAULT_DRIVER_NAME not in ours:
+        folder = folders[DEFAULT_DRIVER_NAME]
         found = (
-            f"{DEFAULT_NAME} is installed ({folder}), but it is another program, or kim-torchml's installation is not "
-            "complete"
+            f"{DEFAULT_DRIVER_NAME} is installed ({folder}), but it is another program, or kim-torchml's installation "
+            "is not complete"
         )
         advice = f"To remove it and have kim-torchml in its place, {IN_FOLDER_OF_CLONE}"
-        findings.append(warning("driver", found, advice, *driver_commands(python, DEFAULT_NAME, folder)))
+        findings.append(warning("driver", found, advice, *driver_commands(python, DEFAULT_DRIVER_NAME, folder)))
     return findings
 
 

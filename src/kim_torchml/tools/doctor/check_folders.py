@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, warning
-from kim_torchml.tools.doctor.folders import free_bytes, holds_programs, is_folder, why_not_writable
+from kim_torchml.tools.doctor.folders import free_bytes, holds_programs, is_folder
 from kim_torchml.tools.doctor.machine import Machine
+from kim_torchml.tools.output_file import why_no_new_file_in
 
 # Bytes. Building the driver takes some 30 MB; a model's files are as large as the model, and twice that to build.
 SCARCE = 200 * 1024 * 1024
@@ -37,7 +38,7 @@ def _check_folder(name: str, folder: Path, builds: bool) -> Finding:
             return problem(name, found, "Choose another:", *_ELSEWHERE)
         return problem(name, found, "Make it, or choose another:", f"mkdir -p {shlex.quote(str(folder))}", *_ELSEWHERE)
     free = free_bytes(folder)
-    reason = why_not_writable(folder)
+    reason = why_no_new_file_in(folder)
     if reason:
         found = f"'{folder}' cannot be written ({reason}; {_megabytes(free)} free); {purpose}"
         return _problem_with(name, found, folder, builds)

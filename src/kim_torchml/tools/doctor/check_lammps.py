@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
-from kim_torchml.tools.doctor.folders import why_not_writable
 from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands, new_environment
 from kim_torchml.tools.kim_collections.installed_drivers import InstalledDriver
 from kim_torchml.tools.kim_collections.kim_api import MANAGER, linked_library
+from kim_torchml.tools.output_file import why_no_new_file_in
 from kim_torchml.tools.programs.run import Outcome, run
 
 _GET_LAMMPS = (
@@ -50,14 +50,14 @@ def _ask_for_help(machine: Machine, program: str) -> tuple[Outcome, Finding | No
     """Return what `lmp -h` prints, in another temporary folder if it needs one; and what is wrong with its own."""
     outcome = run([program, "-h"], machine.environment)
     folder = Path(machine.environment.get("TMPDIR") or "/tmp")
-    reason = why_not_writable(folder)
+    reason = why_no_new_file_in(folder)
     if not outcome.failure or not reason:
         return outcome, None
     # MPI keeps files there from the start.
     fails = f"'{program} -h' fails, and the temporary folder '{folder}' cannot be written ({reason})"
     home = machine.environment.get("HOME", "")
     for elsewhere in (Path("/tmp"), Path("/var/tmp"), *([Path(home)] if home else []), Path("/dev/shm")):
-        if why_not_writable(elsewhere):
+        if why_no_new_file_in(elsewhere):
             continue
         with tempfile.TemporaryDirectory(dir=elsewhere, prefix="kim-torchml-doctor-") as trial:
             again = run([program, "-h"], {**machine.environment, "TMPDIR": trial})

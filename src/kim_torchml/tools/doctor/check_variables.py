@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kim_torchml.process import settings
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, warning
-from kim_torchml.tools.doctor.folders import why_not_writable
 from kim_torchml.tools.doctor.machine import Machine
+from kim_torchml.tools.output_file import why_no_new_file_in
 
 
 def check_python_variable(machine: Machine) -> list[Finding]:
@@ -59,7 +59,7 @@ def _why_no_files_in(folder: Path) -> str:
     except OSError as error:
         # A name that is too long, or a link that leads back to itself.
         return error.strerror or str(error)
-    return why_not_writable(existing) if existing.is_dir() else f"'{existing}' is not a folder"
+    return why_no_new_file_in(existing) if existing.is_dir() else f"'{existing}' is not a folder"
 
 
 def check_dump_folder(machine: Machine) -> list[Finding]:

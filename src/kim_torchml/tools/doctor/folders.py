@@ -2,11 +2,7 @@
 """What a folder can hold: programs, and how much."""
 
 import os
-import tempfile
 from pathlib import Path
-
-# Written to see whether there is room in fact: quotas do not show in the free space.
-_TRIAL_BYTES = 64 * 1024
 
 
 def holds_programs(folder: Path) -> bool:
@@ -31,14 +27,3 @@ def free_bytes(folder: Path) -> int:
     """Return how much this user can still store there."""
     file_system = os.statvfs(folder)
     return file_system.f_bavail * file_system.f_frsize
-
-
-def why_not_writable(folder: Path) -> str:
-    """Write and remove a file in a folder; return why that fails, or an empty string."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="kim-torchml-doctor-") as file:
-            file.write(bytes(_TRIAL_BYTES))
-            file.flush()
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""

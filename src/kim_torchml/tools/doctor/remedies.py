@@ -8,9 +8,8 @@ from pathlib import Path
 
 from kim_torchml.process import settings
 from kim_torchml.tools.doctor.environments import Environment
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 from kim_torchml.tools.kim_collections.kim_api import MANAGER
-
-DEFAULT_NAME = "TorchMLModelDriver"
 
 CLONE = "./kim-torchml"
 # KIM's manager copies whatever is in the folder.
@@ -20,7 +19,7 @@ IN_FOLDER_OF_CLONE = (
 )
 
 
-def driver_commands(python: str, name: str = DEFAULT_NAME, installed: Path | None = None) -> tuple[str, ...]:
+def driver_commands(python: str, name: str = DEFAULT_DRIVER_NAME, installed: Path | None = None) -> tuple[str, ...]:
     """Return the commands that install the driver for a Python environment.
 
     Args:
@@ -29,7 +28,7 @@ def driver_commands(python: str, name: str = DEFAULT_NAME, installed: Path | Non
         installed: Folder of what has this id now, ours or not; None if nothing has.
     """
     variables = f"{settings.PYTHON}={_word(python)} "
-    if name != DEFAULT_NAME:
+    if name != DEFAULT_DRIVER_NAME:
         variables += f"KIM_TORCHML_DRIVER_NAME={_word(name)} "
     # --force removes what is there, in whichever collection, and works as well where nothing is.
     install = f"{variables}{MANAGER} install --force user {CLONE}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from kim_torchml.tools.kim_collections.kim_api import Item
 
+# KIM id of the driver, unless KIM_TORCHML_DRIVER_NAME gave it another one at its installation.
+DEFAULT_DRIVER_NAME = "TorchMLModelDriver"
 SHIM = "kim_torchml_shim.so"
 # Written by the installation: kim_driver_cpp/installation.json.in.
 RECORD = "installation.json"
