@@ -103,7 +103,7 @@ def test_driver_whose_python_does_not_run(fake):
 
 
 def test_driver_whose_python_hangs(fake, monkeypatch):
-    monkeypatch.setattr("kim_torchml.tools.programs.run.TIME_LIMIT", 0.2)
+    monkeypatch.setattr("kim_torchml.tools.programs.run_program.TIME_LIMIT", 0.2)
     hangs = script(fake.bin / "python3", "exec /bin/sleep 60")
     finding = driver_of(fake, python_executable=str(hangs))
     assert finding.status is Status.PROBLEM

@@ -10,28 +10,28 @@ import pytest
 from fake_machine import only, refuse_to_write, script
 
 from kim_torchml.tools.doctor import Status
-from kim_torchml.tools.doctor.check_build_tools import check_headers, check_programs
-from kim_torchml.tools.doctor.check_folders import check_temporary_folders
+from kim_torchml.tools.doctor.check_build_tools import check_build_programs, check_python_headers
 from kim_torchml.tools.doctor.check_kim_api import (
     OWN_CONFIGURATION,
-    check_configuration,
-    check_tools,
+    check_kim_configuration,
+    check_kim_tools,
     check_user_collection,
 )
+from kim_torchml.tools.doctor.check_temporary_folders import check_temporary_folders
 
 
 def test_no_tools_on_path(fake):
-    finding = only(check_tools(fake.machine()))
+    finding = only(check_kim_tools(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert finding.found == "there is no kim-api-collections-management on PATH"
     assert finding.commands[0].startswith("sudo apt-get install libkim-api-dev")
-    assert only(check_configuration(fake.machine())).status is Status.SKIPPED
+    assert only(check_kim_configuration(fake.machine())).status is Status.SKIPPED
     assert only(check_user_collection(fake.machine())).status is Status.SKIPPED
 
 
 def test_tools_are_not_complete(fake):
     fake.add_kim_api(with_tool=False)
-    finding = only(check_tools(fake.machine()))
+    finding = only(check_kim_tools(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "the installation is damaged" in finding.found
     assert "libexec/kim-api/kim-api-collections-info, which is not there" in finding.found
@@ -43,7 +43,7 @@ def test_tools_are_not_complete(fake):
 )
 def test_version(fake, version, status):
     fake.add_kim_api(version=f"{version}-git+GNU")
-    finding = only(check_tools(fake.machine()))
+    finding = only(check_kim_tools(fake.machine()))
     assert finding.status.value == status
     assert f"version {version}" in finding.found
     assert ("too old: 2.2 or newer is needed" in finding.found) == (status == "problem")
@@ -52,21 +52,21 @@ def test_version(fake, version, status):
 def test_tool_that_fails(fake):
     fake.add_kim_api()
     script(fake.folder / "libexec/kim-api/kim-api-collections-info", "echo no such luck >&2", "exit 3")
-    finding = only(check_tools(fake.machine()))
+    finding = only(check_kim_tools(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "does not tell its version: it ended with exit code 3: no such luck" in finding.found
 
 
 def test_configuration_that_kim_cannot_read(fake):
     fake.add_kim_api(config_file_model_drivers="", config_file_portable_models="")
-    finding = only(check_configuration(fake.machine()))
+    finding = only(check_kim_configuration(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert f"KIM cannot read its configuration file '{fake.folder}/config'" in finding.found
     assert finding.commands[0] == f"mv {fake.folder}/config {fake.folder}/config.broken"
     assert fake.machine().collections is None
     # What a variable names may be anything: it stays where it is.
     fake.environment["KIM_API_CONFIGURATION_FILE"] = str(fake.folder)
-    finding = only(check_configuration(fake.machine()))
+    finding = only(check_kim_configuration(fake.machine()))
     assert f"KIM cannot read its configuration file '{fake.folder}'" in finding.found
     assert finding.commands == ("unset KIM_API_CONFIGURATION_FILE",)
 
@@ -74,7 +74,7 @@ def test_configuration_that_kim_cannot_read(fake):
 def test_configuration_that_kim_cannot_write(fake):
     """As where the home folder is read-only. What is printed makes one that will do."""
     fake.add_kim_api(config_file_name="/nonexistent/.kim-api/config")
-    finding = only(check_configuration(fake.machine()))
+    finding = only(check_kim_configuration(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert finding.found == "KIM cannot write its configuration file, '/nonexistent/.kim-api/config'"
     assert fake.machine().collections is None
@@ -96,7 +96,7 @@ def test_configuration_of_a_fresh_account(fake):
     file = fake.folder / "config"
     file.unlink()
     script(tool, f'case "$*" in "config_file model_drivers") echo >{file};; esac', *lines)
-    finding = only(check_configuration(fake.machine()))
+    finding = only(check_kim_configuration(fake.machine()))
     assert finding.found == str(file)
     assert finding.status is Status.OK
 
@@ -106,7 +106,7 @@ def test_configuration_that_is_not_there_is_not_written(fake):
     touches = script(fake.folder / "libexec/kim-api/kim-api-collections-info", f"touch {fake.folder}/mistyped")
     assert touches.exists()
     fake.environment["KIM_API_CONFIGURATION_FILE"] = f"{fake.folder}/mistyped"
-    finding = only(check_configuration(fake.machine()))
+    finding = only(check_kim_configuration(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert f"KIM_API_CONFIGURATION_FILE names '{fake.folder}/mistyped', which is not there" in finding.found
     assert finding.commands == ("unset KIM_API_CONFIGURATION_FILE",)
@@ -116,7 +116,7 @@ def test_configuration_that_is_not_there_is_not_written(fake):
 
 def test_sound_configuration_and_folders(fake):
     fake.add_kim_api()
-    assert only(check_configuration(fake.machine())).status is Status.OK
+    assert only(check_kim_configuration(fake.machine())).status is Status.OK
     assert [finding.status for finding in check_user_collection(fake.machine())] == [Status.OK, Status.OK]
 
 
@@ -175,7 +175,7 @@ def test_paths_in_commands_are_words_of_a_shell(fake, monkeypatch):
     pretend_file_system(monkeypatch, free=3 * 1024**2)
     assert first_words(check_temporary_folders(fake.machine())[0])[:3] == ["du", "-xsh", f"{home}/*"]
     fake.add_kim_api(config_file_name=str(file), config_file_model_drivers="")
-    assert first_words(only(check_configuration(fake.machine()))) == ["mv", str(file), f"{file}.broken"]
+    assert first_words(only(check_kim_configuration(fake.machine()))) == ["mv", str(file), f"{file}.broken"]
 
 
 @pytest.mark.parametrize("kind", ["model-drivers", "portable-models"])
@@ -183,7 +183,7 @@ def test_collection_in_a_folder_with_a_blank(fake, kind):
     """KIM reads the path up to the blank."""
     fake.add_kim_api(**{f"config_file_{kind.replace('-', '_')}": "/home/with"})
     (fake.folder / "config").write_text(f"{kind}-dir = /home/with blank/items\n\nwith path\n   /a b\n")
-    finding = only(check_configuration(fake.machine()))
+    finding = only(check_kim_configuration(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert finding.found == (
         f"'{fake.folder}/config' names '/home/with blank/items' for {kind.replace('-', ' ')}, but KIM takes no blanks "
@@ -257,7 +257,7 @@ def test_temporary_folder_that_is_not_there(fake):
 _IN_NAMESPACE = """
 import sys
 from kim_torchml.tools.doctor import Machine
-from kim_torchml.tools.doctor.check_folders import check_temporary_folders
+from kim_torchml.tools.doctor.check_temporary_folders import check_temporary_folders
 print(check_temporary_folders(Machine({"PATH": "", "TMPDIR": sys.argv[1]}))[0])
 """
 
@@ -298,19 +298,19 @@ def test_real_mounts(fake, options, fill, message):
 def test_build_tools(fake):
     for name in ("cmake", "g++", "curl"):
         script(fake.bin / name)
-    finding = only(check_programs(fake.machine()))
+    finding = only(check_build_programs(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "not on PATH: make; nothing can be installed without" in finding.found
     assert finding.commands == ("sudo apt-get install make   # Debian, Ubuntu",)
     script(fake.bin / "make")
-    assert only(check_programs(fake.machine())).status is Status.OK
+    assert only(check_build_programs(fake.machine())).status is Status.OK
 
 
 def test_headers_of_python(fake):
     answer = '{"version": "3.12.1", "include": "/nonexistent/include", "packages": {}, '
     answer += '"pip": true, "ensurepip": true, "managed": false}'
     fake.environment["KIM_TORCHML_PYTHON"] = str(script(fake.bin / "python3", f"echo '{answer}'"))
-    finding = only(check_headers(fake.machine()))
+    finding = only(check_python_headers(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "Python.h is not in /nonexistent/include" in finding.found
     assert finding.commands == ("sudo apt-get install python3.12-dev   # Debian, Ubuntu",)

@@ -10,11 +10,11 @@ from fresh_python import run_python
 
 from kim_torchml.tools.doctor import Status
 from kim_torchml.tools.doctor.check_python import (
-    check_ase,
+    check_ase_and_kimpy,
     check_device,
-    check_operators,
+    check_operator_packages,
     check_report_packages,
-    check_torch,
+    check_torch_and_numpy,
 )
 from kim_torchml.tools.doctor.check_variables import (
     check_dump_folder,
@@ -34,19 +34,19 @@ def python(fake, monkeypatch):
 
 
 def test_torch_of_these_tests(fake):
-    finding = only(check_torch(fake.machine()))
+    finding = only(check_torch_and_numpy(fake.machine()))
     assert finding.status is Status.OK
     assert sys.executable in finding.found
 
 
 def test_no_torch_and_no_numpy(fake, python):
-    torch, numpy = check_torch(fake.machine())
+    torch, numpy = check_torch_and_numpy(fake.machine())
     assert torch.status is numpy.status is Status.PROBLEM
     assert torch.found == f"torch is not installed in the environment of {python}"
     assert torch.commands == (f"{python} -m pip install 'torch>=2.4'",)
     assert numpy.commands == (f"{python} -m pip install numpy",)
     assert only(check_device(fake.machine())).status is Status.SKIPPED
-    assert [finding.status for finding in check_operators(fake.machine())] == [Status.SKIPPED] * 2
+    assert [finding.status for finding in check_operator_packages(fake.machine())] == [Status.SKIPPED] * 2
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_no_torch_and_no_numpy(fake, python):
 )
 def test_torch_that_cannot_be_imported(fake, python, code, reason):
     add_package(python, "torch", "2.9.0", code)
-    finding = check_torch(fake.machine())[0]
+    finding = check_torch_and_numpy(fake.machine())[0]
     assert finding.status is Status.PROBLEM
     assert f"torch 2.9.0 cannot be imported in the environment of {python}: " in finding.found
     assert reason in finding.found
@@ -69,7 +69,7 @@ def test_torch_that_cannot_be_imported(fake, python, code, reason):
 @pytest.mark.parametrize(("version", "status"), [("2.3.1", "problem"), ("2.4.0", "ok"), ("2.13.0+cu126", "ok")])
 def test_version_of_torch(fake, python, version, status):
     add_package(python, "torch", version, TORCH.format(cuda=None, gpus=0))
-    finding = check_torch(fake.machine())[0]
+    finding = check_torch_and_numpy(fake.machine())[0]
     assert finding.status.value == status
     assert ("is too old: 2.4 or newer is needed" in finding.found) == (status == "problem")
 
@@ -117,7 +117,7 @@ def test_device_that_is_there(fake, python):
 def test_operators(fake, python):
     add_package(python, "torch", "2.9.0", TORCH.format(cuda=None, gpus=0))
     add_package(python, "torch_scatter", "2.1.2")
-    scatter, sparse = check_operators(fake.machine())
+    scatter, sparse = check_operator_packages(fake.machine())
     assert scatter.status is sparse.status is Status.OK
     assert scatter.found.startswith("2.1.2, installed and used")
     assert sparse.found.startswith("not installed: kim-torchml's own operators stand in")
@@ -126,7 +126,7 @@ def test_operators(fake, python):
 def test_operators_built_for_another_torch(fake, python):
     add_package(python, "torch", "2.9.0", TORCH.format(cuda=None, gpus=0))
     add_package(python, "torch_sparse", "0.6.18", "raise OSError('_convert_cpu.so: undefined symbol')")
-    finding = check_operators(fake.machine())[1]
+    finding = check_operator_packages(fake.machine())[1]
     assert finding.status is Status.PROBLEM
     assert "0.6.18 cannot be imported" in finding.found
     assert "undefined symbol" in finding.found
@@ -138,7 +138,7 @@ def test_operators_built_for_another_torch(fake, python):
 
 def test_no_kimpy(fake, python):
     add_package(python, "ase", "3.26.0")
-    finding = only(check_ase(fake.machine()))
+    finding = only(check_ase_and_kimpy(fake.machine()))
     assert finding.status is Status.SKIPPED
     assert finding.found.startswith(f"kimpy not installed in the environment of {python}")
     assert finding.commands == (f"{python} -m pip install ase kimpy",)
@@ -148,7 +148,7 @@ def test_environment_without_pip(fake, python):
     """As uv makes them."""
     shutil.rmtree(python.parents[1])
     make_environment(python.parents[1])
-    torch, _ = check_torch(fake.machine())
+    torch, _ = check_torch_and_numpy(fake.machine())
     assert torch.commands == (f"{python} -m ensurepip", f"{python} -m pip install 'torch>=2.4'")
 
 
@@ -170,8 +170,8 @@ def test_python_that_pip_may_not_change(fake, monkeypatch, ensurepip):
     debian = answering(fake.folder / "python3", ensurepip=ensurepip)
     monkeypatch.setattr(sys, "executable", str(debian))
     before = () if ensurepip else ("sudo apt-get install python3.11-venv   # Debian, Ubuntu",)
-    torch, numpy = check_torch(fake.machine())
-    ase = only(check_ase(fake.machine()))
+    torch, numpy = check_torch_and_numpy(fake.machine())
+    ase = only(check_ase_and_kimpy(fake.machine()))
     for finding in (torch, numpy, ase):
         assert "pip may not change it: its packages are the system's. Make an environment" in finding.advice
         assert finding.commands == (*before, f"{debian} -m venv ~/kim-torchml-3.11", *IN_ITS_STEAD)
@@ -181,7 +181,7 @@ def test_driver_for_a_python_that_pip_may_not_change(fake, python):
     """Then the doctor runs in an environment that can be used in its stead."""
     debian = answering(fake.folder / "usr" / "bin" / "python3")
     fake.add_kim_api(model_drivers=fake.add_driver(python_executable=str(debian)))
-    finding = check_torch(fake.machine())[2]
+    finding = check_torch_and_numpy(fake.machine())[2]
     assert finding.found == f"torch is not installed in the environment of {debian}"
     assert "Install the driver for this environment" in finding.advice
     install = "kim-api-collections-management install --force user ./kim-torchml"
@@ -194,7 +194,7 @@ def test_variable_that_names_a_python_that_pip_may_not_change(fake, python):
     add_package(python, "numpy", "2.3.0")
     debian = answering(fake.folder / "usr" / "bin" / "python3")
     fake.environment["KIM_TORCHML_PYTHON"] = str(debian)
-    this, torch, numpy = check_torch(fake.machine())
+    this, torch, numpy = check_torch_and_numpy(fake.machine())
     assert this.status is Status.OK
     assert torch.found == f"torch is not installed in the environment of {debian}"
     for finding in (torch, numpy):
@@ -203,7 +203,7 @@ def test_variable_that_names_a_python_that_pip_may_not_change(fake, python):
     assert fake.machine().python_to_install_for == str(python)
     # What is printed mends it.
     del fake.environment["KIM_TORCHML_PYTHON"]
-    assert [finding.status for finding in check_torch(fake.machine())] == [Status.OK]
+    assert [finding.status for finding in check_torch_and_numpy(fake.machine())] == [Status.OK]
 
 
 def test_what_draws_the_report_of_verify(fake, python):
@@ -219,7 +219,7 @@ def test_what_draws_the_report_of_verify(fake, python):
 def test_kimpy_built_for_another_kim_api(fake, python):
     add_package(python, "ase", "3.26.0")
     add_package(python, "kimpy", "2.1.0", "raise ImportError('libkim-api.so.2: cannot open shared object file')")
-    finding = only(check_ase(fake.machine()))
+    finding = only(check_ase_and_kimpy(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "kimpy 2.1.0 cannot be imported: ImportError: libkim-api.so.2" in finding.found
     assert "Build it again, for the KIM-API that is there" in finding.advice
@@ -254,7 +254,7 @@ def test_python_home(fake):
     assert finding.status is Status.PROBLEM
     assert finding.commands == ("unset PYTHONHOME",)
     # The checks themselves go on.
-    assert check_torch(fake.machine())[0].status is Status.OK
+    assert check_torch_and_numpy(fake.machine())[0].status is Status.OK
 
 
 def test_threads(fake):

@@ -12,8 +12,8 @@ import pytest
 from fake_machine import script
 from fresh_python import SOURCE
 
-from kim_torchml.tools.programs import run as commands
-from kim_torchml.tools.programs.signals import Interrupted, held_back, signals_raise
+from kim_torchml.tools.programs import run_program as programs
+from kim_torchml.tools.programs.signals import Interrupted, signals_held_back, signals_raise
 from kim_torchml.tools.verification import runner
 from kim_torchml.tools.verification.result import ModelDescription
 from kim_torchml.tools.verification.worker_process import child_environment
@@ -66,23 +66,23 @@ def test_doctor_that_is_interrupted(fake, hanging, number, status, line):
 
 
 def test_program_that_takes_too_long_ends_with_what_it_has_started(fake, hanging, monkeypatch):
-    monkeypatch.setattr(commands, "TIME_LIMIT", 1.0)
-    outcome = commands.run([fake.bin / "lmp"], fake.environment)
+    monkeypatch.setattr(programs, "TIME_LIMIT", 1.0)
+    outcome = programs.run_program([fake.bin / "lmp"], fake.environment)
     assert outcome.failure == "it did not end within 1 s"
     assert not runs(int(hanging.read_text()))
 
 
 def test_program_that_ignores_sigterm(fake, monkeypatch):
-    monkeypatch.setattr(commands, "TIME_LIMIT", 0.5)
-    monkeypatch.setattr("kim_torchml.tools.programs.child_process.PATIENCE", 0.2)
+    monkeypatch.setattr(programs, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr("kim_torchml.tools.programs.process_group.SECONDS_TO_CLEAN_UP", 0.2)
     stubborn = script(fake.bin / "stubborn", "trap '' TERM", "while :; do /bin/sleep 1; done")
-    assert commands.run([stubborn], fake.environment).failure == "it did not end within 0 s"
+    assert programs.run_program([stubborn], fake.environment).failure == "it did not end within 0 s"
 
 
 def test_signals_wait_where_they_are_held_back():
     passed = False
     with signals_raise():
-        with pytest.raises(Interrupted) as raised, held_back():
+        with pytest.raises(Interrupted) as raised, signals_held_back():
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)
             passed = True
@@ -92,12 +92,12 @@ def test_signals_wait_where_they_are_held_back():
         with pytest.raises(Interrupted) as again:
             os.kill(os.getpid(), signal.SIGINT)
         assert again.value.number == signal.SIGTERM
-        with held_back():
+        with signals_held_back():
             os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_signal_that_was_held_back_outlives_a_failure():
-    with signals_raise(), pytest.raises(Interrupted), held_back():
+    with signals_raise(), pytest.raises(Interrupted), signals_held_back():
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("the model cannot be created")
 

@@ -12,7 +12,7 @@ import click
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
-from kim_torchml.tools.cli.required_packages import need
+from kim_torchml.tools.cli.required_packages import require_packages as need
 
 if TYPE_CHECKING:
     from kim_torchml.tools.replay.failed_compute import FailedCompute

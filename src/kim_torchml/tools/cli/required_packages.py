@@ -10,7 +10,7 @@ from importlib import metadata
 import click
 
 
-def need(command: str, *packages: str, error: type[click.ClickException] = click.ClickException) -> None:
+def require_packages(command: str, *packages: str, error: type[click.ClickException] = click.ClickException) -> None:
     """Import packages, which takes seconds.
 
     Args:
@@ -26,24 +26,24 @@ def need(command: str, *packages: str, error: type[click.ClickException] = click
             importlib.import_module(package)
         except ModuleNotFoundError as reason:
             if reason.name != package:
-                raise error(_broken(command, package, reason)) from reason
+                raise error(_broken_package(command, package, reason)) from reason
             missing.append(package)
         # What a broken package raises is its own affair: kimpy without its library an ImportError, others anything.
         except Exception as reason:
-            raise error(_broken(command, package, reason)) from reason
+            raise error(_broken_package(command, package, reason)) from reason
     if missing:
-        words = [sys.executable, "-m", "pip", "install", *_requirements(missing)]
+        words = [sys.executable, "-m", "pip", "install", *_pip_requirements(missing)]
         raise error(f"kim-torchml {command} needs {', '.join(missing)}; install what is missing: {shlex.join(words)}")
 
 
-def _broken(command: str, package: str, reason: Exception) -> str:
+def _broken_package(command: str, package: str, reason: Exception) -> str:
     return (
         f"kim-torchml {command} needs {package}, which is there but cannot be imported by {sys.executable} "
         f"({type(reason).__name__}: {reason}); `kim-torchml doctor` says what to do"
     )
 
 
-def _requirements(packages: list[str]) -> list[str]:
+def _pip_requirements(packages: list[str]) -> list[str]:
     """Return what to ask pip for, as pyproject.toml has it; the names alone where kim-torchml is not installed."""
     try:
         lines = metadata.requires("kim-torchml") or []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kim_torchml.tools import output_file
-from kim_torchml.tools.cli.required_packages import need
+from kim_torchml.tools.cli.required_packages import require_packages as need
 
 if TYPE_CHECKING:
     from rich.console import Console

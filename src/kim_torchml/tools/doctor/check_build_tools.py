@@ -17,7 +17,7 @@ _PROGRAMS = {
 }
 
 
-def check_programs(machine: Machine) -> list[Finding]:
+def check_build_programs(machine: Machine) -> list[Finding]:
     """Check that the programs that KIM's manager runs are on PATH."""
     missing = [names for names in _PROGRAMS if not any(machine.which(name) for name in names)]
     if missing:
@@ -27,10 +27,10 @@ def check_programs(machine: Machine) -> list[Finding]:
     return [ok("build tools", ", ".join(names[0] for names in _PROGRAMS))]
 
 
-def check_headers(machine: Machine) -> list[Finding]:
+def check_python_headers(machine: Machine) -> list[Finding]:
     """Check that Python's headers are there, for building the driver."""
     python = Path(machine.chosen_python or sys.executable)
-    environment = machine.probe(python)
+    environment = machine.environment_of(python)
     if not environment.version:
         return []
     if (environment.headers / "Python.h").exists():

@@ -64,7 +64,7 @@ def _why_it_cannot_start(machine: Machine, driver: InstalledDriver) -> str:
     python = driver.python
     if not os.access(python, os.X_OK):
         return f"the Python environment that it was built for is gone: '{python}' cannot be run"
-    environment = machine.probe(Path(python))
+    environment = machine.environment_of(Path(python))
     if environment.failure:
         return f"the Python that it was built for ('{python}') does not run: {environment.failure}"
     if not environment.version.startswith(f"{driver.python_version}."):

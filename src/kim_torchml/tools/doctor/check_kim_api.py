@@ -10,7 +10,7 @@ from kim_torchml.tools.doctor.folders import holds_programs, is_read_only
 from kim_torchml.tools.doctor.machine import NO_COLLECTIONS, Machine
 from kim_torchml.tools.kim_collections.kim_api import CONFIGURATION_VARIABLE, KINDS, MANAGER, KimApi, find_kim_api
 
-OLDEST = (2, 2)
+OLDEST_KIM_API = (2, 2)
 
 INSTALL_KIM_API = (
     "sudo apt-get install libkim-api-dev openkim-models   # Debian, Ubuntu",
@@ -27,10 +27,10 @@ OWN_CONFIGURATION = (
 )
 
 
-def check_tools(machine: Machine) -> list[Finding]:
+def check_kim_tools(machine: Machine) -> list[Finding]:
     """Check that KIM-API's tools are on PATH, and are new enough."""
     try:
-        kim_api = find_kim_api(machine.environment)
+        kim_api = find_kim_api(machine.variables)
     except FileNotFoundError as error:
         return [problem("KIM-API", f"the installation is damaged: {error}", "Install it again:", *INSTALL_KIM_API)]
     if kim_api is None:
@@ -41,13 +41,13 @@ def check_tools(machine: Machine) -> list[Finding]:
         found = f"{kim_api.tool} does not tell its version: {failure or kim_api.version_answer.stdout.strip()}"
         return [problem("KIM-API", found, "Install KIM-API again:", *INSTALL_KIM_API)]
     numbers = tuple(int(part) for part in kim_api.version.split("."))
-    if numbers[:2] < OLDEST:
+    if numbers[:2] < OLDEST_KIM_API:
         found = f"version {kim_api.version} ({kim_api.manager}) is too old: 2.2 or newer is needed"
         return [problem("KIM-API", found, "Install a newer one:", *INSTALL_KIM_API)]
     return [ok("KIM-API", f"version {kim_api.version} ({kim_api.manager})")]
 
 
-def check_configuration(machine: Machine) -> list[Finding]:
+def check_kim_configuration(machine: Machine) -> list[Finding]:
     """Check that the configuration file says where the user collection is."""
     name = "configuration"
     kim_api = machine.kim_api
@@ -67,7 +67,7 @@ def check_configuration(machine: Machine) -> list[Finding]:
         return [problem(name, found, advice, *OWN_CONFIGURATION)]
     if broken:
         found = f"KIM cannot read its configuration file '{file}': it names no folder for {' and '.join(broken)}"
-        if machine.environment.get(CONFIGURATION_VARIABLE):
+        if machine.variables.get(CONFIGURATION_VARIABLE):
             advice = f"Correct {CONFIGURATION_VARIABLE}, which names it, or let KIM use the default collection:"
             return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
         advice = "Move it away; KIM writes a new one when it is next used:"

@@ -13,7 +13,7 @@ from kim_torchml.tools.doctor.remedies import IN_FOLDER_OF_CLONE, driver_command
 from kim_torchml.tools.kim_collections.installed_drivers import InstalledDriver
 from kim_torchml.tools.kim_collections.kim_api import MANAGER, linked_library
 from kim_torchml.tools.output_file import why_no_new_file_in
-from kim_torchml.tools.programs.run import Outcome, run
+from kim_torchml.tools.programs.run_program import ProgramOutcome, run_program
 
 _GET_LAMMPS = (
     "sudo apt-get install lammps   # Debian, Ubuntu",
@@ -46,21 +46,21 @@ def check_lammps(machine: Machine) -> list[Finding]:
     ]
 
 
-def _ask_for_help(machine: Machine, program: str) -> tuple[Outcome, Finding | None]:
+def _ask_for_help(machine: Machine, program: str) -> tuple[ProgramOutcome, Finding | None]:
     """Return what `lmp -h` prints, in another temporary folder if it needs one; and what is wrong with its own."""
-    outcome = run([program, "-h"], machine.environment)
-    folder = Path(machine.environment.get("TMPDIR") or "/tmp")
+    outcome = run_program([program, "-h"], machine.variables)
+    folder = Path(machine.variables.get("TMPDIR") or "/tmp")
     reason = why_no_new_file_in(folder)
     if not outcome.failure or not reason:
         return outcome, None
     # MPI keeps files there from the start.
     fails = f"'{program} -h' fails, and the temporary folder '{folder}' cannot be written ({reason})"
-    home = machine.environment.get("HOME", "")
+    home = machine.variables.get("HOME", "")
     for elsewhere in (Path("/tmp"), Path("/var/tmp"), *([Path(home)] if home else []), Path("/dev/shm")):
         if why_no_new_file_in(elsewhere):
             continue
         with tempfile.TemporaryDirectory(dir=elsewhere, prefix="kim-torchml-doctor-") as trial:
-            again = run([program, "-h"], {**machine.environment, "TMPDIR": trial})
+            again = run_program([program, "-h"], {**machine.variables, "TMPDIR": trial})
         if again.failure:
             # Then the folder is not what is wrong with LAMMPS.
             return again, None
@@ -84,7 +84,7 @@ def _installed_packages(help_text: str) -> set[str]:
 
 def _check_kim_library(machine: Machine, program: str) -> list[Finding]:
     name = "LAMMPS' KIM-API"
-    library = linked_library(program, "libkim-api.so", machine.environment)
+    library = linked_library(program, "libkim-api.so", machine.variables)
     if machine.kim_api is None or not library:
         return []
     if other := machine.other_kim_api(library):
@@ -96,17 +96,19 @@ def _check_kim_library(machine: Machine, program: str) -> list[Finding]:
 
 def _check_python_library(machine: Machine, program: str) -> list[Finding]:
     name = "LAMMPS' Python"
-    library = linked_library(program, "libpython", machine.environment)
+    library = linked_library(program, "libpython", machine.variables)
     match = re.search(r"libpython(\d+\.\d+)", library)
     if match is None:
-        return [ok(name, "none: the driver brings its own"), *_without_library(machine)]
+        return [ok(name, "none: the driver brings its own"), *_drivers_without_libpython(machine)]
     version = match.group(1)
-    findings = [_other_python(machine, driver, version, library) for driver in machine.drivers if driver.python_version]
+    findings = [
+        _python_mismatch(machine, driver, version, library) for driver in machine.drivers if driver.python_version
+    ]
     mismatches = [finding for finding in findings if finding is not None]
     return mismatches or [ok(name, f"{version} ({library})")]
 
 
-def _other_python(machine: Machine, driver: InstalledDriver, version: str, library: str) -> Finding | None:
+def _python_mismatch(machine: Machine, driver: InstalledDriver, version: str, library: str) -> Finding | None:
     if driver.python_version == version:
         return None
     found = (
@@ -116,18 +118,22 @@ def _other_python(machine: Machine, driver: InstalledDriver, version: str, libra
     advice = f"Install the driver for an environment of Python {version}, {IN_FOLDER_OF_CLONE}"
     missing = () if machine.which(f"python{version}") else (f"python{version}", f"python{version}-venv")
     packages = (*missing, f"python{version}-dev")
-    return problem("LAMMPS' Python", found, advice, *_new_home(driver, f"python{version}", version, packages))
+    return problem(
+        "LAMMPS' Python", found, advice, *_commands_for_new_environment(driver, f"python{version}", version, packages)
+    )
 
 
-def _new_home(driver: InstalledDriver, python: str, label: str, packages: Sequence[str]) -> tuple[str, ...]:
+def _commands_for_new_environment(
+    driver: InstalledDriver, python: str, label: str, packages: Sequence[str]
+) -> tuple[str, ...]:
     """Return the commands that install a driver for a new environment of a Python of the system's."""
     get = f"sudo apt-get install {' '.join(packages)}   # Debian, Ubuntu"
-    home, make = new_environment(label, python)
-    install = f"{home} -m pip install 'torch>=2.4' numpy"
-    return (get, *make, install, *driver_commands(home, driver.name, driver.folder))
+    new_python, make = new_environment(label, python)
+    install = f"{new_python} -m pip install 'torch>=2.4' numpy"
+    return (get, *make, install, *driver_commands(new_python, driver.name, driver.folder))
 
 
-def _without_library(machine: Machine) -> list[Finding]:
+def _drivers_without_libpython(machine: Machine) -> list[Finding]:
     """Return the drivers that could not start Python in a simulator that has none."""
     return [
         problem(
@@ -135,7 +141,9 @@ def _without_library(machine: Machine) -> list[Finding]:
             f"LAMMPS has no Python of its own, and the Python that {driver.name} was built for ({driver.python}) has "
             "no shared library to load",
             f"Install the driver for a Python that has libpython, {IN_FOLDER_OF_CLONE}",
-            *_new_home(driver, "/usr/bin/python3", "system", ("python3", "python3-venv", "python3-dev")),
+            *_commands_for_new_environment(
+                driver, "/usr/bin/python3", "system", ("python3", "python3-venv", "python3-dev")
+            ),
         )
         for driver in machine.drivers
         if driver.record and not driver.python_library

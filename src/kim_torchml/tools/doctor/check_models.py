@@ -13,7 +13,7 @@ from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped
 from kim_torchml.tools.doctor.machine import NO_COLLECTIONS, Machine
 from kim_torchml.tools.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands
 from kim_torchml.tools.kim_collections.kim_api import MANAGER
-from kim_torchml.tools.programs.run import last_line, run
+from kim_torchml.tools.programs.run_program import last_line, run_program
 
 _READER = Path(__file__).parents[1] / "kim_collections" / "read_driver_names.py"
 _LIBRARY = "libkim-api-portable-model.so"
@@ -27,7 +27,7 @@ def check_models(machine: Machine) -> list[Finding]:
     libraries = {os.fspath(item.folder / _LIBRARY): item.name for item in models}
     if not libraries:
         return [ok("models", "none is installed")]
-    answers = _read(list(libraries), machine.environment)
+    answers = _read_driver_names(list(libraries), machine.variables)
     installed = {item.name for item in machine.collections.items("model_drivers")}
     ours = {driver.name for driver in machine.drivers}
     orphans: dict[str, list[str]] = defaultdict(list)
@@ -42,23 +42,23 @@ def check_models(machine: Machine) -> list[Finding]:
         elif answer["driver"] and answer["driver"] not in installed:
             orphans[answer["driver"]].append(name)
         count += answer["driver"] in ours
-    findings += [_orphaned(machine, driver, names) for driver, names in orphans.items()]
+    findings += [_missing_driver(machine, driver, names) for driver, names in orphans.items()]
     return findings or [ok("models", f"{count} for kim-torchml; each of {len(models)} models has the driver it names")]
 
 
-def _read(libraries: list[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _read_driver_names(libraries: list[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return the driver that each library names, or why it cannot be loaded; one that ends the process is found."""
-    outcome = run([sys.executable, _READER, *libraries], environment)
+    outcome = run_program([sys.executable, _READER, *libraries], environment)
     if not outcome.failure:
         answers: dict[str, dict[str, str]] = json.loads(last_line(outcome.stdout))
         return answers
     if len(libraries) == 1:
         return {libraries[0]: {"driver": "", "failure": outcome.failure}}
     half = len(libraries) // 2
-    return _read(libraries[:half], environment) | _read(libraries[half:], environment)
+    return _read_driver_names(libraries[:half], environment) | _read_driver_names(libraries[half:], environment)
 
 
-def _orphaned(machine: Machine, driver: str, names: list[str]) -> Finding:
+def _missing_driver(machine: Machine, driver: str, names: list[str]) -> Finding:
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     found = f"{shown}: the driver {driver}, which it names, is not installed"
     if driver.startswith("TorchML"):

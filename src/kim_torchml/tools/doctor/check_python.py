@@ -8,7 +8,7 @@ from kim_torchml.process import settings
 from kim_torchml.process.device_request import parse_device_request
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.tools.doctor.machine import Machine
-from kim_torchml.tools.doctor.remedies import CLONE, IN_FOLDER_OF_CLONE, driver_commands, own_environment, pip_commands
+from kim_torchml.tools.doctor.remedies import pip_remedy
 from kim_torchml.tools.kim_collections.kim_api import linked_library
 
 OLDEST_TORCH = (2, 4)
@@ -17,11 +17,11 @@ OLDEST_TORCH = (2, 4)
 _AGAIN = ("install", "--force-reinstall", "--no-deps")
 
 
-def check_torch(machine: Machine) -> list[Finding]:
+def check_torch_and_numpy(machine: Machine) -> list[Finding]:
     """Check that each environment that the driver may run in has a torch and a numpy that can be imported."""
     findings = []
     for python in machine.pythons:
-        environment = machine.probe(python)
+        environment = machine.environment_of(python)
         if environment.failure:
             # Of a driver's environment: check_drivers.py says what to do.
             findings.append(skipped("Python", f"{python} does not run: {environment.failure}"))
@@ -44,7 +44,7 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         found = f"{package.version} ({python}) is too old: 2.4 or newer is needed"
         advice = "Install a newer one, then the driver again:"
         return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
-    return ok(name, f"{package.version} (Python {machine.probe(python).version}, {python})")
+    return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python})")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -53,7 +53,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def check_device(machine: Machine) -> list[Finding]:
     """Check that the device that is asked for is there."""
-    text = machine.environment.get(settings.DEVICE, "").strip() or "cpu"
+    text = machine.variables.get(settings.DEVICE, "").strip() or "cpu"
     request = parse_device_request(text)
     if request is None:
         advice = "Ask for cpu, cuda or cuda:N:"
@@ -91,7 +91,7 @@ def _no_such_gpu(text: str, python: Path, listed: str, built_for_cuda: bool) -> 
     return problem("device", found, advice, f"export {settings.DEVICE}=cpu")
 
 
-def check_operators(machine: Machine) -> list[Finding]:
+def check_operator_packages(machine: Machine) -> list[Finding]:
     """Check that torch_scatter and torch_sparse are either absent, and replaced, or can be imported."""
     findings = []
     for python in machine.pythons:
@@ -117,7 +117,7 @@ def _check_operators_of(machine: Machine, python: Path, name: str) -> Finding:
     return ok(name, f"{package.version}, installed and used ({python})")
 
 
-def check_ase(machine: Machine) -> list[Finding]:
+def check_ase_and_kimpy(machine: Machine) -> list[Finding]:
     """Check that ASE can run models in this environment: with kimpy, linked with the same KIM-API as KIM's tools."""
     python = Path(sys.executable)
     ase, kimpy = (machine.package(python, name) for name in ("ase", "kimpy"))
@@ -134,7 +134,7 @@ def check_ase(machine: Machine) -> list[Finding]:
                 return [problem("ASE", found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, "ase"))]
             advice = "Build it again, for the KIM-API that is there:"
             return [problem("ASE", found, *pip_remedy(machine, python, advice, *build))]
-    library = linked_library(kimpy.facts["library"], "libkim-api.so", machine.environment)
+    library = linked_library(kimpy.facts["library"], "libkim-api.so", machine.variables)
     if other := machine.other_kim_api(library):
         found = f"kimpy is linked with {library}, but KIM's tools with {other}: each has collections of its own"
         advice = "Build kimpy for the KIM-API whose tools are first on PATH:"
@@ -154,30 +154,3 @@ def check_report_packages(machine: Machine) -> list[Finding]:
         for name, package in ((name, machine.package(python, name)) for name in ("jinja2", "matplotlib"))
         if package.failure
     ]
-
-
-def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> tuple[str, ...]:
-    """Return advice and the commands that run pip in an environment, or do without that environment.
-
-    Args:
-        machine: The machine.
-        python: The environment's Python.
-        advice: What to say where pip may be used.
-        arguments: Of pip.
-    """
-    environment = machine.probe(python)
-    if not environment.is_managed:
-        return (advice, *pip_commands(environment, arguments))
-    if machine.is_only_chosen(python):
-        advice = f"pip may not change it. Do without it: {settings.PYTHON} alone names it."
-        return (advice, f"unset {settings.PYTHON}")
-    this = Path(sys.executable)
-    drivers = [driver for driver in machine.drivers if Path(driver.python) == python]
-    if drivers and python != this and not machine.probe(this).is_managed:
-        commands = [driver_commands(str(this), driver.name, driver.folder)[-1] for driver in drivers]
-        return (f"pip may not change it. Install the driver for this environment, {IN_FOLDER_OF_CLONE}", *commands)
-    advice = (
-        "pip may not change it: its packages are the system's. Make an environment of its own, in the folder that "
-        "holds your clone of kim-torchml, and go on there with what its doctor says:"
-    )
-    return (advice, *own_environment(environment, f"{CLONE}[verify]"))

@@ -14,17 +14,17 @@ def check_python_variable(machine: Machine) -> list[Finding]:
     chosen = machine.chosen_python
     if not chosen:
         return []
-    reason = machine.why_not_chosen()
+    reason = machine.why_chosen_python_fails()
     if reason:
         found = f"it must name a Python that the driver can run in, but {reason}"
         advice = "Correct it, or let the driver use the one it was built for:"
         return [problem(settings.PYTHON, found, advice, f"unset {settings.PYTHON}")]
-    return [ok(settings.PYTHON, f"{chosen} (Python {machine.probe(Path(chosen)).version})")]
+    return [ok(settings.PYTHON, f"{chosen} (Python {machine.environment_of(Path(chosen)).version})")]
 
 
 def check_python_home(machine: Machine) -> list[Finding]:
     """Check that no PYTHONHOME keeps the driver's Python from starting."""
-    home = machine.environment.get("PYTHONHOME", "")
+    home = machine.variables.get("PYTHONHOME", "")
     if not home:
         return []
     found = f"it is set to '{home}', so Python looks for its own files there: the driver's does not start in LAMMPS"
@@ -35,7 +35,7 @@ def check_threads(machine: Machine) -> list[Finding]:
     """Check that numbers of threads are numbers."""
     findings = []
     for name, text in (
-        (name, machine.environment.get(name, "").strip()) for name in ("OMP_NUM_THREADS", settings.THREADS)
+        (name, machine.variables.get(name, "").strip()) for name in ("OMP_NUM_THREADS", settings.THREADS)
     ):
         # OpenMP allows a list, one number per nesting level.
         first = text.split(",")[0].strip() if name == "OMP_NUM_THREADS" else text
@@ -44,7 +44,7 @@ def check_threads(machine: Machine) -> list[Finding]:
             findings.append(problem(name, found, "Correct it:", f"export {name}=1"))
         elif text:
             findings.append(ok(name, text))
-    if "OMP_NUM_THREADS" not in machine.environment:
+    if "OMP_NUM_THREADS" not in machine.variables:
         found = "it is not set: a process alone on its machine uses all cores, which is slow where others use them too"
         findings.append(
             warning("OMP_NUM_THREADS", found, "Say how many threads each process may use:", "export OMP_NUM_THREADS=1")
@@ -64,7 +64,7 @@ def _why_no_files_in(folder: Path) -> str:
 
 def check_dump_folder(machine: Machine) -> list[Finding]:
     """Check that failures can be saved in the folder that KIM_TORCHML_DUMP names."""
-    text = machine.environment.get(settings.DUMP, "")
+    text = machine.variables.get(settings.DUMP, "")
     if not text:
         return []
     folder = Path(text)

@@ -3,19 +3,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kim_torchml.tools.doctor.check_build_tools import check_headers, check_programs
+from kim_torchml.tools.doctor.check_build_tools import check_build_programs, check_python_headers
 from kim_torchml.tools.doctor.check_drivers import check_drivers
-from kim_torchml.tools.doctor.check_folders import check_temporary_folders
-from kim_torchml.tools.doctor.check_kim_api import check_configuration, check_tools, check_user_collection
+from kim_torchml.tools.doctor.check_kim_api import check_kim_configuration, check_kim_tools, check_user_collection
 from kim_torchml.tools.doctor.check_lammps import check_lammps
 from kim_torchml.tools.doctor.check_models import check_models
 from kim_torchml.tools.doctor.check_python import (
-    check_ase,
+    check_ase_and_kimpy,
     check_device,
-    check_operators,
+    check_operator_packages,
     check_report_packages,
-    check_torch,
+    check_torch_and_numpy,
 )
+from kim_torchml.tools.doctor.check_temporary_folders import check_temporary_folders
 from kim_torchml.tools.doctor.check_variables import (
     check_dump_folder,
     check_python_home,
@@ -28,10 +28,16 @@ from kim_torchml.tools.doctor.machine import Machine
 Check = Callable[[Machine], list[Finding]]
 
 GROUPS: Mapping[str, Sequence[Check]] = {
-    "KIM-API": (check_tools, check_configuration, check_user_collection),
+    "KIM-API": (check_kim_tools, check_kim_configuration, check_user_collection),
     "Environment variables": (check_python_variable, check_python_home, check_threads, check_dump_folder),
-    "Building and temporary files": (check_programs, check_headers, check_temporary_folders),
-    "Python": (check_torch, check_device, check_operators, check_ase, check_report_packages),
+    "Building and temporary files": (check_build_programs, check_python_headers, check_temporary_folders),
+    "Python": (
+        check_torch_and_numpy,
+        check_device,
+        check_operator_packages,
+        check_ase_and_kimpy,
+        check_report_packages,
+    ),
     # After Python: installing the driver needs an environment with torch.
     "Driver and models": (check_drivers, check_models),
     "Simulators": (check_lammps,),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kim_torchml.tools.programs.run import Outcome, last_line, run
+from kim_torchml.tools.programs.run_program import ProgramOutcome, last_line, run_program
 
 _PROBE = Path(__file__).with_name("probe_environment.py")
 
@@ -28,7 +28,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Environment:
+class PythonEnvironment:
     """A Python environment.
 
     Attributes:
@@ -57,17 +57,17 @@ class Environment:
         return ".".join(self.version.split(".")[:2])
 
 
-def probe(python: Path, environment: Mapping[str, str]) -> Environment:
+def probe_environment(python: Path, variables: Mapping[str, str]) -> PythonEnvironment:
     """Return what an environment has.
 
     Args:
         python: Its Python.
-        environment: Environment variables.
+        variables: Environment variables.
     """
-    facts, outcome = _ask(python, "python", environment)
+    facts, outcome = _ask(python, "python", variables)
     if facts is None:
-        return Environment(python, "", outcome.failure or "it printed nothing")
-    return Environment(
+        return PythonEnvironment(python, "", outcome.failure or "it printed nothing")
+    return PythonEnvironment(
         python,
         facts["version"],
         "",
@@ -79,7 +79,7 @@ def probe(python: Path, environment: Mapping[str, str]) -> Environment:
     )
 
 
-def probe_package(environment: Environment, name: str, variables: Mapping[str, str]) -> Package:
+def probe_package(environment: PythonEnvironment, name: str, variables: Mapping[str, str]) -> Package:
     """Return what is known of a package after importing it, in a process of its own: that may abort.
 
     Args:
@@ -97,10 +97,10 @@ def probe_package(environment: Environment, name: str, variables: Mapping[str, s
     return Package(version, "", facts)
 
 
-def _ask(python: Path, what: str, variables: Mapping[str, str]) -> tuple[dict[str, Any] | None, Outcome]:
+def _ask(python: Path, what: str, variables: Mapping[str, str]) -> tuple[dict[str, Any] | None, ProgramOutcome]:
     # PYTHONHOME stops the driver's Python too, which check_variables.py says once.
     plain = {name: value for name, value in variables.items() if name != "PYTHONHOME"}
-    outcome = run([python, _PROBE, what], plain)
+    outcome = run_program([python, _PROBE, what], plain)
     answer = last_line(outcome.stdout)
     if outcome.failure or not answer.startswith("{"):
         return None, outcome

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kim_torchml.process import settings
-from kim_torchml.tools.doctor.environments import Environment, Package, probe, probe_package
+from kim_torchml.tools.doctor.environments import Package, PythonEnvironment, probe_environment, probe_package
 from kim_torchml.tools.kim_collections.installed_drivers import InstalledDriver, find_drivers
 from kim_torchml.tools.kim_collections.kim_api import KINDS, KimApi, find_kim_api
 
@@ -21,25 +21,25 @@ class Machine:
     """A machine, as the user's programs see it.
 
     Attributes:
-        environment: Environment variables.
+        variables: environment variables
         lammps: Name or path of the LAMMPS program.
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ, lammps: str = "lmp") -> None:
-        self.environment = environment
+    def __init__(self, variables: Mapping[str, str] = os.environ, lammps: str = "lmp") -> None:
+        self.variables = variables
         self.lammps = lammps
-        self._environments: dict[Path, Environment] = {}
+        self._environments: dict[Path, PythonEnvironment] = {}
         self._packages: dict[tuple[Path, str], Package] = {}
 
     def which(self, program: str) -> str | None:
         """Return the path of a program on PATH."""
-        return shutil.which(program, path=self.environment.get("PATH", ""))
+        return shutil.which(program, path=self.variables.get("PATH", ""))
 
     @cached_property
     def kim_api(self) -> KimApi | None:
         """KIM-API; None if its tools are not on PATH, or not complete."""
         try:
-            return find_kim_api(self.environment)
+            return find_kim_api(self.variables)
         except FileNotFoundError:
             return None
 
@@ -66,7 +66,7 @@ class Machine:
     @property
     def chosen_python(self) -> str:
         """What KIM_TORCHML_PYTHON says, or an empty string."""
-        return self.environment.get(settings.PYTHON, "")
+        return self.variables.get(settings.PYTHON, "")
 
     @property
     def python_to_install_for(self) -> str:
@@ -74,9 +74,9 @@ class Machine:
 
         This one, too, where the chosen one lacks what pip may not install there.
         """
-        if not self.chosen_python or self.why_not_chosen():
+        if not self.chosen_python or self.why_chosen_python_fails():
             return sys.executable
-        environment = self.probe(Path(self.chosen_python))
+        environment = self.environment_of(Path(self.chosen_python))
         can_run_it = not environment.is_managed or all(map(environment.installed.get, ("torch", "numpy")))
         return self.chosen_python if can_run_it else sys.executable
 
@@ -84,24 +84,24 @@ class Machine:
     def pythons(self) -> list[Path]:
         """The Pythons whose environments matter: this one's, and those that drivers run in; each once."""
         names = [sys.executable, *(driver.python for driver in self.drivers)]
-        if self.chosen_python and self.why_not_chosen() == "":
+        if self.chosen_python and self.why_chosen_python_fails() == "":
             names.append(self.chosen_python)
         pythons = [Path(name) for name in names if os.access(name, os.X_OK)]
         # By folder too: the python of a virtual environment is a link to that of the system. bin/python is bin/python3.
         different = {(python.parent, python.resolve()): python for python in reversed(pythons)}
         return list(reversed(different.values()))
 
-    def is_only_chosen(self, python: Path) -> bool:
+    def matters_only_as_chosen(self, python: Path) -> bool:
         """Return whether a Python matters only because KIM_TORCHML_PYTHON names it: no other thing runs in it."""
         others = {Path(sys.executable), *(Path(driver.python) for driver in self.drivers)}
         return python == Path(self.chosen_python) and python not in others
 
-    def why_not_chosen(self) -> str:
+    def why_chosen_python_fails(self) -> str:
         """Return why the driver cannot run in the Python that KIM_TORCHML_PYTHON names, or an empty string."""
         chosen = self.chosen_python
         if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
             return f"'{chosen}' cannot be run"
-        environment = self.probe(Path(chosen))
+        environment = self.environment_of(Path(chosen))
         if environment.failure:
             return f"'{chosen}' does not run: {environment.failure}"
         for driver in self.drivers:
@@ -112,15 +112,15 @@ class Machine:
                 )
         return ""
 
-    def probe(self, python: Path) -> Environment:
+    def environment_of(self, python: Path) -> PythonEnvironment:
         """Return what a Python environment has."""
         if python not in self._environments:
-            self._environments[python] = probe(python, self.environment)
+            self._environments[python] = probe_environment(python, self.variables)
         return self._environments[python]
 
     def package(self, python: Path, name: str) -> Package:
         """Return what importing a package in a Python environment shows."""
         key = (python, name)
         if key not in self._packages:
-            self._packages[key] = probe_package(self.probe(python), name, self.environment)
+            self._packages[key] = probe_package(self.environment_of(python), name, self.variables)
         return self._packages[key]

@@ -3,11 +3,13 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from kim_torchml.process import settings
-from kim_torchml.tools.doctor.environments import Environment
+from kim_torchml.tools.doctor.environments import PythonEnvironment
+from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 from kim_torchml.tools.kim_collections.kim_api import MANAGER
 
@@ -37,7 +39,34 @@ def driver_commands(python: str, name: str = DEFAULT_DRIVER_NAME, installed: Pat
     return (install,)
 
 
-def pip_commands(environment: Environment, arguments: Iterable[str]) -> tuple[str, ...]:
+def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> tuple[str, ...]:
+    """Return advice and the commands that run pip in an environment, or do without that environment.
+
+    Args:
+        machine: The machine.
+        python: The environment's Python.
+        advice: What to say where pip may be used.
+        arguments: Of pip.
+    """
+    environment = machine.environment_of(python)
+    if not environment.is_managed:
+        return (advice, *_pip_commands(environment, arguments))
+    if machine.matters_only_as_chosen(python):
+        advice = f"pip may not change it. Do without it: {settings.PYTHON} alone names it."
+        return (advice, f"unset {settings.PYTHON}")
+    this = Path(sys.executable)
+    drivers = [driver for driver in machine.drivers if Path(driver.python) == python]
+    if drivers and python != this and not machine.environment_of(this).is_managed:
+        commands = [driver_commands(str(this), driver.name, driver.folder)[-1] for driver in drivers]
+        return (f"pip may not change it. Install the driver for this environment, {IN_FOLDER_OF_CLONE}", *commands)
+    advice = (
+        "pip may not change it: its packages are the system's. Make an environment of its own, in the folder that "
+        "holds your clone of kim-torchml, and go on there with what its doctor says:"
+    )
+    return (advice, *_commands_for_own_environment(environment, f"{CLONE}[verify]"))
+
+
+def _pip_commands(environment: PythonEnvironment, arguments: Iterable[str]) -> tuple[str, ...]:
     """Return the commands that run pip in an environment that is its user's own.
 
     Args:
@@ -62,7 +91,7 @@ def new_environment(label: str, python: str) -> tuple[str, tuple[str, ...]]:
     return f"{folder}/bin/python", (f"{_word(python)} -m venv {folder}",)
 
 
-def own_environment(environment: Environment, requirement: str) -> tuple[str, ...]:
+def _commands_for_own_environment(environment: PythonEnvironment, requirement: str) -> tuple[str, ...]:
     """Return the commands that make an environment in place of one that pip must leave alone, and examine it.
 
     Args:
@@ -74,7 +103,7 @@ def own_environment(environment: Environment, requirement: str) -> tuple[str, ..
     return (*_with_ensurepip(environment), *make, install, f"{python.removesuffix('python')}kim-torchml doctor")
 
 
-def _with_ensurepip(environment: Environment) -> tuple[str, ...]:
+def _with_ensurepip(environment: PythonEnvironment) -> tuple[str, ...]:
     """Return what brings ensurepip, which Debian has in a package of its own."""
     if environment.has_ensurepip:
         return ()

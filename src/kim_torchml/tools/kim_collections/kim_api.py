@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from kim_torchml.tools.programs.run import Outcome, run
+from kim_torchml.tools.programs.run_program import ProgramOutcome, run_program
 
 MANAGER = "kim-api-collections-management"
 CONFIGURATION_VARIABLE = "KIM_API_CONFIGURATION_FILE"
@@ -46,11 +46,11 @@ class KimApi:
         self.tool = tool
         self._environment = environment
 
-    def _ask(self, *question: str) -> Outcome:
-        return run([self.tool, *question], self._environment)
+    def _ask(self, *question: str) -> ProgramOutcome:
+        return run_program([self.tool, *question], self._environment)
 
     @cached_property
-    def version_answer(self) -> Outcome:
+    def version_answer(self) -> ProgramOutcome:
         """What it says to --version."""
         return self._ask("--version")
 
@@ -131,7 +131,7 @@ def linked_library(program: str | Path, name: str, environment: Mapping[str, str
     Source:
         ldd(1).
     """
-    for line in run(["ldd", program], environment).stdout.splitlines():
+    for line in run_program(["ldd", program], environment).stdout.splitlines():
         match = re.match(rf"\s*({re.escape(name)}\S*) => (.+?)(?: \(0x[0-9a-f]+\))?$", line)
         if match is not None:
             return match.group(1) if match.group(2) == "not found" else match.group(2)

@@ -15,7 +15,7 @@ from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES
 from kim_torchml.tools.kim_host.particles import Integers, KimParticles
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.kim_host.units import ENERGIES, LENGTHS, METAL, UnitSystem
-from kim_torchml.tools.programs.signals import held_back
+from kim_torchml.tools.programs.signals import signals_held_back as held_back
 
 # Simulators hand out neighbours beyond the cutoff, so models are given some as well; relative to the cutoff.
 SKIN = 0.1

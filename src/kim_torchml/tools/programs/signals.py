@@ -49,7 +49,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Let signals wait until this is over: where an exception would leave something behind."""
     global _holders
     already = _first

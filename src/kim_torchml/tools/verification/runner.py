@@ -17,7 +17,7 @@ from typing import Any
 
 from kim_torchml import __version__
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.programs.child_process import end
+from kim_torchml.tools.programs.process_group import end_process_group as end
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.grades import FAILED

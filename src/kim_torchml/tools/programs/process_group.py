@@ -6,21 +6,21 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from kim_torchml.tools.programs.signals import held_back
+from kim_torchml.tools.programs.signals import signals_held_back
 
 # Seconds that a child has to clean up.
-PATIENCE = 2.0
+SECONDS_TO_CLEAN_UP = 2.0
 
 
-def end(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+def end_process_group(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
     """End a process that was started with `start_new_session`, and all that it has started.
 
     First by SIGTERM, so that it can remove its files; what is left after that, by SIGKILL.
     """
-    with held_back():
+    with signals_held_back():
         _send(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+            process.wait(SECONDS_TO_CLEAN_UP)
         _send(process.pid, signal.SIGKILL)
         process.wait()
 

@@ -6,14 +6,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kim_torchml.tools.programs.child_process import end
+from kim_torchml.tools.programs.process_group import end_process_group
 
 # s. Importing torch from a slow network file system can take a minute.
 TIME_LIMIT = 180.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramOutcome:
     """How a program ended.
 
     Attributes:
@@ -27,7 +27,7 @@ class Outcome:
     failure: str
 
 
-def run(arguments: Sequence[str | os.PathLike[str]], environment: Mapping[str, str]) -> Outcome:
+def run_program(arguments: Sequence[str | os.PathLike[str]], environment: Mapping[str, str]) -> ProgramOutcome:
     """Run a program without a terminal.
 
     Args:
@@ -48,17 +48,17 @@ def run(arguments: Sequence[str | os.PathLike[str]], environment: Mapping[str, s
             start_new_session=True,
         )
     except OSError as error:
-        return Outcome("", "", str(error.strerror or error))
+        return ProgramOutcome("", "", str(error.strerror or error))
     with process:
         try:
             stdout, stderr = process.communicate(timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:
-            end(process)
-            return Outcome("", "", f"it did not end within {TIME_LIMIT:.0f} s")
+            end_process_group(process)
+            return ProgramOutcome("", "", f"it did not end within {TIME_LIMIT:.0f} s")
         except BaseException:
-            end(process)
+            end_process_group(process)
             raise
-    return Outcome(stdout, stderr, _failure(process.returncode, stdout, stderr))
+    return ProgramOutcome(stdout, stderr, _failure(process.returncode, stdout, stderr))
 
 
 def _failure(status: int, stdout: str, stderr: str) -> str:

@@ -11,7 +11,7 @@ from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.output_file import why_no_new_file_in
 
 # Bytes. Building the driver takes some 30 MB; a model's files are as large as the model, and twice that to build.
-SCARCE = 200 * 1024 * 1024
+SCARCE_BYTES = 200 * 1024 * 1024
 
 # KIM-API 2.3 unpacks here whatever TMPDIR says (seen with strace); later versions ask for TMPDIR.
 SYSTEM_FOLDER = Path("/tmp")
@@ -21,7 +21,7 @@ _ELSEWHERE = ("mkdir -p ~/kim-build", "export TMPDIR=~/kim-build")
 
 def check_temporary_folders(machine: Machine) -> list[Finding]:
     """Check that each can be written, has room, and where things are built, holds programs that run."""
-    chosen = machine.environment.get("TMPDIR", "")
+    chosen = machine.variables.get("TMPDIR", "")
     findings = []
     if chosen and Path(chosen) != SYSTEM_FOLDER:
         findings.append(_check_folder("TMPDIR", Path(chosen), builds=True))
@@ -48,7 +48,7 @@ def _check_folder(name: str, folder: Path, builds: bool) -> Finding:
             "(Failed)'); what is installed already runs"
         )
         return problem(name, found, "When you install, use a folder elsewhere:", *_ELSEWHERE)
-    if free < SCARCE:
+    if free < SCARCE_BYTES:
         found = f"'{folder}' has only {_megabytes(free)} left; {purpose}, and large models need more"
         return warning(name, found, "See what can be deleted:", _sizes_in(folder))
     return ok(name, f"{folder}, {_megabytes(free)} free")
