@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""For people: commands that check installations and models. The driver never imports them."""
+"""Commands for people, which check installations and models. The driver never imports this package."""

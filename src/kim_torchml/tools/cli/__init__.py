@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The command `kim-torchml`: one file per subcommand, registered here."""
+"""The command `kim-torchml`; each subcommand has a file of its own and is registered here."""
 
 import io
 import sys
@@ -17,7 +17,7 @@ from kim_torchml.tools.cli.verify import verify
 @click.version_option(__version__, prog_name="kim-torchml")
 def main() -> None:
     """PyTorch interatomic potentials in any KIM simulator: check the installation, and the models."""
-    # Not every terminal knows Å.
+    # Some terminals cannot show Å; they show a question mark instead of raising an error.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""`kim-torchml doctor`."""
+"""The subcommand `kim-torchml doctor`."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ import click
 def doctor(lammps: str, json_file: Path | None) -> None:
     """Check what makes installs fail, and print the exact fix for each problem.
 
-    Looks at KIM-API and its collections, the tools and temporary folders that installing needs, the driver and the
+    It looks at KIM-API and its collections, the tools and temporary folders that installing needs, the driver and the
     models that are installed, torch, devices and operators in each Python environment that matters, LAMMPS, and the
-    environment variables. Changes nothing. The exit code is 0 if there is no problem, 1 if there is one.
+    environment variables. It changes nothing. The exit code is 0 if there is no problem, 1 if there is one.
     """
-    # Here, so that the command's other subcommands need not wait for it.
+    # These imports stand here so that the other subcommands do not have to wait for them.
     from rich.console import Console
 
     from kim_torchml.tools.doctor import Machine, Status, examine
@@ -36,7 +36,7 @@ def doctor(lammps: str, json_file: Path | None) -> None:
     report.finish([finding for _, finding in findings])
     if json_file is not None:
         try:
-            # What is no text in an environment variable becomes an escape of JSON.
+            # An environment variable may hold bytes that are not UTF-8; they are written as JSON escapes.
             json_file.write_text(as_json(findings), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise click.ClickException(f"cannot write {json_file}: {error.strerror}; name another file") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How a command ends early: with one line, and nothing left behind."""
+"""Commands that end early with one line on stderr, and leave nothing behind."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ from kim_torchml.tools.programs.signals import Interrupted, signals_raise
 
 
 class InterruptibleGroup(click.Group):
-    """Commands that end on a signal with the status that shells give it, 128 + its number: 130 for Ctrl-C.
+    """Commands that end when a signal asks them to, or when their output goes to a full disk.
 
-    Where standard output is a file on a full disk, they say so and end.
+    After a signal the exit status is the one that shells use, 128 + the number of the signal: 130 for Ctrl-C.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -29,9 +29,9 @@ class InterruptibleGroup(click.Group):
             click.echo(f"kim-torchml: {how}", err=True)
             raise click.exceptions.Exit(128 + interrupt.number) from interrupt
         except OSError as error:
-            # Of a file with a name, whoever writes it says so.
+            # An error that names a file is not about the output; the code that writes that file reports it.
             if error.errno != errno.ENOSPC or error.filename is not None:
                 raise
-            # What is still in the buffer cannot be written either.
+            # The text that is left in the buffer would fail too when Python flushes it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.ClickException(f"cannot write the output: {error.strerror}; write it elsewhere") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Packages of the extra `verify`: commands that need them say so in one line where they are missing or broken."""
+"""Importing the packages of the extra `verify`, or saying in one line that they are missing or broken."""
 
 import importlib
 import re
@@ -11,14 +11,14 @@ import click
 
 
 def require_packages(command: str, *packages: str, error: type[click.ClickException] = click.ClickException) -> None:
-    """Import packages, which takes seconds.
+    """Import the packages that a subcommand needs, or say what to do; importing takes seconds.
 
     Args:
-        command: The subcommand that needs them, for the message.
-        packages: Their names.
-        error: What to raise.
+        command: Name of the subcommand, for the message.
+        packages: Names by which the packages are imported.
+        error: Class of the exception to raise.
     Raises:
-        ClickException: One of them is missing, or cannot be imported.
+        ClickException: If a package is missing, or cannot be imported.
     """
     missing = []
     for package in packages:
@@ -28,7 +28,7 @@ def require_packages(command: str, *packages: str, error: type[click.ClickExcept
             if reason.name != package:
                 raise error(_broken_package(command, package, reason)) from reason
             missing.append(package)
-        # What a broken package raises is its own affair: kimpy without its library an ImportError, others anything.
+        # A broken package may raise anything; kimpy without its library raises an ImportError.
         except Exception as reason:
             raise error(_broken_package(command, package, reason)) from reason
     if missing:
@@ -44,7 +44,7 @@ def _broken_package(command: str, package: str, reason: Exception) -> str:
 
 
 def _pip_requirements(packages: list[str]) -> list[str]:
-    """Return what to ask pip for, as pyproject.toml has it; the names alone where kim-torchml is not installed."""
+    """Return what pip is to install, with the version limits of pyproject.toml if kim-torchml is installed."""
     try:
         lines = metadata.requires("kim-torchml") or []
     except metadata.PackageNotFoundError:

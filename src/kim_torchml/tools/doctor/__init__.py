@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Checks of what makes an installation fail, each with the exact fix.
 
-Nothing here imports torch: where it is broken, it may end the process. What needs it runs in a child process.
+No module here imports torch, because a broken torch may end the process. Code that needs it runs in a child process.
 """
 
 from kim_torchml.tools.doctor.checks import GROUPS, examine

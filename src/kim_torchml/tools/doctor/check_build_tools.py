@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What KIM's manager needs to install the driver or a model."""
+"""Checks of the programs and headers that KIM's manager needs to install the driver or a model."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,12 @@ from pathlib import Path
 from kim_torchml.tools.doctor.finding import Finding, ok, problem
 from kim_torchml.tools.doctor.machine import Machine
 
-# Any program of each set will do -> the package that brings it on Debian and Ubuntu.
+# One program of each set is enough; the value is the package that brings one on Debian and Ubuntu.
 _PROGRAMS = {
     ("cmake",): "cmake",
     ("make",): "make",
     ("c++", "g++", "clang++"): "g++",
-    # KIM's manager ends at once if it has neither, even to install from a folder.
+    # KIM's manager ends at once if it has neither, even when it installs from a folder.
     ("wget", "curl"): "wget",
 }
 
@@ -28,7 +28,7 @@ def check_build_programs(machine: Machine) -> list[Finding]:
 
 
 def check_python_headers(machine: Machine) -> list[Finding]:
-    """Check that Python's headers are there, for building the driver."""
+    """Check that Python's headers exist, which building the driver needs."""
     python = Path(machine.chosen_python or sys.executable)
     environment = machine.environment_of(python)
     if not environment.version:

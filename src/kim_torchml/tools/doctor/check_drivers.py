@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The driver: installed, for an environment that is still there, and of this version."""
+"""Checks that the driver is installed, has this version, and that the environment it was built for still exists."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_N
 
 
 def check_drivers(machine: Machine) -> list[Finding]:
-    """Check that at least one driver is installed, and each can run."""
+    """Check that at least one driver is installed, and that each installed driver can run."""
     if machine.collections is None:
         return [skipped("driver", NO_COLLECTIONS)]
     findings = [_check_driver(machine, driver) for driver in machine.drivers]

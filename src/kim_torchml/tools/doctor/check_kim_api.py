@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""KIM-API: its tools, its version, its configuration file, and the folders of the user collection."""
+"""Checks of KIM-API: its tools, its version, its configuration file, and the folders of the user collection."""
 
 import os
 import shlex
@@ -17,8 +17,7 @@ INSTALL_KIM_API = (
     "conda install -c conda-forge kim-api   # conda",
 )
 
-
-# KIM-API writes its configuration into the home folder, and cannot be told to write it elsewhere.
+# KIM-API always writes its own configuration into the home folder; these commands write one in another place.
 OWN_CONFIGURATION = (
     "mkdir -p kim/model-drivers kim/portable-models kim/simulator-models",
     'printf "%s-dir = $PWD/kim/%s\\n" model-drivers model-drivers portable-models portable-models simulator-models '
@@ -28,7 +27,7 @@ OWN_CONFIGURATION = (
 
 
 def check_kim_tools(machine: Machine) -> list[Finding]:
-    """Check that KIM-API's tools are on PATH, and are new enough."""
+    """Check that KIM-API's tools are on PATH and new enough."""
     try:
         kim_api = find_kim_api(machine.variables)
     except FileNotFoundError as error:
@@ -58,7 +57,7 @@ def check_kim_configuration(machine: Machine) -> list[Finding]:
         advice = "Correct the variable, or let KIM use the default collection:"
         return [problem(name, found, advice, f"unset {CONFIGURATION_VARIABLE}")]
     file = kim_api.configuration_file
-    # On an account where KIM was never used this makes KIM write the file.
+    # If this user has never used KIM, this question makes KIM write the file; its existence is tested afterwards.
     broken = [word for kind, word in KINDS.items() if not kim_api.user_folders(kind)]
     if not Path(file).exists():
         found = f"KIM cannot write its configuration file, '{file}'"
@@ -76,7 +75,7 @@ def check_kim_configuration(machine: Machine) -> list[Finding]:
 
 
 def _check_blanks(kim_api: KimApi) -> list[Finding]:
-    """Return a problem if the configuration file names folders with blanks, of which KIM reads the first word only."""
+    """Return a problem if the configuration file names folders with blanks, where KIM cuts a path off."""
     named = {kim_api.folders_with_blanks(kind): word for kind, word in KINDS.items()}
     named.pop("", None)
     if not named:
@@ -91,7 +90,7 @@ def _check_blanks(kim_api: KimApi) -> list[Finding]:
 
 
 def check_user_collection(machine: Machine) -> list[Finding]:
-    """Check that the user collection's folders can be written, and libraries in them can be loaded."""
+    """Check that the folders of the user collection can be written, and that libraries in them can be loaded."""
     kim_api = machine.collections
     if kim_api is None:
         return [skipped("user collection", NO_COLLECTIONS)]
@@ -100,7 +99,7 @@ def check_user_collection(machine: Machine) -> list[Finding]:
         if kim_api.folders_with_blanks(kind):
             findings.append(skipped(f"user {word}", "needs a path without blanks"))
             continue
-        # KIM installs into the first one.
+        # KIM installs into the first folder only.
         folders = kim_api.user_folders(kind)[:1]
         findings += [_check_collection_folder(kim_api, f"user {word}", kind, folder) for folder in folders]
     return findings
@@ -131,5 +130,5 @@ def _another_folder(kim_api: KimApi, kind: str) -> tuple[str, ...]:
     if not os.access(kim_api.configuration_file, os.W_OK):
         return OWN_CONFIGURATION
     words = kind.replace("_", "-")
-    # KIM's manager makes no folder.
+    # KIM's manager does not make the folder.
     return (f"mkdir -p ~/kim-{words}", f"{MANAGER} set-user-{words}-dir ~/kim-{words}")

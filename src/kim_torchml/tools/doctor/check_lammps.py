@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""LAMMPS: built with KIM, with the same KIM-API, and with a Python that the driver can run in."""
+"""Checks that LAMMPS was built with KIM, with the same KIM-API, and with a Python that the driver can run in."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ _GET_LAMMPS = (
 
 
 def check_lammps(machine: Machine) -> list[Finding]:
-    """Check that LAMMPS can run the driver; skipped where there is none."""
+    """Check that LAMMPS can run the driver; without LAMMPS the check is skipped."""
     program = machine.which(machine.lammps)
     if program is None:
         found = f"there is no '{machine.lammps}' on PATH; only those who use LAMMPS need it"
@@ -47,13 +47,16 @@ def check_lammps(machine: Machine) -> list[Finding]:
 
 
 def _ask_for_help(machine: Machine, program: str) -> tuple[ProgramOutcome, Finding | None]:
-    """Return what `lmp -h` prints, in another temporary folder if it needs one; and what is wrong with its own."""
+    """Return how `lmp -h` ends, and a problem if it fails because its temporary folder cannot be written.
+
+    In that case other temporary folders are tried, and the outcome is that of the first one in which LAMMPS starts.
+    """
     outcome = run_program([program, "-h"], machine.variables)
     folder = Path(machine.variables.get("TMPDIR") or "/tmp")
     reason = why_no_new_file_in(folder)
     if not outcome.failure or not reason:
         return outcome, None
-    # MPI keeps files there from the start.
+    # MPI writes files into the temporary folder as soon as it starts, so LAMMPS may have failed for want of one.
     fails = f"'{program} -h' fails, and the temporary folder '{folder}' cannot be written ({reason})"
     home = machine.variables.get("HOME", "")
     for elsewhere in (Path("/tmp"), Path("/var/tmp"), *([Path(home)] if home else []), Path("/dev/shm")):
@@ -62,7 +65,7 @@ def _ask_for_help(machine: Machine, program: str) -> tuple[ProgramOutcome, Findi
         with tempfile.TemporaryDirectory(dir=elsewhere, prefix="kim-torchml-doctor-") as trial:
             again = run_program([program, "-h"], {**machine.variables, "TMPDIR": trial})
         if again.failure:
-            # Then the folder is not what is wrong with LAMMPS.
+            # LAMMPS fails in a sound folder too, so the folder is not the cause.
             return again, None
         advice = f"Mend the folder, as above, or choose another one; with one in '{elsewhere}' LAMMPS starts:"
         chosen = shlex.quote(f"{elsewhere}/kim-torchml-tmp")
@@ -126,7 +129,14 @@ def _python_mismatch(machine: Machine, driver: InstalledDriver, version: str, li
 def _commands_for_new_environment(
     driver: InstalledDriver, python: str, label: str, packages: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the commands that install a driver for a new environment of a Python of the system's."""
+    """Return the commands that install a driver for a new environment, made with a Python of the system.
+
+    Args:
+        driver: Driver to install again.
+        python: Python to make the environment with.
+        label: End of the name of the environment's folder.
+        packages: Packages of the system that have to be installed first.
+    """
     get = f"sudo apt-get install {' '.join(packages)}   # Debian, Ubuntu"
     new_python, make = new_environment(label, python)
     install = f"{new_python} -m pip install 'torch>=2.4' numpy"
@@ -134,7 +144,7 @@ def _commands_for_new_environment(
 
 
 def _drivers_without_libpython(machine: Machine) -> list[Finding]:
-    """Return the drivers that could not start Python in a simulator that has none."""
+    """Return a problem for each driver that has no shared library of Python to load into a LAMMPS without Python."""
     return [
         problem(
             "LAMMPS' Python",

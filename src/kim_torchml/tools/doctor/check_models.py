@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Portable models: the driver that each names is installed."""
+"""Checks that the driver that each portable model names is installed."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _LIBRARY = "libkim-api-portable-model.so"
 
 
 def check_models(machine: Machine) -> list[Finding]:
-    """Check that no model names a driver that is missing."""
+    """Check that no model names a missing driver, and that the library of each model can be loaded."""
     if machine.collections is None:
         return [skipped("models", NO_COLLECTIONS)]
     models = machine.collections.items("portable_models")
@@ -47,7 +47,10 @@ def check_models(machine: Machine) -> list[Finding]:
 
 
 def _read_driver_names(libraries: list[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return the driver that each library names, or why it cannot be loaded; one that ends the process is found."""
+    """Return for each library the driver that it names, or why it cannot be loaded.
+
+    A library that ends the process that loads it is found by halving the list.
+    """
     outcome = run_program([sys.executable, _READER, *libraries], environment)
     if not outcome.failure:
         answers: dict[str, dict[str, str]] = json.loads(last_line(outcome.stdout))

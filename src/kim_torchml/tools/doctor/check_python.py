@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Python environments: torch, numpy, the requested device, the operators, and ASE with kimpy."""
+"""Checks of Python environments: torch, numpy, the requested device, the operators, and ASE with kimpy."""
 
 import sys
 from pathlib import Path
@@ -13,17 +13,17 @@ from kim_torchml.tools.kim_collections.kim_api import linked_library
 
 OLDEST_TORCH = (2, 4)
 
-# Of pip: what is damaged, and nothing else.
+# With these arguments pip replaces the damaged package and leaves its dependencies alone.
 _AGAIN = ("install", "--force-reinstall", "--no-deps")
 
 
 def check_torch_and_numpy(machine: Machine) -> list[Finding]:
-    """Check that each environment that the driver may run in has a torch and a numpy that can be imported."""
+    """Check that torch and numpy can be imported in each environment that the driver may run in."""
     findings = []
     for python in machine.pythons:
         environment = machine.environment_of(python)
         if environment.failure:
-            # Of a driver's environment: check_drivers.py says what to do.
+            # This environment belongs to a driver, so check_drivers.py says what to do.
             findings.append(skipped("Python", f"{python} does not run: {environment.failure}"))
             continue
         findings.append(_check_package(machine, python, "torch", "torch>=2.4"))
@@ -52,7 +52,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def check_device(machine: Machine) -> list[Finding]:
-    """Check that the device that is asked for is there."""
+    """Check that torch sees the device that is asked for."""
     text = machine.variables.get(settings.DEVICE, "").strip() or "cpu"
     request = parse_device_request(text)
     if request is None:
@@ -92,7 +92,10 @@ def _no_such_gpu(text: str, python: Path, listed: str, built_for_cuda: bool) -> 
 
 
 def check_operator_packages(machine: Machine) -> list[Finding]:
-    """Check that torch_scatter and torch_sparse are either absent, and replaced, or can be imported."""
+    """Check that torch_scatter and torch_sparse can be imported where they are installed.
+
+    Where they are not, the operators of kim-torchml stand in for them.
+    """
     findings = []
     for python in machine.pythons:
         for name in ("torch_scatter", "torch_sparse"):
@@ -118,14 +121,14 @@ def _check_operators_of(machine: Machine, python: Path, name: str) -> Finding:
 
 
 def check_ase_and_kimpy(machine: Machine) -> list[Finding]:
-    """Check that ASE can run models in this environment: with kimpy, linked with the same KIM-API as KIM's tools."""
+    """Check that ASE and kimpy can be imported here, and that kimpy uses the same KIM-API as KIM's tools."""
     python = Path(sys.executable)
     ase, kimpy = (machine.package(python, name) for name in ("ase", "kimpy"))
     if not ase.version or not kimpy.version:
         missing = " and ".join(name for name, package in (("ase", ase), ("kimpy", kimpy)) if not package.version)
         found = f"{missing} not installed in the environment of {python}; ASE, replay and verify need both"
         return [skipped("ASE", found, *pip_remedy(machine, python, "To have them:", "install", "ase", "kimpy"))]
-    # Without a wheel that was built before, for another KIM-API.
+    # A wheel in the cache of pip may have been built for another KIM-API.
     build = (*_AGAIN, "--no-cache-dir", "--no-binary", "kimpy", "kimpy")
     for name, package in (("ase", ase), ("kimpy", kimpy)):
         if package.failure:
@@ -143,7 +146,7 @@ def check_ase_and_kimpy(machine: Machine) -> list[Finding]:
 
 
 def check_report_packages(machine: Machine) -> list[Finding]:
-    """Check that what `kim-torchml verify --html` draws with can be imported, where it is installed."""
+    """Check that the packages of `kim-torchml verify --html` can be imported where they are installed."""
     python = Path(sys.executable)
     return [
         problem(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Temporary folders: KIM builds and tests what it installs in one, and unpacks a model's files when it creates it."""
+"""Checks of the temporary folders, where KIM builds what it installs, and unpacks the files of a model."""
 
 import os
 import shlex
@@ -10,17 +10,17 @@ from kim_torchml.tools.doctor.folders import free_bytes, holds_programs, is_fold
 from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.output_file import why_no_new_file_in
 
-# Bytes. Building the driver takes some 30 MB; a model's files are as large as the model, and twice that to build.
+# Building the driver takes some 30 MB; unpacking a model takes its size, and building it twice its size.
 SCARCE_BYTES = 200 * 1024 * 1024
 
-# KIM-API 2.3 unpacks here whatever TMPDIR says (seen with strace); later versions ask for TMPDIR.
+# KIM-API 2.3 unpacks models here, whatever TMPDIR says (seen with strace); later versions use TMPDIR.
 SYSTEM_FOLDER = Path("/tmp")
 
 _ELSEWHERE = ("mkdir -p ~/kim-build", "export TMPDIR=~/kim-build")
 
 
 def check_temporary_folders(machine: Machine) -> list[Finding]:
-    """Check that each can be written, has room, and where things are built, holds programs that run."""
+    """Check that each folder can be written and has room, and that programs run in the folder used for building."""
     chosen = machine.variables.get("TMPDIR", "")
     findings = []
     if chosen and Path(chosen) != SYSTEM_FOLDER:

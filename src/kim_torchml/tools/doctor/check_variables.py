@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Environment variables that steer the driver."""
+"""Checks of the environment variables that steer the driver."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def check_python_variable(machine: Machine) -> list[Finding]:
 
 
 def check_python_home(machine: Machine) -> list[Finding]:
-    """Check that no PYTHONHOME keeps the driver's Python from starting."""
+    """Check that PYTHONHOME is not set, which would keep the Python of the driver from starting."""
     home = machine.variables.get("PYTHONHOME", "")
     if not home:
         return []
@@ -32,12 +32,12 @@ def check_python_home(machine: Machine) -> list[Finding]:
 
 
 def check_threads(machine: Machine) -> list[Finding]:
-    """Check that numbers of threads are numbers."""
+    """Check that the numbers of threads are whole numbers, and that OMP_NUM_THREADS is set."""
     findings = []
     for name, text in (
         (name, machine.variables.get(name, "").strip()) for name in ("OMP_NUM_THREADS", settings.THREADS)
     ):
-        # OpenMP allows a list, one number per nesting level.
+        # OpenMP allows a list here, with one number for each level of nesting.
         first = text.split(",")[0].strip() if name == "OMP_NUM_THREADS" else text
         if text and settings.count_of(first) is None:
             found = f"it must be a whole number, 1 or more, got '{text}'"
@@ -53,11 +53,11 @@ def check_threads(machine: Machine) -> list[Finding]:
 
 
 def _why_no_files_in(folder: Path) -> str:
-    """Return why a folder that need not be there yet cannot hold files, or an empty string."""
+    """Return why a folder, which need not exist yet, cannot hold files, or an empty string."""
     try:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as error:
-        # A name that is too long, or a link that leads back to itself.
+        # The name may be too long, or be a link that leads back to itself.
         return error.strerror or str(error)
     return why_no_new_file_in(existing) if existing.is_dir() else f"'{existing}' is not a folder"
 

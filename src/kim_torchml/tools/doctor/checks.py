@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""All checks, in the order of the report. A new check is one function and one entry here."""
+"""The list of all checks, in the order of the report. A new check is one function and one entry here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -38,14 +38,14 @@ GROUPS: Mapping[str, Sequence[Check]] = {
         check_ase_and_kimpy,
         check_report_packages,
     ),
-    # After Python: installing the driver needs an environment with torch.
+    # This group comes after Python, because installing the driver needs an environment with torch.
     "Driver and models": (check_drivers, check_models),
     "Simulators": (check_lammps,),
 }
 
 
 def examine(machine: Machine) -> Iterator[tuple[str, Finding]]:
-    """Yield (group, finding) for all checks, each as soon as it is known."""
+    """Run all checks, and yield each finding with the name of its group as soon as it is known."""
     for group, checks in GROUPS.items():
         for check in checks:
             for finding in check(machine):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a Python environment has, found out by running its Python: a broken torch cannot end this process."""
+"""Finding out what a Python environment has by running its Python, so that a broken torch cannot end this process."""
 
 import json
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ class Package:
     """A Python package in an environment.
 
     Attributes:
-        version: As it is installed, or an empty string where it is not.
-        failure: Why it cannot be imported, or an empty string.
-        facts: What else was found out.
+        version: Installed version, or an empty string if the package is not installed.
+        failure: Reason why it cannot be imported, or an empty string.
+        facts: Further facts that probe_environment.py prints about it.
     """
 
     version: str
@@ -32,14 +32,14 @@ class PythonEnvironment:
     """A Python environment.
 
     Attributes:
-        python: Its Python.
-        version: X.Y.Z of that Python, or an empty string if it does not run.
-        failure: Why it does not run, or an empty string.
-        headers: Folder where its Python.h belongs.
+        python: Path of its Python.
+        version: Version X.Y.Z of that Python, or an empty string if it does not run.
+        failure: Reason why that Python does not run, or an empty string.
+        headers: Folder where Python.h belongs.
         installed: Versions of the packages that probe_environment.py names; empty strings for those that are missing.
-        has_pip: Whether pip is there.
-        has_ensurepip: Whether there is what brings pip, also to new environments.
-        is_managed: Whether its packages are the system's package manager's, so that pip refuses to touch them.
+        has_pip: Whether pip is installed.
+        has_ensurepip: Whether ensurepip is installed, which brings pip to this environment and to new ones.
+        is_managed: Whether the package manager of the system owns its packages, so that pip refuses to touch them.
     """
 
     python: Path
@@ -61,7 +61,7 @@ def probe_environment(python: Path, variables: Mapping[str, str]) -> PythonEnvir
     """Return what an environment has.
 
     Args:
-        python: Its Python.
+        python: Path of the environment's Python.
         variables: Environment variables.
     """
     facts, outcome = _ask(python, "python", variables)
@@ -80,11 +80,11 @@ def probe_environment(python: Path, variables: Mapping[str, str]) -> PythonEnvir
 
 
 def probe_package(environment: PythonEnvironment, name: str, variables: Mapping[str, str]) -> Package:
-    """Return what is known of a package after importing it, in a process of its own: that may abort.
+    """Return what importing a package shows. It is imported in a process of its own, because that may crash.
 
     Args:
         environment: The environment.
-        name: How the package is imported.
+        name: Name by which the package is imported.
         variables: Environment variables.
     """
     version = environment.installed.get(name, "")
@@ -98,7 +98,7 @@ def probe_package(environment: PythonEnvironment, name: str, variables: Mapping[
 
 
 def _ask(python: Path, what: str, variables: Mapping[str, str]) -> tuple[dict[str, Any] | None, ProgramOutcome]:
-    # PYTHONHOME stops the driver's Python too, which check_variables.py says once.
+    # PYTHONHOME may keep this Python from starting, which check_variables.py already reports.
     plain = {name: value for name, value in variables.items() if name != "PYTHONHOME"}
     outcome = run_program([python, _PROBE, what], plain)
     answer = last_line(outcome.stdout)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a check has found."""
+"""Findings, which are the results of checks."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class Status(Enum):
-    """How it stands; SKIPPED: it could not be looked at, or need not be."""
+    """Status of a finding. SKIPPED means that the check could not be done, or need not be."""
 
     OK = "ok"
     WARNING = "warning"
@@ -19,11 +19,11 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        name: What was looked at.
-        status: How it stands.
-        found: What was found, one sentence.
-        advice: What to do about it, in words; empty where the commands say it all, or there is nothing to do.
-        commands: What to run, to be copied as it is.
+        name: Name of what was checked.
+        status: Whether all is well.
+        found: Description of what was found, in one sentence.
+        advice: Instructions in words; empty if there is nothing to do.
+        commands: Shell commands that follow the advice, to be copied as they are.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Finding:
 
 
 def ok(name: str, found: str) -> Finding:
-    """Return a finding with which all is well."""
+    """Return the finding that all is well."""
     return Finding(name, Status.OK, found)
 
 
 def warning(name: str, found: str, advice: str = "", *commands: str) -> Finding:
-    """Return a finding that need not be a mistake."""
+    """Return a finding that may be a mistake."""
     return Finding(name, Status.WARNING, found, advice, commands)
 
 
@@ -49,5 +49,5 @@ def problem(name: str, found: str, advice: str = "", *commands: str) -> Finding:
 
 
 def skipped(name: str, found: str, advice: str = "", *commands: str) -> Finding:
-    """Return a finding of something that was not looked at."""
+    """Return the finding that something was not checked."""
     return Finding(name, Status.SKIPPED, found, advice, commands)

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a folder can hold: programs, and how much."""
+"""Properties of folders: whether programs run there, and how much room is left."""
 
 import os
 from pathlib import Path
 
 
 def holds_programs(folder: Path) -> bool:
-    """Return whether programs and libraries in a folder can be run; not so where it is mounted noexec."""
+    """Return whether programs and libraries in a folder can be run, which the mount option noexec forbids."""
     return not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder of this name, which may be longer than names can be."""
+    """Return whether a path is a folder; a path that is too long for a name is none, and raises no error."""
     try:
         return path.is_dir()
     except OSError:
@@ -24,6 +24,6 @@ def is_read_only(folder: Path) -> bool:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how much this user can still store there."""
+    """Return how many bytes this user can still store in a folder."""
     file_system = os.statvfs(folder)
     return file_system.f_bavail * file_system.f_frsize

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the checks look at; what several of them need is asked for once."""
+"""The machine that the checks examine; facts that several checks need are found out once."""
 
 import os
 import shutil
@@ -13,15 +13,15 @@ from kim_torchml.tools.doctor.environments import Package, PythonEnvironment, pr
 from kim_torchml.tools.kim_collections.installed_drivers import InstalledDriver, find_drivers
 from kim_torchml.tools.kim_collections.kim_api import KINDS, KimApi, find_kim_api
 
-# What a check says that cannot look at `Machine.collections`.
+# A check that needs `Machine.collections`, and cannot have them, is skipped with these words.
 NO_COLLECTIONS = "needs KIM-API and a configuration file that it can read"
 
 
 class Machine:
-    """A machine, as the user's programs see it.
+    """A machine as the programs of its user see it.
 
     Attributes:
-        variables: environment variables
+        variables: Environment variables of the user
         lammps: Name or path of the LAMMPS program.
     """
 
@@ -37,7 +37,7 @@ class Machine:
 
     @cached_property
     def kim_api(self) -> KimApi | None:
-        """KIM-API; None if its tools are not on PATH, or not complete."""
+        """KIM-API; None if its tools are not on PATH or are incomplete."""
         try:
             return find_kim_api(self.variables)
         except FileNotFoundError:
@@ -45,7 +45,7 @@ class Machine:
 
     @property
     def collections(self) -> KimApi | None:
-        """KIM-API if it can be asked about its collections."""
+        """KIM-API if it can be asked about its collections, else None."""
         kim_api = self.kim_api
         if kim_api is None or not kim_api.is_configured or not all(map(kim_api.user_folders, KINDS)):
             return None
@@ -54,25 +54,28 @@ class Machine:
         return kim_api
 
     def other_kim_api(self, library: str) -> str:
-        """Return the KIM-API library of KIM's tools if it is not this one; empty if it is, or either is unknown."""
+        """Return the KIM-API library that KIM's tools use if it is another one than this; otherwise an empty string.
+
+        The string is empty, too, if one of the two libraries is unknown.
+        """
         ours = "" if self.kim_api is None else self.kim_api.library
         return ours if library and ours and Path(library).resolve() != Path(ours).resolve() else ""
 
     @cached_property
     def drivers(self) -> list[InstalledDriver]:
-        """Installed drivers of this project, under whatever ids."""
+        """Installed drivers that belong to this project, whatever their KIM ids are."""
         return [] if self.collections is None else find_drivers(self.collections.items("model_drivers"))
 
     @property
     def chosen_python(self) -> str:
-        """What KIM_TORCHML_PYTHON says, or an empty string."""
+        """Python that KIM_TORCHML_PYTHON names, or an empty string."""
         return self.variables.get(settings.PYTHON, "")
 
     @property
     def python_to_install_for(self) -> str:
-        """The Python that the driver is best installed for: the one that the user has chosen, or this one.
+        """Python that the driver is best installed for: the one that the user has chosen, or the running one.
 
-        This one, too, where the chosen one lacks what pip may not install there.
+        The running one is better, too, if the chosen one lacks torch or numpy, and pip may not install them there.
         """
         if not self.chosen_python or self.why_chosen_python_fails():
             return sys.executable
@@ -82,17 +85,18 @@ class Machine:
 
     @cached_property
     def pythons(self) -> list[Path]:
-        """The Pythons whose environments matter: this one's, and those that drivers run in; each once."""
+        """Pythons whose environments matter: the running one, those of drivers, and the chosen one; each once."""
         names = [sys.executable, *(driver.python for driver in self.drivers)]
         if self.chosen_python and self.why_chosen_python_fails() == "":
             names.append(self.chosen_python)
         pythons = [Path(name) for name in names if os.access(name, os.X_OK)]
-        # By folder too: the python of a virtual environment is a link to that of the system. bin/python is bin/python3.
+        # bin/python and bin/python3 are the same Python. Virtual environments differ by their folders only, because the
+        # Python of each is a link to that of the system.
         different = {(python.parent, python.resolve()): python for python in reversed(pythons)}
         return list(reversed(different.values()))
 
     def matters_only_as_chosen(self, python: Path) -> bool:
-        """Return whether a Python matters only because KIM_TORCHML_PYTHON names it: no other thing runs in it."""
+        """Return whether a Python matters only because KIM_TORCHML_PYTHON names it, and nothing else runs in it."""
         others = {Path(sys.executable), *(Path(driver.python) for driver in self.drivers)}
         return python == Path(self.chosen_python) and python not in others
 
@@ -113,13 +117,13 @@ class Machine:
         return ""
 
     def environment_of(self, python: Path) -> PythonEnvironment:
-        """Return what a Python environment has."""
+        """Return what the environment of a Python has."""
         if python not in self._environments:
             self._environments[python] = probe_environment(python, self.variables)
         return self._environments[python]
 
     def package(self, python: Path, name: str) -> Package:
-        """Return what importing a package in a Python environment shows."""
+        """Return what importing a package shows in the environment of a Python."""
         key = (python, name)
         if key not in self._packages:
             self._packages[key] = probe_package(self.environment_of(python), name, self.variables)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Run by the Python of the environment in question, which may have nothing installed: print facts as one JSON line.
+"""A script that prints facts about the environment that it runs in, as one line of JSON.
 
-The argument is `python`, or the package to import.
+The Python of that environment runs it, so it needs nothing but the standard library. Its argument is `python`, or the
+package to import.
 """
 
 import importlib
@@ -14,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# How a package is imported -> the distribution that brings it.
+# Keys are names by which packages are imported, values the distributions that bring them.
 PACKAGES = {
     "torch": "torch",
     "numpy": "numpy",
@@ -40,7 +41,7 @@ def _describe_python() -> dict[str, Any]:
         "include": sysconfig.get_path("include"),
         "pip": importlib.util.find_spec("pip") is not None,
         "ensurepip": importlib.util.find_spec("ensurepip") is not None,
-        # The mark by which pip knows that the packages are another package manager's.
+        # By this file pip knows that another package manager owns the packages.
         "managed": sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
         "packages": {name: _version(distribution) for name, distribution in PACKAGES.items()},
     }
@@ -52,13 +53,13 @@ def _describe_torch(torch: Any) -> dict[str, Any]:
 
 
 def _describe_kimpy() -> dict[str, Any]:
-    # The part of kimpy that is linked with KIM-API.
+    # This part of kimpy is linked with KIM-API.
     return {"library": importlib.import_module("kimpy.model").__file__}
 
 
 def main() -> None:
-    """Print the facts."""
-    # Modules beside this script must not hide others.
+    """Print the facts that the argument asks for."""
+    # Modules in the folder of this script must not hide others of the same name.
     sys.path = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
     what = sys.argv[1]
     if what == "python":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Commands that mend: install the driver, install packages into an environment, make an environment."""
+"""Commands that repair an installation: they install the driver, or packages, or make an environment."""
 
 import os
 import shlex
@@ -14,7 +14,7 @@ from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_N
 from kim_torchml.tools.kim_collections.kim_api import MANAGER
 
 CLONE = "./kim-torchml"
-# KIM's manager copies whatever is in the folder.
+# KIM's manager copies everything that is in the folder.
 IN_FOLDER_OF_CLONE = (
     "in the folder that holds your clone of kim-torchml (a .venv in the clone is copied too, twice: the temporary "
     "folder must have that much room):"
@@ -25,14 +25,14 @@ def driver_commands(python: str, name: str = DEFAULT_DRIVER_NAME, installed: Pat
     """Return the commands that install the driver for a Python environment.
 
     Args:
-        python: Its Python.
+        python: Path of the environment's Python.
         name: KIM id of the driver.
-        installed: Folder of what has this id now, ours or not; None if nothing has.
+        installed: Folder of the driver that has this id now, ours or not; None if there is none.
     """
     variables = f"{settings.PYTHON}={_word(python)} "
     if name != DEFAULT_DRIVER_NAME:
         variables += f"KIM_TORCHML_DRIVER_NAME={_word(name)} "
-    # --force removes what is there, in whichever collection, and works as well where nothing is.
+    # --force first removes the driver that has this id in any collection, and does no harm if there is none.
     install = f"{variables}{MANAGER} install --force user {CLONE}"
     if installed is not None and installed.exists() and not os.access(installed.parent, os.W_OK):
         return (f"sudo {MANAGER} remove --force {_word(name)}", install)
@@ -40,13 +40,13 @@ def driver_commands(python: str, name: str = DEFAULT_DRIVER_NAME, installed: Pat
 
 
 def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> tuple[str, ...]:
-    """Return advice and the commands that run pip in an environment, or do without that environment.
+    """Return advice and the commands that run pip in an environment, or that make do without that environment.
 
     Args:
         machine: The machine.
-        python: The environment's Python.
-        advice: What to say where pip may be used.
-        arguments: Of pip.
+        python: Path of the environment's Python.
+        advice: Advice to give if pip may be used there.
+        arguments: Arguments for pip.
     """
     environment = machine.environment_of(python)
     if not environment.is_managed:
@@ -67,11 +67,11 @@ def pip_remedy(machine: Machine, python: Path, advice: str, *arguments: str) -> 
 
 
 def _pip_commands(environment: PythonEnvironment, arguments: Iterable[str]) -> tuple[str, ...]:
-    """Return the commands that run pip in an environment that is its user's own.
+    """Return the commands that run pip in an environment that belongs to its user.
 
     Args:
         environment: The environment.
-        arguments: Of pip, such as `install`, `torch`.
+        arguments: Arguments for pip, such as `install` and `torch`.
     """
     python = _word(str(environment.python))
     pip = f"{python} -m pip {shlex.join(arguments)}"
@@ -84,19 +84,19 @@ def new_environment(label: str, python: str) -> tuple[str, tuple[str, ...]]:
     """Return the Python of a new virtual environment, and the command that makes it.
 
     Args:
-        label: Of its folder.
-        python: The Python to make it of.
+        label: End of the name of its folder.
+        python: Python to make it with.
     """
     folder = f"~/kim-torchml-{label}"
     return f"{folder}/bin/python", (f"{_word(python)} -m venv {folder}",)
 
 
 def _commands_for_own_environment(environment: PythonEnvironment, requirement: str) -> tuple[str, ...]:
-    """Return the commands that make an environment in place of one that pip must leave alone, and examine it.
+    """Return the commands that make a new environment in place of one that pip must leave alone, and examine it.
 
     Args:
-        environment: The latter.
-        requirement: What pip is to install: a folder of kim-torchml's sources, with extras.
+        environment: Environment that pip must leave alone.
+        requirement: Requirement for pip to install: a folder of kim-torchml's sources, with extras.
     """
     python, make = new_environment(environment.short_version, str(environment.python))
     install = f"{python} -m pip install {shlex.quote(requirement)}"
@@ -104,12 +104,12 @@ def _commands_for_own_environment(environment: PythonEnvironment, requirement: s
 
 
 def _with_ensurepip(environment: PythonEnvironment) -> tuple[str, ...]:
-    """Return what brings ensurepip, which Debian has in a package of its own."""
+    """Return the command that installs ensurepip, for which Debian has a separate package; nothing if it is there."""
     if environment.has_ensurepip:
         return ()
     return (f"sudo apt-get install python{environment.short_version}-venv   # Debian, Ubuntu",)
 
 
 def _word(text: str) -> str:
-    """Return a shell's word; a leading ~ stays one."""
+    """Return a text quoted for the shell; a leading ~ still means the home folder."""
     return f"~/{shlex.quote(text[2:])}" if text.startswith("~/") else shlex.quote(text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The report: for people, readable at 80 columns and in a pipe, and as JSON."""
+"""The report for people, readable at 80 columns and in a pipe, and the same as JSON."""
 
 import json
 import textwrap
@@ -12,7 +12,7 @@ from rich.text import Text
 from kim_torchml import __version__
 from kim_torchml.tools.doctor.finding import Finding, Status
 
-# Words, not signs: a pipe or a plain terminal shows them too.
+# The colours only emphasise the words, which a pipe or a plain terminal shows too.
 _STYLES = {
     Status.OK: "green",
     Status.WARNING: "yellow",
@@ -24,7 +24,7 @@ _WIDEST = 100
 
 
 class Report:
-    """Prints findings one after the other."""
+    """A report that prints each finding as soon as it is added."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -33,7 +33,7 @@ class Report:
         self._line(f"kim-torchml {__version__}: checking this installation (torch takes some seconds)")
 
     def _line(self, text: str | Text) -> None:
-        # No colours out of numbers, no emoji out of :words:; long paths and commands stay in one piece, for copying.
+        # Rich must not colour numbers or turn :words: into emoji, and long commands stay in one piece for copying.
         self._console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def add(self, group: str, finding: Finding) -> None:
@@ -58,7 +58,7 @@ class Report:
         return textwrap.wrap(one_line, self._width - _INDENT, break_long_words=False, break_on_hyphens=False)
 
     def finish(self, findings: Sequence[Finding]) -> None:
-        """Print how it stands as a whole."""
+        """Print how many problems and warnings there are."""
         counts = Counter(finding.status for finding in findings)
         problems, warnings = counts[Status.PROBLEM], counts[Status.WARNING]
         self._line("")
@@ -75,7 +75,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def as_json(findings: Sequence[tuple[str, Finding]]) -> str:
-    """Return findings with their groups as JSON: what to send with a question or a bug report."""
+    """Return findings with their groups as JSON, which a user can send with a question or a bug report."""
     rows = [
         {
             "group": group,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""KIM's collections: what is installed where."""
+"""Finding out what is installed in KIM's collections."""

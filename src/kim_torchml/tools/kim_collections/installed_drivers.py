@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Installed drivers of this project, and what each was built for."""
+"""The installed drivers that belong to this project, and the environment that each was built for."""
 
 import json
 from collections.abc import Iterable
@@ -10,20 +10,21 @@ from kim_torchml.tools.kim_collections.kim_api import Item
 
 # KIM id of the driver, unless KIM_TORCHML_DRIVER_NAME gave it another one at its installation.
 DEFAULT_DRIVER_NAME = "TorchMLModelDriver"
+# A model driver that has this file belongs to this project.
 SHIM = "kim_torchml_shim.so"
-# Written by the installation: kim_driver_cpp/installation.json.in.
+# The installation writes this file from kim_driver_cpp/installation.json.in.
 RECORD = "installation.json"
 
 
 @dataclass(frozen=True)
 class InstalledDriver:
-    """A driver of this project.
+    """An installed driver that belongs to this project.
 
     Attributes:
-        name: KIM id.
-        collection: Collection that it is in.
-        folder: Where it is.
-        record: What its installation wrote down; empty if there is none that can be read.
+        name: KIM id of the driver.
+        collection: Collection that holds it: cwd, environment, user or system.
+        folder: Folder that it is installed in.
+        record: Facts that its installation wrote down; empty if they cannot be read.
     """
 
     name: str
@@ -33,12 +34,12 @@ class InstalledDriver:
 
     @property
     def version(self) -> str:
-        """Its version."""
+        """Version of the driver."""
         return self.record.get("version", "")
 
     @property
     def python(self) -> str:
-        """Path of the Python that it was built for."""
+        """Path of the Python that the driver was built for."""
         return self.record.get("python_executable", "")
 
     @property
@@ -48,15 +49,15 @@ class InstalledDriver:
 
     @property
     def python_library(self) -> str:
-        """Path of its libpython; empty if it has none."""
+        """Path of the libpython of that Python; empty if it has none."""
         return self.record.get("python_library", "")
 
 
 def find_drivers(items: Iterable[Item]) -> list[InstalledDriver]:
-    """Return those of the installed model drivers that are this project's.
+    """Return the installed model drivers that belong to this project.
 
     Args:
-        items: Installed model drivers.
+        items: All installed model drivers.
     """
     return [
         InstalledDriver(item.name, item.collection, item.folder, _read_record(item.folder / RECORD))
@@ -69,6 +70,6 @@ def _read_record(path: Path) -> dict[str, str]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # An empty record is itself a finding: check_drivers.py says what to do.
+        # The doctor reports an empty record (check_drivers.py).
         return {}
     return {str(key): str(value) for key, value in record.items()} if isinstance(record, dict) else {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What KIM-API's own tools say of it: where it is, its version, its collections and what is installed in them."""
+"""KIM-API as its own tools describe it: its place, its version, its collections and what is installed in them."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from kim_torchml.tools.programs.run_program import ProgramOutcome, run_program
 MANAGER = "kim-api-collections-management"
 CONFIGURATION_VARIABLE = "KIM_API_CONFIGURATION_FILE"
 
-# KIM's word for a kind of item -> what people call it.
+# Keys are what KIM calls each kind of item, values what people call it.
 KINDS = {"model_drivers": "model drivers", "portable_models": "portable models"}
 
 
@@ -23,9 +23,9 @@ class Item:
     """An installed model driver or model.
 
     Attributes:
-        collection: KIM's word for it: cwd, environment, user or system.
-        name: KIM id.
-        folder: Where it is.
+        collection: Collection that holds it, in KIM's words: cwd, environment, user or system.
+        name: KIM id of the item.
+        folder: Folder that it is installed in.
     """
 
     collection: str
@@ -34,11 +34,11 @@ class Item:
 
 
 class KimApi:
-    """KIM-API as its tools show it. Asked for once, then kept.
+    """KIM-API as its tools show it; most answers are asked for once and then kept.
 
     Attributes:
-        manager: The collections manager.
-        tool: The program that answers questions about collections, which the manager itself calls.
+        manager: Path of the collections manager.
+        tool: Path of the program that the manager itself calls for facts about collections.
     """
 
     def __init__(self, manager: Path, tool: Path, environment: Mapping[str, str]) -> None:
@@ -51,35 +51,39 @@ class KimApi:
 
     @cached_property
     def version_answer(self) -> ProgramOutcome:
-        """What it says to --version."""
+        """How the tool answers to --version."""
         return self._ask("--version")
 
     @property
     def version(self) -> str:
-        """Its version, such as 2.3.0, or an empty string."""
+        """Version of KIM-API, such as 2.3.0, or an empty string."""
         match = re.search(r"\d+\.\d+(\.\d+)?", self.version_answer.stdout)
         return "" if match is None else match.group(0)
 
     @cached_property
     def configuration_file(self) -> str:
-        """Path of the configuration file, whether or not it is there. KIM writes the default one only when it is asked
-        for more than this, such as `user_folders`.
+        """Path of the configuration file, whether or not the file exists.
+
+        KIM writes the default file only when it is asked for more than its path, as `user_folders` does.
         """
         chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
         return chosen or self._ask("config_file", "name").stdout.strip()
 
     @property
     def is_configured(self) -> bool:
-        """Whether KIM can be asked about collections without writing a configuration file that was named by mistake."""
+        """Whether questions about collections are safe: KIM would create a configuration file that was misspelt."""
         chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
         return not chosen or Path(chosen).exists()
 
     def user_folders(self, kind: str) -> list[Path]:
-        """Return the folders of the user collection for a kind of item; none if the configuration is broken."""
+        """Return the user collection's folders for a kind of item; the list is empty if the configuration is broken."""
         return [Path(path) for path in self._ask("config_file", kind).stdout.strip().split(":") if path]
 
     def folders_with_blanks(self, kind: str) -> str:
-        """Return what the configuration file names for a kind of item if it has blanks, where KIM cuts it off."""
+        """Return the folders that the configuration file names for a kind of item if they hold blanks, else nothing.
+
+        KIM cuts a path off at its first blank.
+        """
         try:
             text = Path(self.configuration_file).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -88,7 +92,7 @@ class KimApi:
         return "" if match is None else match.group(1).rstrip()
 
     def items(self, kind: str) -> list[Item]:
-        """Return what is installed, in all collections, nearest first."""
+        """Return the installed items of a kind from all collections, in the order in which KIM searches these."""
         return self._items[kind]
 
     @cached_property
@@ -109,12 +113,12 @@ def find_kim_api(environment: Mapping[str, str]) -> KimApi | None:
     """Return the KIM-API whose manager is first on PATH, or None.
 
     Raises:
-        FileNotFoundError: If the manager is there, and the tool that it calls is not.
+        FileNotFoundError: If the manager exists, but the tool that it calls does not.
     """
     manager = shutil.which(MANAGER, path=environment.get("PATH", ""))
     if manager is None:
         return None
-    # As the manager itself looks for it.
+    # The manager itself looks for its tool there.
     tool = Path(manager).resolve().parent.parent / "libexec" / "kim-api" / "kim-api-collections-info"
     if not os.access(tool, os.X_OK):
         raise FileNotFoundError(f"{manager} needs {tool}, which is not there")
@@ -122,12 +126,12 @@ def find_kim_api(environment: Mapping[str, str]) -> KimApi | None:
 
 
 def linked_library(program: str | Path, name: str, environment: Mapping[str, str]) -> str:
-    """Return the path of a library that a program or library is linked with, directly or not; empty if with none.
+    """Return the path of a library that a program needs, directly or through others; empty if it needs none.
 
     Args:
-        program: The file.
-        name: How the library's file name begins.
-        environment: Environment variables, of which LD_LIBRARY_PATH counts.
+        program: Path of a program or a library.
+        name: Beginning of the file name of the library that is looked for.
+        environment: Environment variables, because LD_LIBRARY_PATH changes the answer.
     Source:
         ldd(1).
     """

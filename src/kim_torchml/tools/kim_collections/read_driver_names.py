@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Run in a process of its own, as a damaged library may end it: print which driver each portable model names.
+"""A script that prints which driver each portable model names.
 
-The arguments are the models' libraries; the answer is one line of JSON.
+It runs in a process of its own, because loading a damaged library may end the process. Its arguments are the paths of
+the models' libraries; it prints one line of JSON.
 """
 
 import ctypes
 import json
 import sys
 
-# A library of another schema is left alone: nothing is said of its driver.
+# The layout below holds for this schema alone; for any other, the script reports no driver.
 _KNOWN_SCHEMA = 2
 
 
 class _Schema(ctypes.Structure):
-    """Head of KIM's SharedLibrarySchemaV2; enumerations and languages are one int each.
+    """The first members of KIM's SharedLibrarySchemaV2; each enumeration and language is one int.
 
     Source:
         KIM_SharedLibrarySchema.hpp of KIM-API 2.3.

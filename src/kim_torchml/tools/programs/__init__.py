@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Other programs: started, watched and ended."""
+"""Starting, watching and ending other programs."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Child processes, each in a session of its own: what it starts ends with it, and Ctrl-C is its parent's to handle."""
+"""Ending a child process together with everything that it has started.
+
+Such a child runs in a session of its own, so that a Ctrl-C reaches only the parent, which decides what to end.
+"""
 
 import os
 import signal
@@ -8,14 +11,14 @@ from contextlib import suppress
 
 from kim_torchml.tools.programs.signals import signals_held_back
 
-# Seconds that a child has to clean up.
+# A child has this long to remove its files before it is killed.
 SECONDS_TO_CLEAN_UP = 2.0
 
 
 def end_process_group(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
     """End a process that was started with `start_new_session`, and all that it has started.
 
-    First by SIGTERM, so that it can remove its files; what is left after that, by SIGKILL.
+    SIGTERM comes first, so that the processes can remove their files; SIGKILL then ends those that are left.
     """
     with signals_held_back():
         _send(process.pid, signal.SIGTERM)
@@ -26,6 +29,6 @@ def end_process_group(process: "subprocess.Popen[bytes] | subprocess.Popen[str]"
 
 
 def _send(group: int, number: signal.Signals) -> None:
-    # All of them may have ended by themselves.
+    # All processes of the group may have ended by themselves.
     with suppress(ProcessLookupError):
         os.killpg(group, number)

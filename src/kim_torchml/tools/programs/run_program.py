@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Foreign programs, run with a time limit; what goes wrong with them is a sentence, not an exception."""
+"""Running other programs with a time limit. A failure is returned as a sentence and raises no exception."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kim_torchml.tools.programs.process_group import end_process_group
 
-# s. Importing torch from a slow network file system can take a minute.
+# Seconds; importing torch from a slow network file system can take a minute.
 TIME_LIMIT = 180.0
 
 
@@ -17,9 +17,9 @@ class ProgramOutcome:
     """How a program ended.
 
     Attributes:
-        stdout: What it printed.
-        stderr: What it printed there.
-        failure: Why it is not to be trusted, or an empty string.
+        stdout: Text that it printed on stdout.
+        stderr: Text that it printed on stderr.
+        failure: Reason why its output cannot be trusted, or an empty string.
     """
 
     stdout: str
@@ -32,9 +32,9 @@ def run_program(arguments: Sequence[str | os.PathLike[str]], environment: Mappin
 
     Args:
         arguments: The program and its arguments.
-        environment: All of its environment variables.
+        environment: All environment variables that the program gets.
     Returns:
-        How it ended; a program that is missing, hangs, crashes or exits with another code than 0 is a failure.
+        How the program ended. It failed if it is missing, hangs, crashes, or exits with another code than 0.
     """
     try:
         process = subprocess.Popen(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Ctrl-C and its kin as exceptions, so that what a process has started or stored temporarily goes with it."""
+"""Signals that end a process, raised as exceptions, so that it can first end its children and remove its files."""
 
 import signal
 from collections.abc import Iterator
@@ -10,10 +10,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks this process to end. The driver takes it for Ctrl-C, which it is as a rule.
+    """A signal asks this process to end.
+
+    It derives from KeyboardInterrupt, so that the driver handles it as it handles Ctrl-C, the most frequent case.
 
     Attributes:
-        number: The signal.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -21,13 +23,14 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
+# The first signal since signals_raise() began, and how many signals_held_back() are active.
 _first: int | None = None
 _holders = 0
 
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Let signals raise Interrupted in the main thread; those that are ignored, as nohup does, stay so."""
+    """Let signals raise Interrupted in the main thread; signals that are ignored, as under nohup, stay ignored."""
     global _first
     _first = None
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -42,7 +45,7 @@ def signals_raise() -> Iterator[None]:
 def _handle(number: int, frame: FrameType | None) -> None:
     global _first
     del frame
-    # The driver hands on as Ctrl-C whatever ended its own Python code.
+    # The driver reports any interruption as Ctrl-C, so a second signal must not hide which one came first.
     _first = _first or number
     if not _holders:
         raise Interrupted(_first)
@@ -50,7 +53,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Let signals wait until this is over: where an exception would leave something behind."""
+    """Delay signals until the block ends, for code that an exception would leave half done."""
     global _holders
     already = _first
     _holders += 1
