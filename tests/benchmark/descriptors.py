@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Time of the descriptors in microseconds per atom, beside libdescriptor's own on one core.
+"""Time of the descriptors in microseconds per atom, beside that of libdescriptor.
 
     .venv/bin/python tests/benchmark/descriptors.py [--cells 5] [--threads 1] [--device cpu] [--dtype float64]
 
-Rattled periodic silicon; the 51 symmetry functions are those of the published model TorchMLModel2_Desc, with a cutoff
-of 5.0 Å, found in ../shared or in the folder that KIM_TORCHML_SHARED names. Times are the best wall times of some runs.
-libdescriptor's times for values and for the gradient were measured one after the other, and are added here.
+The particles are rattled periodic silicon. The 51 symmetry functions are those of the published model
+TorchMLModel2_Desc, with a cutoff of 5.0 Å; the model is found in ../shared or in the folder that KIM_TORCHML_SHARED
+names. The times are the best wall times of a number of runs. Those of libdescriptor are constants below, measured with
+the same descriptors, so that the factor is a rough one on other machines. Its values and its gradient were measured one
+after the other, and their times are added up for values with gradient.
 """
 
 import argparse
@@ -27,7 +29,7 @@ HEAD = "cos\n1\nSi Si {cutoff}\n"
 BISPECTRUM = HEAD + "3\n0.99363\n3\n0.0\n1\n0\n1.0\n"
 SOAP = HEAD + "4\n4\n{cutoff}\npolynomial\n1.0\n"
 
-# Name in the table, descriptor, cutoff in Å, and libdescriptor's microseconds per atom for values and gradient.
+# Name in the table, descriptor, cutoff in Å, and microseconds per atom that libdescriptor took for values and gradient.
 CASES = (
     ("51 functions", "SymmetryFunctions", 5.0, 468, 5878),
     ("2jmax 6", "Bispectrum", 4.6, 51, 1478),
@@ -46,7 +48,7 @@ def content(name: str, cutoff: float) -> str:
 
 
 def silicon(cells: int, cutoff: float, dtype: torch.dtype, device: torch.device) -> Neighbourhoods:
-    """Return rattled periodic silicon: its images within the cutoff are neighbours and no centres."""
+    """Return rattled periodic silicon; its images within the cutoff are neighbours, but not centres."""
     atoms = bulk("Si", "diamond", a=5.431, cubic=True).repeat(cells)
     atoms.rattle(0.05, seed=1)
     edge, m = atoms.cell.lengths(), len(atoms)

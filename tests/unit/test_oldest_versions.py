@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kim_torchml.process.oldest_versions import OLDEST_KIM_API, OLDEST_PYTHON, OLDEST_TORCH
-from kim_torchml.tools.doctor.remedies import DEFAULT_NAME
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 
 ROOT = Path(__file__).parents[2]
 DESCRIBE = ROOT / "kim_driver_cpp" / "describe_python.py"
@@ -78,7 +78,7 @@ def test_python_that_is_too_old_is_told_so(tmp_path):
 def test_drivers_id_is_the_same_everywhere():
     cmake = (ROOT / "kim_driver_cpp" / "model_driver.cmake").read_text()
     (name,) = re.findall(r'set\(KIM_TORCHML_DRIVER_NAME "(\w+)"\)', cmake)
-    assert name == DEFAULT_NAME
+    assert name == DEFAULT_DRIVER_NAME
     for path, statement in {
         "docker/install.sh": r"KIM_TORCHML_DRIVER_NAME:-(\w+)\}",
         "docker/check.py": r'DRIVER = "(\w+)"',

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Descriptors of a particle's surroundings: one file each, registered here under the parameter file's word."""
+"""Descriptors of a particle's surroundings: a folder for each, registered here under its name in the parameter file."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.files.bispectrum import read_bispectrum
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, StatedByModel
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, SpeciesAndCutoff
 from kim_torchml.descriptors.files.normalisation import read_normalisation
 from kim_torchml.descriptors.files.soap import read_soap
 from kim_torchml.descriptors.files.symmetry_functions import read_symmetry_functions
 from kim_torchml.descriptors.normalisation import Normalisation
 from kim_torchml.errors import DriverError
 
-# Each reads its layout from the beginning of a file and returns the descriptor.
-READERS: dict[str, Callable[[DescriptorFile, StatedByModel], Descriptor[Any]]] = {
+# Each function reads the part of a file that describes its descriptor, and returns the descriptor.
+READERS: dict[str, Callable[[DescriptorFile, SpeciesAndCutoff], Descriptor[Any]]] = {
     "SymmetryFunctions": read_symmetry_functions,
     "Bispectrum": read_bispectrum,
     "SOAP": read_soap,
@@ -28,12 +28,12 @@ def read_descriptor(
 
     Args:
         content: The file's text.
-        file_name: Its name, for errors.
+        file_name: Name of the file, for errors.
         name: The descriptor's name in the model's parameter file, in any case.
         species: Element symbols in the parameter file; the index is the species code.
-        cutoff: That in the parameter file, Å.
+        cutoff: Cutoff in the parameter file, Å.
     Returns:
-        The descriptor, and how its values are normalised; None for not at all.
+        The descriptor, and the normalisation of its values, None if they are not normalised.
     Raises:
         DriverError: If there is no such descriptor, or the file contradicts itself or the parameter file.
     """
@@ -44,7 +44,7 @@ def read_descriptor(
             "name in the parameter file, or update the driver when a version with it is out"
         )
     file = DescriptorFile(content, file_name)
-    descriptor = readers[name.lower()](file, StatedByModel(tuple(species), cutoff))
+    descriptor = readers[name.lower()](file, SpeciesAndCutoff(tuple(species), cutoff))
     normalisation = read_normalisation(file, descriptor.width)
     file.expect_end()
     return descriptor, normalisation

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pairs within the cutoff, and blocks of centres that have about as many neighbours each and fit a budget."""
+"""Pairs within the cutoff, and blocks of centres that have about the same number of neighbours and fit into memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,17 @@ import torch
 from kim_torchml.descriptors.base import Neighbourhoods
 from kim_torchml.errors import DriverError
 
-# A block takes in centres that have at least this fraction of the most neighbours: some padding costs less than many
-# small blocks.
+# Fewest neighbours of a centre in a block, as a fraction of the most: some padding costs less than many small blocks.
 _FEWEST_OF_MOST = 0.75
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The centres and neighbours that are within the cutoff of each other, one centre after the other.
+    """The pairs of a centre and a neighbour within the cutoff, one centre after the other.
 
     Attributes:
-        centres: Particle at the centre, shape [p], int64.
-        neighbours: Its neighbour, shape [p], int64.
+        centres: Centre of each pair, shape [p], int64.
+        neighbours: Neighbour of each pair, shape [p], int64.
         counts: Number of neighbours of each centre, shape [m], int64.
     """
 
@@ -34,9 +33,9 @@ class Block:
     """Some centres with all their pairs.
 
     Attributes:
-        rows: The centres' rows in the descriptor, shape [c], int64.
-        pairs: Their pairs, shape [c, k], int64: index into `Pairs`; 0 where `present` is false.
-        present: Whether a centre has so many neighbours, shape [c, k], bool.
+        rows: Rows of the centres in the descriptor, shape [c], int64.
+        pairs: Indices of their pairs in `Pairs`, shape [c, k], int64; 0 where `present` is false.
+        present: False where a row is padded because its centre has fewer than k neighbours, shape [c, k], bool.
     """
 
     rows: torch.Tensor
@@ -64,7 +63,7 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
         pair = int((squares == 0.0).nonzero()[0])
         raise _same_place(neighbourhoods, int(centres[pair]), int(neighbours[pair]))
     limits = cutoffs[0] if len(cutoffs) == 1 else cutoffs[codes[centres], codes[neighbours]]
-    # The comparison keeps pairs whose distance is not a number, so that NaN shows in the result.
+    # A NaN makes this comparison false, so the pair stays and the NaN shows in the result.
     near = ~(squares >= limits.square())
     counts_near = torch.zeros_like(counts).index_add_(0, row_of_pair, near.long())
     return Pairs(centres[near], neighbours[near], counts_near)
@@ -79,14 +78,14 @@ def _same_place(neighbourhoods: Neighbourhoods, first: int, second: int) -> Driv
 
 
 def make_blocks(counts: torch.Tensor, cost: Callable[[int], float], budget: float) -> list[Block]:
-    """Divide centres into blocks with similar numbers of neighbours.
+    """Divide centres into blocks with like numbers of neighbours.
 
     Args:
         counts: Number of neighbours of each centre, shape [m], int64.
-        cost: Returns the cost of one centre in a block with that many neighbours.
-        budget: What all centres of a block may cost together; a block of one centre may cost more.
+        cost: Function that returns the cost of one centre in a block where each centre has so many neighbours.
+        budget: Largest cost of all centres of a block together; a block of a single centre may cost more.
     Returns:
-        Blocks that hold each centre with a neighbour once.
+        Blocks in which each centre that has neighbours is held once.
     """
     order = counts.argsort(descending=True, stable=True)
     starts = counts.cumsum(0) - counts
@@ -105,7 +104,13 @@ def make_blocks(counts: torch.Tensor, cost: Callable[[int], float], budget: floa
 
 
 def _take(waiting: list[int], most: int, room: int) -> int:
-    """Take up to `room` centres with at most `most` neighbours from those that wait; return how many were taken."""
+    """Take centres for a block and return their number.
+
+    Args:
+        waiting: Number of centres not yet in a block, by their number of neighbours; is reduced by those taken.
+        most: Number of neighbours that the block has places for.
+        room: Largest number of centres.
+    """
     taken = 0
     for count in range(most, max(1, int(_FEWEST_OF_MOST * most)) - 1, -1):
         fits = min(waiting[count], room - taken)

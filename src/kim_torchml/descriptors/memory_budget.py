@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The memory that a descriptor may use for one block of centres."""
+"""The amount of memory that a descriptor works in."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,14 @@ import torch
 
 
 @dataclass(frozen=True)
-class Budget:
-    """Memory for the tensors of one block. On a CPU larger blocks miss the caches, smaller ones cost calls.
+class MemoryBudget:
+    """Memory for the tensors of one block.
+
+    On a CPU, larger blocks do not fit into the caches, and smaller blocks need more calls of torch.
 
     Attributes:
-        per_thread: On a CPU, for each of torch's threads, bytes.
-        on_gpu: On another device, and at most on a CPU, bytes.
+        per_thread: Memory on a CPU for each of torch's threads, bytes.
+        on_gpu: Memory on other devices, and the most on a CPU, bytes.
     """
 
     per_thread: int

@@ -8,3 +8,9 @@ needed before this file is there, a test compares it.
 OLDEST_PYTHON = "3.10"
 OLDEST_TORCH = "2.4"
 OLDEST_KIM_API = "2.2"
+
+
+def is_older(version: str, oldest: str) -> bool:
+    """Return whether a version, such as 2.13.0+cpu, comes before one of the form X.Y."""
+    parts = ("".join(c for c in part if c.isdigit()) or "0" for part in version.split(".")[:2])
+    return tuple(map(int, parts)) < tuple(map(int, oldest.split(".")))

@@ -8,7 +8,7 @@ from surroundings import Golden, surroundings
 
 @pytest.fixture
 def golden(shared):
-    """A function that reads golden data by their name: structure__descriptor."""
+    """A function that reads golden data, whose name is structure__descriptor."""
 
     def function(name):
         path = shared / "golden" / "descriptors" / f"{name}.npz"

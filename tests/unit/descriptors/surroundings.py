@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Configurations as descriptors get them, and gradients and changes of order of what they make of them."""
+"""Neighbourhoods for descriptors, gradients of descriptors, and the same particles in another order."""
 
 from dataclasses import dataclass, replace
 
@@ -47,7 +47,7 @@ def all_pairs(coordinates, species_codes=None, centres=None, **options):
 
 
 def random_cluster(n=12, edge=4.0, seed=1, n_species=2, n_centres=None, **options):
-    """A cluster of several species; centres are some of the particles, here and there among them."""
+    """A cluster of several species; the centres are particles in random places of the list."""
     random = np.random.default_rng(seed)
     centres = np.sort(random.permutation(n)[: n_centres or n])
     return all_pairs(spread(n, edge, seed), random.integers(0, n_species, n), centres, **options)
@@ -96,6 +96,6 @@ def in_another_order(neighbourhoods, seed=0):
 
 
 def relative_error(found, expected):
-    """Largest difference, relative to the largest entry."""
+    """The largest difference, relative to the largest entry."""
     expected = torch.as_tensor(expected)
     return ((found - expected).abs().max() / expected.abs().max()).item()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The bispectrum against libdescriptor's numbers, against its definition, and against what must hold of it."""
+"""The bispectrum, compared with libdescriptor's values and with its definition, and its symmetries and limits."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ TWO_SPECIES = replace(ONE_SPECIES, weights=(1.0, 0.7), cutoffs=((3.0, 2.8), (2.6
 
 
 def with_gradient(descriptor, neighbourhoods):
-    """Values, and the gradient of a fixed random combination of them."""
+    """The values, and the gradient of a fixed random combination of them."""
     shape = len(neighbourhoods.centres), descriptor.width
     return values_and_gradient(descriptor, neighbourhoods, np.random.default_rng(0).normal(size=shape))
 
@@ -98,7 +98,7 @@ def test_definition(twojmax, diagonalstyle):
     ],
 )
 def test_definition_with_two_species(changes):
-    """A cutoff for each ordered pair of species, and neighbours closer than rmin0."""
+    """Each ordered pair of species has its own cutoff, and some neighbours are closer than rmin0."""
     parameters = replace(TWO_SPECIES, **changes)
     coordinates, codes = spread(13, 3.2, 3), np.arange(13) % 2
     found = Bispectrum(parameters, ("Si", "C"))(all_pairs(coordinates, codes)).numpy()
@@ -138,7 +138,7 @@ def test_gradient(changes):
 
 
 def test_gradient_of_gradient():
-    """Networks are fitted to forces through it; for that autograd does all the work."""
+    """Fitting a network to forces needs it; autograd then does all the work."""
     descriptor = Bispectrum(replace(TWO_SPECIES, twojmax=2), ("Si", "C"))
     surroundings = all_pairs(spread(4, 1.6, 3), np.arange(4) % 2)
     coordinates = surroundings.coordinates.clone().requires_grad_()
@@ -207,7 +207,7 @@ def test_continuity_at_the_cutoff():
 
 
 def test_continuity_at_rmin0_where_degrees_are_even():
-    """Below rmin0 a point is its antipode, so there odd degrees jump, in libdescriptor too; even ones must not."""
+    """Below rmin0 a point becomes its antipode: odd degrees jump there, in libdescriptor too, even ones must not."""
     descriptor = Bispectrum(replace(ONE_SPECIES, rmin0=1.0, diagonalstyle=1), ("Si",))
     even = [all(part % 2 == 0 for part in label) for label in slow_bispectrum.labels(4, 1)]
     near = np.array([[0.0, 0, 0], [1.3, 0.3, 0]])
@@ -249,7 +249,7 @@ def test_150_neighbours():
 
 
 def test_blocks_do_not_change_the_result():
-    """From all centres at once to each by itself; numbers of neighbours differ."""
+    """Blocks of all centres, of some and of one; the centres have different numbers of neighbours."""
     coordinates = np.vstack([spread(40, 5.0, 3), [[30.0, 0, 0]]])
     surroundings = all_pairs(coordinates, np.arange(41) % 2)
     values, gradient = with_gradient(Bispectrum(TWO_SPECIES, ("Si", "C"), block_bytes=2**30), surroundings)
@@ -348,6 +348,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_memory_is_bounded():
-    """10,000 particles with 60 neighbours each: far less than the 2 GB promised."""
+    """10,000 particles with 60 neighbours each take far less than the 2 GB promised."""
     done = subprocess.run([sys.executable, "-c", MANY_ATOMS], capture_output=True, text=True, timeout=120, check=True)
     assert int(done.stdout) < 300

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files of symmetry functions, and what all files share: every way to write them, and every contradiction."""
+"""Files of symmetry functions, and what all descriptor files share, in every way to write them and contradict."""
 
 import re
 
@@ -61,7 +61,7 @@ def test_ways_to_write_the_same(change):
 
 @pytest.mark.parametrize("separator", ["\x0c", "\x0b", "\x85", "\u2028", "\u2029", "\x1c"])
 def test_only_line_ends_end_lines(separator):
-    """What Python takes for another line may stand in a comment, and between numbers."""
+    """Characters that only Python takes for the end of a line may be in a comment, and between numbers."""
     content = SYMMETRY_FUNCTIONS.replace("# eta  Rs", f"# eta{separator}Rs", 1).replace(
         "0.3    1.0", f"0.3{separator}1.0"
     )

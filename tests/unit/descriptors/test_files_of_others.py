@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files of the bispectrum and of SOAP, in all layouts, and every contradiction."""
+"""Files of the bispectrum and of SOAP, in all layouts and with every contradiction."""
 
 import re
 
@@ -100,7 +100,7 @@ def test_soap(content, species):
 
 @pytest.mark.parametrize("cutoff", [3.0, 3.4, 4.0])
 def test_soap_has_a_cutoff_of_its_own(cutoff):
-    """KLIFF's default is 4.0 Å whatever the pairs' is: that one says which neighbours count."""
+    """KLIFF writes 4.0 Å here whatever the cutoff of the pairs is, which decides which neighbours count."""
     descriptor = read_one(TWO_SPECIES + SOAP.format(cutoff=cutoff), "SOAP", ("Si", "C"), 3.4)
     assert (descriptor.cutoff, descriptor.parameters.cutoff, descriptor.parameters.neighbour_cutoff) == (
         3.4,

@@ -21,7 +21,7 @@ TWO_SPECIES = replace(ONE_SPECIES, species=("Si", "C"))
 
 
 def with_gradient(descriptor, neighbourhoods):
-    """Values, and the gradient of a fixed random combination of them."""
+    """The values, and the gradient of a fixed random combination of them."""
     shape = len(neighbourhoods.centres), descriptor.width
     return values_and_gradient(descriptor, neighbourhoods, np.random.default_rng(0).normal(size=shape))
 
@@ -58,7 +58,7 @@ def test_libdescriptor(golden, device, structure, kind, changes):
     ],
 )
 def test_definition(parameters):
-    """Densities of species contain those of the species before them; so libdescriptor's numbers say."""
+    """The density of a species contains those of the species before it, as libdescriptor's values show."""
     coordinates, codes = spread(9, 2.8, 3), np.arange(9) % len(parameters.species)
     descriptor = Soap(parameters)
     found = descriptor(all_pairs(coordinates, codes)).numpy()
@@ -96,7 +96,7 @@ def test_gradient(parameters):
 
 
 def test_gradient_at_the_poles():
-    """Neighbours on the z axis, where angles are not defined."""
+    """Some neighbours are on the z axis, where the azimuth is not defined."""
     descriptor = Soap(ONE_SPECIES)
     surroundings = all_pairs([[0.0, 0, 0], [0, 0, 1.2], [0, 0, -1.5], [1.1, 0, 0], [0, 1.3, 0.2]], centres=[0])
     coordinates = surroundings.coordinates.clone().requires_grad_()
@@ -104,7 +104,7 @@ def test_gradient_at_the_poles():
 
 
 def test_gradient_of_gradient():
-    """Networks are fitted to forces through it; for that autograd does all the work."""
+    """Fitting a network to forces needs it; autograd then does all the work."""
     descriptor = Soap(replace(TWO_SPECIES, n_max=2, l_max=2))
     surroundings = all_pairs(spread(4, 1.6, 3), np.arange(4) % 2)
     coordinates = surroundings.coordinates.clone().requires_grad_()
@@ -150,7 +150,7 @@ def test_centres_among_other_particles():
 
 
 def test_a_species_that_is_not_there_changes_only_the_columns():
-    """The first species' block is that of a descriptor of the first species alone, where only it is there."""
+    """With particles of one species, its columns are those of a descriptor for that species alone."""
     coordinates = spread(9, 2.8, 3)
     alone = Soap(ONE_SPECIES)(all_pairs(coordinates))
     together = Soap(TWO_SPECIES)(all_pairs(coordinates))
@@ -163,7 +163,7 @@ def test_a_species_that_is_not_there_changes_only_the_columns():
 
 @pytest.mark.parametrize("cutoff", [2.5, 3.0, 4.0])
 def test_nothing_from_the_cutoff_on(cutoff):
-    """The neighbours' cutoff counts; that of the radial functions may be shorter or longer."""
+    """The cutoff of the neighbours decides; that of the radial functions may be shorter or longer."""
     descriptor = Soap(replace(ONE_SPECIES, cutoff=cutoff, neighbour_cutoff=3.0))
     assert (descriptor(all_pairs([[0.0, 0, 0], [2.99, 0, 0]])) != 0.0).any()
     near = np.array([[0.0, 0, 0], [1.1, 0.3, 0], [-0.4, 1.2, 0.8]])
@@ -176,7 +176,7 @@ def test_nothing_from_the_cutoff_on(cutoff):
 
 
 def test_jump_at_the_cutoff():
-    """No function fades neighbours out, in libdescriptor neither: what a neighbour adds stops at the cutoff."""
+    """As in libdescriptor, no function fades neighbours out, so that their contribution stops at the cutoff."""
     descriptor = Soap(ONE_SPECIES)
     near = np.array([[0.0, 0, 0], [1.1, 0.3, 0], [-0.4, 1.2, 0.8]])
     without = descriptor(all_pairs(near, centres=[0]))[0]
@@ -217,7 +217,7 @@ def test_150_neighbours():
 
 
 def test_blocks_do_not_change_the_result():
-    """From all centres at once to each by itself; numbers of neighbours differ."""
+    """Blocks of all centres, of some and of one; the centres have different numbers of neighbours."""
     coordinates = np.vstack([spread(40, 5.0, 3), [[30.0, 0, 0]]])
     surroundings = all_pairs(coordinates, np.arange(41) % 2)
     values, gradient = with_gradient(Soap(TWO_SPECIES, block_bytes=2**30), surroundings)
@@ -314,6 +314,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_memory_is_bounded():
-    """10,000 particles with 60 neighbours each: far less than the 2 GB promised."""
+    """10,000 particles with 60 neighbours each take far less than the 2 GB promised."""
     done = subprocess.run([sys.executable, "-c", MANY_ATOMS], capture_output=True, text=True, timeout=120, check=True)
     assert int(done.stdout) < 300

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The parts of SOAP, each against something independent: scipy, exact arithmetic, quadrature."""
+"""The parts of SOAP, each compared with something independent: scipy, exact arithmetic or quadrature."""
 
 from fractions import Fraction
 
@@ -9,14 +9,14 @@ import slow_soap
 import torch
 from scipy.special import ive
 
-from kim_torchml.descriptors.soap import basis
+from kim_torchml.descriptors.soap.basis import eigen_inverse, overlap, radial_basis
 from kim_torchml.descriptors.soap.radial import differentiate, radial_integrals, scaled_bessel, tabulate
 from kim_torchml.descriptors.soap.spherical_harmonics import SphericalHarmonics
 from kim_torchml.errors import DriverError
 
 
 def unit_vectors(n=40):
-    """Directions, the poles and the axes among them, shape [3, n + 6]."""
+    """Random directions, and both directions of each axis, shape [3, n + 6]."""
     vectors = np.random.default_rng(5).normal(size=(n, 3))
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     return torch.tensor(np.vstack([vectors, np.eye(3), -np.eye(3)]).T)
@@ -26,31 +26,31 @@ def unit_vectors(n=40):
 def test_radial_basis_is_orthonormal(n_max, tolerance):
     nodes, weights = np.polynomial.legendre.leggauss(60)
     r = 2.3 * (nodes + 1.0)
-    functions = basis.radial_basis(n_max, 4.6, r)
-    products = np.einsum("kn,km,k,k->nm", functions, functions, weights * 2.3, r**2)
+    basis = radial_basis(n_max, 4.6, r)
+    products = np.einsum("kn,km,k,k->nm", basis, basis, weights * 2.3, r**2)
     np.testing.assert_allclose(products, np.eye(n_max), rtol=0, atol=tolerance)
 
 
 def test_radial_basis_against_scipy():
     r = np.linspace(0.0, 3.4, 7)
     expected = np.array([slow_soap.basis_functions(3, 3.4)(x) for x in r])
-    np.testing.assert_allclose(basis.radial_basis(3, 3.4, r), expected, rtol=0, atol=1e-11 * abs(expected).max())
+    np.testing.assert_allclose(radial_basis(3, 3.4, r), expected, rtol=0, atol=1e-11 * abs(expected).max())
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 9, 13])
 def test_inverse(size):
-    """In panels or in one, against exact fractions."""
+    """The inverse is compared with exact fractions; the sizes need one panel or several."""
     matrix = np.random.default_rng(2).normal(size=(size, size))
-    inverse = basis._inverse(matrix.tolist())
+    inverse = eigen_inverse(matrix.tolist())
     columns = zip(*[[Fraction(x) for x in row] for row in inverse], strict=True)
     product = [[sum(Fraction(x) * y for x, y in zip(row, column, strict=True)) for row in matrix] for column in columns]
     np.testing.assert_allclose(np.array(product, dtype=float).T, np.eye(size), rtol=0, atol=1e-12)
 
 
 def test_inverse_is_rounded_as_in_libdescriptor():
-    """What Eigen 3.4.0, compiled by g++ 12 without fused multiply-adds, gives for the overlaps of 5, cutoff 4.6 Å."""
-    overlaps = [[basis._overlap(n, m, 4.6) for m in range(1, 6)] for n in range(1, 6)]
-    inverse = basis._inverse(overlaps)
+    """Eigen 3.4.0, compiled by g++ 12 without fused multiply-adds, gave these for n_max = 5 and a cutoff of 4.6 Å."""
+    overlaps = [[overlap(n, m, 4.6) for m in range(1, 6)] for n in range(1, 6)]
+    inverse = eigen_inverse(overlaps)
     expected = "0x1.1b98a0f84cfb9p-4 -0x1.c9fb405f9b33p-4 0x1.05591dc736edep-4 "
     expected += "-0x1.f9053fb9c844cp-7 0x1.5f5190813415fp-10"
     assert inverse[4] == [float.fromhex(x) for x in expected.split()]
@@ -58,7 +58,7 @@ def test_inverse_is_rounded_as_in_libdescriptor():
 
 def test_too_many_radial_functions():
     with pytest.raises(DriverError, match=r"`n_max` must be small enough .* got 8 with a cutoff of 6.0 Å"):
-        basis.radial_basis(8, 6.0, np.linspace(0.0, 6.0, 3))
+        radial_basis(8, 6.0, np.linspace(0.0, 6.0, 3))
 
 
 def test_bessel_functions():
@@ -72,7 +72,7 @@ def test_bessel_functions():
 
 
 def test_radial_integrals():
-    """100 quadrature points are enough for these: the definition's sum is the integral."""
+    """For these parameters 100 quadrature points are enough, so that the sum of the definition is the integral."""
     distances = np.array([0.3, 1.7, 2.9, 3.35])
     found = radial_integrals(3, 4, 3.4, 1.0, distances).reshape(4, 5, 3)
     basis = slow_soap.basis_functions(3, 3.4)
@@ -97,7 +97,7 @@ def test_radial_integrals():
     ],
 )
 def test_table(n_max, l_max, cutoff, eta, reach):
-    """Values against direct quadrature, slopes against differences of it, at distances not used to make the table."""
+    """Values are compared with quadrature, slopes with its differences, at distances that the table was not made of."""
     series = tabulate(n_max, l_max, cutoff, eta, reach)
     distances = np.random.default_rng(0).uniform(0.01, reach - 0.01, 500)
     expected = radial_integrals(n_max, l_max, cutoff, eta, distances)
@@ -119,7 +119,7 @@ def test_harmonics(l_max):
     for column, vector in zip(found.T, vectors.T.numpy(), strict=True):
         complex_ones = slow_soap.harmonics(l_max, vector)
         for degree in range(l_max + 1):
-            # Condon and Shortley's sign is left out, and the parts of m > 0 are normalised each by itself.
+            # The sign of Condon and Shortley is left out, and the two parts of m > 0 are normalised each by itself.
             signs = np.where(np.arange(degree + 1) > 0, np.sqrt(2.0) * (-1.0) ** np.arange(degree + 1), 1.0)
             expected = signs * complex_ones[degree, : degree + 1]
             expected = np.concatenate([expected.real, expected.imag[1:]])
@@ -128,7 +128,7 @@ def test_harmonics(l_max):
 
 @pytest.mark.parametrize("l_max", [0, 1, 2, 5])
 def test_gradient_of_harmonics(l_max):
-    """Against autograd through the recursion."""
+    """The gradient is compared with that of autograd through the recursion."""
     vectors = unit_vectors().requires_grad_()
     harmonics = SphericalHarmonics(l_max, torch.float64, torch.device("cpu"))
     polynomials = harmonics.polynomials(vectors)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Symmetry functions: libdescriptor's numbers, the published formulas, and everything that must not matter."""
+"""Symmetry functions, compared with libdescriptor's values and the published formulas, and their invariances."""
 
 import itertools
 import math
@@ -19,8 +19,7 @@ from surroundings import (
     values_and_gradient,
 )
 
-from kim_torchml.descriptors import centre_blocks
-from kim_torchml.descriptors.symmetry_functions import descriptor as symmetry_functions
+from kim_torchml.descriptors.centre_blocks import make_blocks
 from kim_torchml.descriptors.symmetry_functions.descriptor import SymmetryFunctionParameters, SymmetryFunctions
 from kim_torchml.errors import DriverError
 
@@ -31,7 +30,7 @@ G4 = [("g4", row) for row in [(1, -1, 0.001), (1, 1, 0.01), (2, -1, 0.05), (4, 1
 G5 = [("g5", row) for row in [(1, -1, 0.002), (2, 1, 0.03), (8, -1, 0.05)]]
 OF_GOLDEN_DATA = {"g1g2g3": G1 + G2 + G3, "g2g4": G2 + G4, "g5": G5}
 
-# Families mixed, repeated and out of order; powers that are not whole, less than one, and with a lambda other than one.
+# Families are mixed, repeated and out of order; some powers are not whole or less than one, and one lambda is not 1.
 MIXED = [
     ("g5", (1.5, 1, 0.02)),
     ("g3", (0.9,)),
@@ -44,7 +43,7 @@ MIXED = [
     ("g5", (7, -1, 0.1)),
     ("g4", (1, 1, 0.1)),
 ]
-# All with a zeta and an eta of their own, so that most combinations of the two are no function.
+# Each function has a zeta and an eta of its own, so that most combinations of the two are no function.
 OFF_GRID = [(f"g{4 + i % 2}", (1 + 0.37 * i, (-1) ** i, 0.001 + 0.003 * i)) for i in range(40)]
 CUTOFFS = ((3.0, 2.6), (2.6, 3.4))
 
@@ -133,7 +132,7 @@ def test_gradients(functions):
 
 
 def test_gradient_of_a_gradient_by_the_weights():
-    """What fitting to forces needs."""
+    """Fitting to forces needs this."""
     neighbourhoods = random_cluster(n_centres=8)
     descriptor = make(MIXED)
     coordinates = neighbourhoods.coordinates.requires_grad_(True)
@@ -188,7 +187,7 @@ def test_order_of_particles_and_neighbours():
 @pytest.mark.parametrize("r_step", [1e-6, 1e-9])
 @pytest.mark.parametrize("functions", [G1 + G2 + G3, G4, G5, MIXED], ids=["radial", "g4", "g5", "mixed"])
 def test_through_the_cutoff(functions, r_step):
-    """Particle 1 leaves the cutoff of the centre, in sight of two more neighbours; particle 3 stays."""
+    """Particle 1 crosses the cutoff of the centre, which has two more neighbours."""
     descriptor = make(functions, ((3.0,),))
 
     def at(r):
@@ -260,7 +259,7 @@ def test_no_particles():
 @pytest.mark.parametrize("zeta", [1, 0.5, 4, 16])
 @pytest.mark.parametrize("slope", [-1, 1])
 def test_neighbours_in_line(zeta, slope):
-    """1 + lambda cos theta is zero, or would be but for rounding: nothing is lost to a root or a power of it."""
+    """1 + lambda cos theta is zero here, or rounding makes it differ from zero: roots and powers of it stay finite."""
     points = np.outer([0.0, 0.7, 1.6, -0.9, -1.3], [1, 1, 1]) / math.sqrt(3)
     functions = [("g4", (zeta, slope, 0.1)), ("g5", (zeta, slope, 0.1))]
     values, gradient = values_and_gradient(make(functions), all_pairs(points), torch.ones(5, 2))
@@ -280,7 +279,7 @@ def test_particles_at_the_same_place():
 
 
 def test_neighbours_at_the_same_place():
-    """They do not see each other unless one is a centre: the value is that of the formulas."""
+    """They do not see each other unless one is a centre, so the value is that of the formulas."""
     points = [[0, 0, 0], [0, 1.25, 0.5], [0, 1.25, 0.5], [1.5, 0.1, 0]]
     functions = G2 + G4 + G5
     values, gradient = values_and_gradient(make(functions), all_pairs(points, centres=[0]), torch.ones(1, 12))
@@ -305,10 +304,10 @@ def test_blocks_do_not_change_the_result(functions, block_bytes, monkeypatch):
     n_blocks = []
 
     def count_blocks(*arguments):
-        n_blocks.append(len(found := centre_blocks.make_blocks(*arguments)))
+        n_blocks.append(len(found := make_blocks(*arguments)))
         return found
 
-    monkeypatch.setattr(symmetry_functions, "make_blocks", count_blocks)
+    monkeypatch.setattr("kim_torchml.descriptors.symmetry_functions.descriptor.make_blocks", count_blocks)
     descriptor = make(functions, block_bytes=block_bytes)
     for found, whole in zip(values_and_gradient(descriptor, neighbourhoods, weights), expected, strict=True):
         assert relative_error(found, whole) < 1e-13
@@ -318,7 +317,7 @@ def test_blocks_do_not_change_the_result(functions, block_bytes, monkeypatch):
 def test_blocks_hold_every_pair_once():
     counts = torch.tensor([3, 0, 7, 6, 7, 1, 0, 40, 6])
     for budget in (1, 14, 1000):
-        made = centre_blocks.make_blocks(counts, float, budget)
+        made = make_blocks(counts, float, budget)
         rows = torch.cat([block.rows for block in made])
         assert sorted(rows.tolist()) == [0, 2, 3, 4, 5, 7, 8]
         starts = counts.cumsum(0) - counts

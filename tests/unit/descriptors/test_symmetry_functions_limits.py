@@ -80,7 +80,7 @@ def test_sharp_angles(zeta):
 
 
 def reference_of_g5(zeta, points):
-    """Sums over triplets for lambda 1 and -1 and an eta of 0.01, where the formula's two powers overflow."""
+    """Sums over triplets for lambda 1 and -1 and an eta of 0.01; the two powers of the formula would overflow here."""
     vectors = [np.array(point) for point in points[1:]]
     totals = []
     for slope in (1, -1):
@@ -111,7 +111,7 @@ descriptor = SymmetryFunctions(SymmetryFunctionParameters(("Si",), ((9.0,),), (*
 coordinates = torch.arange(n)[:, None] * torch.tensor([[0.1, 0.0, 0.0]], dtype=torch.float64)
 coordinates = (coordinates + torch.rand((n, 3), dtype=torch.float64) * 0.05).requires_grad_()
 neighbours = (torch.arange(n)[:, None] + torch.arange(1, k + 1)) % n
-# The libraries' own memory comes with their first use.
+# The libraries allocate memory of their own when they are first used.
 torch.bmm(torch.ones(2, 200, 200), torch.ones(2, 200, 200))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 descriptor(
@@ -124,7 +124,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 @pytest.mark.parametrize(("n", "k", "grid"), [(10_000, 60, "on a grid"), (3000, 4, "off grid")])
 def test_memory_is_bounded(n, k, grid):
-    """10,000 particles with 60 neighbours and 51 functions; 308 of which no two have an angle or a width in common."""
+    """10,000 particles with 60 neighbours and 51 functions; or 308 functions, no two with a common angle or width."""
     command = [sys.executable, "-c", MANY_ATOMS, str(n), str(k), grid]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert int(done.stdout) < 300

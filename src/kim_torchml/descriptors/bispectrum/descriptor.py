@@ -11,31 +11,35 @@ from typing import cast
 import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
-from kim_torchml.descriptors.bispectrum.kernel import BispectrumFunction, BispectrumInputs, bytes_per_centre
 from kim_torchml.descriptors.bispectrum.plan import Plan, components, is_coupled, make_plan
-from kim_torchml.descriptors.bispectrum.points import Radial
+from kim_torchml.descriptors.bispectrum.points import DistanceMapping
+from kim_torchml.descriptors.bispectrum.values_and_gradient import (
+    BispectrumConfiguration,
+    BispectrumValues,
+    bytes_per_centre,
+)
 from kim_torchml.descriptors.centre_blocks import find_pairs, make_blocks
-from kim_torchml.descriptors.memory_budget import Budget
+from kim_torchml.descriptors.memory_budget import MemoryBudget
 from kim_torchml.errors import DriverError
 
-BUDGET = Budget(per_thread=16 * 2**20, on_gpu=512 * 2**20)
+BUDGET = MemoryBudget(per_thread=16 * 2**20, on_gpu=512 * 2**20)
 # The harmonics on the grid grow with the sixth power of the band limit: 4 MB at 8, 50 MB at 14, 400 MB at 20.
 LARGEST_TWOJMAX = 20
 
 
 @dataclass(frozen=True)
 class BispectrumParameters:
-    """What a bispectrum is made of, in libdescriptor's words.
+    """Parameters of a bispectrum, named as in libdescriptor.
 
     Attributes:
         twojmax: Twice the band limit jmax.
         rfac0: Fraction of pi that the cutoff is mapped to.
         rmin0: Distance that is mapped to the angle 0, Å.
-        diagonalstyle: Which components: 0: all with j2 <= j1; 1: j1 = j2; 2: j1 = j2 = j; 3: j2 <= j1 <= j.
-        switch_flag: 1: neighbours fade out towards the cutoff; 0: they do not.
-        bzero_flag: 1: subtract 2 j from each component that is not 0 by definition; 0: do not.
+        diagonalstyle: Choice of components. 0: all with j2 <= j1; 1: j1 = j2; 2: j1 = j2 = j; 3: j2 <= j1 <= j.
+        switch_flag: 1 if neighbours fade out towards the cutoff, 0 if they do not.
+        bzero_flag: 1 if 2 j is subtracted from each component that is not 0 by definition, 0 if not.
         weights: Weight of a neighbour of each species.
-        cutoffs: Cutoffs of each pair of species, [centre][neighbour], Å.
+        cutoffs: Cutoff of each pair of species, [centre][neighbour], Å.
     """
 
     twojmax: int
@@ -77,7 +81,7 @@ def _check_choice(name: str, found: int, choices: range) -> None:
         raise DriverError(f"the bispectrum's {name} must be an integer from 0 to {choices[-1]}, got {found}")
 
 
-class Bispectrum(Descriptor[tuple[Plan, Radial]]):
+class Bispectrum(Descriptor[tuple[Plan, DistanceMapping]]):
     """Bispectrum components of the density of neighbours.
 
     Source:
@@ -90,11 +94,11 @@ class Bispectrum(Descriptor[tuple[Plan, Radial]]):
         """Prepare the descriptor.
 
         Args:
-            parameters: What it is made of; species in the order of `species`.
+            parameters: Parameters, with the weights and cutoffs in the order of `species`.
             species: Element symbols; the index is the species code.
-            block_bytes: Memory to work in, in place of BUDGET.
+            block_bytes: Memory for one block in place of BUDGET, bytes.
         Raises:
-            DriverError: If the number of species differs.
+            DriverError: If the parameters are for another number of species.
         """
         super().__init__(BUDGET, block_bytes)
         if len(species) != len(parameters.weights):
@@ -105,7 +109,8 @@ class Bispectrum(Descriptor[tuple[Plan, Radial]]):
         self.parameters = parameters
         self.species = species
         labels = components(parameters.twojmax, parameters.diagonalstyle)
-        # An isolated particle has 2 j + 1, and LAMMPS subtracts that; libdescriptor, and who fitted with it, 2 j.
+        # LAMMPS subtracts the value of an isolated particle, 2 j + 1. libdescriptor subtracts 2 j, and so must this:
+        # models were fitted to its values.
         self._offsets = [float(label[2]) if is_coupled(label) else 0.0 for label in labels]
         self.width = len(labels)
         self.cutoff = max(max(row) for row in parameters.cutoffs)
@@ -117,24 +122,24 @@ class Bispectrum(Descriptor[tuple[Plan, Radial]]):
             DriverError: If two particles are at the same place.
         """
         coordinates = neighbourhoods.coordinates
-        plan, radial = self.tables(coordinates)
-        pairs = find_pairs(neighbourhoods, radial.cutoffs)
+        plan, mapping = self.tables(coordinates)
+        pairs = find_pairs(neighbourhoods, mapping.cutoffs)
         budget = self.block_bytes(coordinates.device)
         blocks = make_blocks(pairs.counts, lambda k: bytes_per_centre(plan, k), budget)
-        inputs = BispectrumInputs(plan, radial, neighbourhoods.species_codes, pairs, blocks)
-        values = cast(torch.Tensor, BispectrumFunction.apply(coordinates, inputs))  # type: ignore[no-untyped-call]
+        configuration = BispectrumConfiguration(plan, mapping, neighbourhoods.species_codes, pairs, blocks)
+        values = cast(torch.Tensor, BispectrumValues.apply(coordinates, configuration))  # type: ignore[no-untyped-call]
         if self.parameters.bzero_flag:
             return values - coordinates.new_tensor(self._offsets)
         return values
 
-    def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Plan, Radial]:
-        """Return the plan of the sums, and the parameters of the radial part as tensors."""
+    def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Plan, DistanceMapping]:
+        """Return the tables of the sums, and the parameters of the distances as tensors."""
         parameters = self.parameters
-        radial = Radial(
+        mapping = DistanceMapping(
             rfac0=parameters.rfac0,
             rmin0=parameters.rmin0,
             switch=parameters.switch_flag == 1,
             cutoffs=torch.tensor(parameters.cutoffs, dtype=dtype, device=device),
             weights=torch.tensor(parameters.weights, dtype=dtype, device=device),
         )
-        return make_plan(parameters.twojmax, parameters.diagonalstyle, dtype, device), radial
+        return make_plan(parameters.twojmax, parameters.diagonalstyle, dtype, device), mapping

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Harmonics of the unit sphere in four dimensions: where the bispectrum's neighbour density is expanded.
+"""Harmonics of the unit sphere in four dimensions, in which the bispectrum's neighbour density is expanded.
 
 A point q = (w, x, y, z) with w² + x² + y² + z² = 1. The harmonics of degree n are
 
@@ -8,7 +8,8 @@ A point q = (w, x, y, z) with w² + x² + y² + z² = 1. The harmonics of degree
 C[k, ell] being the Gegenbauer polynomial of degree k and index ell + 1, and S[ell, m] the real solid harmonic of
 degree ell in Racah's normalisation: the sum over m of S[ell, m](u) S[ell, m](v) is the Legendre polynomial of the
 cosine of the angle between u and v, times |u|^ell |v|^ell. These are polynomials in q: singular nowhere.
-Rows of Gegenbauer polynomials are in the order of k, then ell (k + ell <= degree); of solid harmonics, of ell, then m.
+Rows of Gegenbauer polynomials are in the order of k, then ell (k + ell <= degree); rows of solid harmonics are in the
+order of ell, then m.
 
 Source: NIST Digital Library of Mathematical Functions, 18.9 (recurrences), 18.18.8 (addition theorem);
 E. W. Hobson, The theory of spherical and ellipsoidal harmonics, Cambridge 1931, chapter 3 (derivatives).
@@ -47,8 +48,9 @@ class Recurrences:
         degree: Largest degree of the harmonics.
         gegenbauer: For each k >= 1, the factors of w C[k - 1, ell] and of C[k - 2, ell] in C[k, ell], each of shape
             [., 1].
-        gegenbauer_raised: Rows of C with ell >= 1: those in the derivatives of the rows with k >= 1, in order.
-        gegenbauer_derivative: The factors 2 ell that go with them, shape [., 1].
+        gegenbauer_raised: Indices of the rows of C that the derivatives of the rows with k >= 1 consist of, in their
+            order.
+        gegenbauer_derivative: Factors 2 ell of those rows in the derivatives, shape [., 1].
         solid: For each ell >= 1, the factors of z S[ell - 1, m] and of (x² + y² + z²) S[ell - 2, m] in S[ell, m],
             each of shape [., 1].
         solid_gradient: Derivatives of S[ell, m] with respect to x, y and z as sums of solid harmonics of degree
@@ -100,10 +102,10 @@ def gegenbauer(w: torch.Tensor, coefficients: Recurrences) -> torch.Tensor:
     """Return the Gegenbauer polynomials C[k, ell] of w.
 
     Args:
-        w: Cosines of the angle, shape [p].
+        w: Arguments, shape [p].
         coefficients: Coefficients of the recurrences.
     Returns:
-        Shape [(degree + 1)(degree + 2) / 2, p].
+        Values, shape [(degree + 1)(degree + 2) / 2, p].
     """
     rows = [torch.ones_like(w).expand(coefficients.degree + 1, -1)]
     for k, (previous_factor, before_factor) in enumerate(coefficients.gegenbauer, start=1):
@@ -119,7 +121,7 @@ def solid_harmonics(point: torch.Tensor, coefficients: Recurrences) -> torch.Ten
         point: x, y and z, shape [3, p].
         coefficients: Coefficients of the recurrences.
     Returns:
-        Shape [(degree + 1)², p].
+        Values, shape [(degree + 1)², p].
     """
     x, y, z = point
     square = (point * point).sum(0)

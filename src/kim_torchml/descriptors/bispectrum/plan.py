@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is the same for every configuration: components of a bispectrum, harmonics, points of integration."""
+"""Tables that are the same for every configuration: the components, the harmonics, and the grid to integrate on."""
 
 from dataclasses import dataclass
 from math import pi
@@ -23,8 +23,8 @@ def components(twojmax: int, diagonalstyle: int) -> list[tuple[int, int, int]]:
 
     Args:
         twojmax: Twice the band limit.
-        diagonalstyle: 0: all with j2 <= j1; 1: j1 = j2; 2: j1 = j2 = j, of which those with an odd 2 j are 0;
-            3: j2 <= j1 <= j.
+        diagonalstyle: Choice of components. 0: all with j2 <= j1; 1: j1 = j2; 2: j1 = j2 = j, of which those with an
+            odd 2 j are 0; 3: j2 <= j1 <= j.
     """
     allowed = [
         (j1, j2, j)
@@ -42,7 +42,7 @@ def components(twojmax: int, diagonalstyle: int) -> list[tuple[int, int, int]]:
 
 
 def is_coupled(component: tuple[int, int, int]) -> bool:
-    """Return whether Clebsch-Gordan coefficients couple a component; one that they do not couple is 0."""
+    """Return whether a component has Clebsch-Gordan coefficients; without any, it is always 0."""
     return sum(component) % 2 == 0
 
 
@@ -52,27 +52,28 @@ def pair_row(a: int, b: int) -> int:
 
 
 def first_harmonic(n: int) -> int:
-    """Return the place of the first harmonic of degree n among all, which are in the order of n, ell, m."""
+    """Return the index of the first harmonic of degree n among all harmonics, which are in the order of n, ell, m."""
     return n * (n + 1) * (2 * n + 1) // 6
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The tensors that a bispectrum is computed with, in one dtype and on one device.
+    """The tables that a bispectrum is computed with, in one dtype and on one device.
 
-    The functions f_n, n = 0..twojmax, are integrated as values on a grid of g points; the harmonics there carry the
-    cube root of the points' weights, so that a plain sum over the points of f_a f_b f_c is the integral.
+    Products of three functions f_n, n = 0..twojmax, are integrated on a grid of g points. The harmonics on the grid are
+    multiplied by the cube root of the points' weights, so that the integral of f_a f_b f_c is a plain sum.
 
     Attributes:
         twojmax: Largest degree n.
-        recurrences: Coefficients for the harmonics of the neighbours.
-        expansion: For each harmonic, in the order of n, ell, m: Gegenbauer row x number of solid rows + solid row; [h].
+        recurrences: Coefficients of the recurrences that give the harmonics of the neighbours.
+        expansion: For each harmonic, in the order of n, ell, m: Gegenbauer row x number of solid rows + solid row;
+            shape [h].
         own: Expansion of the centre itself, shape [h].
         harmonics: For each n, weighted harmonics on the grid, shape [(n + 1)², g].
         picks: For each component, row of f_a f_b x (twojmax + 1) + c; shape [width].
         scale: For each component, 2 j + 1, or 0 where it is not coupled; shape [width].
         products: d (sum of component x weight) / d f_a = sum over pairs (b, c) of this x f_b f_c, as a matrix from
-            weights to pairs: shape [width, (twojmax + 1) n_pairs].
+            weights to pairs; shape [width, (twojmax + 1) n_pairs].
     """
 
     twojmax: int
@@ -86,7 +87,7 @@ class Plan:
 
 
 def make_plan(twojmax: int, diagonalstyle: int, dtype: torch.dtype, device: torch.device) -> Plan:
-    """Return the tensors for a band limit and a choice of components."""
+    """Return the tables for a band limit and a choice of components."""
     double, cpu = torch.float64, torch.device("cpu")
     exact = recurrences(twojmax, double, cpu)
     labels = [(n, ell, m) for n in range(twojmax + 1) for ell in range(n + 1) for m in range(-ell, ell + 1)]
@@ -119,8 +120,8 @@ def make_plan(twojmax: int, diagonalstyle: int, dtype: torch.dtype, device: torc
 def rotation_grid(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return points and weights that integrate over all rotations.
 
-    Exact for even polynomials in q = (w, x, y, z) up to twice the degree: equidistant first and third Euler angles,
-    cosines of the second at the nodes of Gauss and Legendre. The weights sum to 1.
+    The integrals of even polynomials in q = (w, x, y, z) are exact up to twice the degree. The first and third Euler
+    angles are equidistant, the cosines of the second are the nodes of Gauss and Legendre. The weights sum to 1.
 
     Returns:
         Unit quaternions, shape [4, g], and weights, shape [g], both float64.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""From neighbours to weighted points on the unit sphere in four dimensions."""
+"""Neighbours as weighted points on the unit sphere in four dimensions."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from kim_torchml.descriptors.centre_blocks import Block, Pairs
 
 
 @dataclass(frozen=True)
-class Radial:
-    """How a distance becomes an angle and a weight.
+class DistanceMapping:
+    """The parameters that turn a distance into an angle and a weight.
 
     Attributes:
         rfac0: Fraction of pi that the cutoff is mapped to.
         rmin0: Distance that is mapped to the angle 0, Å.
         switch: Whether neighbours fade out towards the cutoff.
-        cutoffs: Cutoffs of pairs of species, shape [n_species, n_species], centre first, Å.
-        weights: Weights of neighbours, shape [n_species].
+        cutoffs: Cutoff of each pair of species, centre first, shape [n_species, n_species], Å.
+        weights: Weight of a neighbour of each species, shape [n_species].
     """
 
     rfac0: float
@@ -37,10 +37,10 @@ class Points:
         vectors: Vectors from centre to neighbour, shape [3, p], Å.
         w: Cosine of the angle, shape [p].
         ratio: Sine of the angle over the distance, shape [p], 1/Å.
-        weight: Weight of each neighbour, shape [p]; 0 where there is none.
+        weight: Weight of the point, shape [p]; 0 where a centre has fewer than k neighbours.
         w_slope: Derivative of w with respect to the distance, over the distance; shape [p], 1/Å².
-        ratio_slope: The same of `ratio`, 1/Å³.
-        weight_slope: The same of `weight`, 1/Å².
+        ratio_slope: The same derivative of `ratio`, 1/Å³.
+        weight_slope: The same derivative of `weight`, 1/Å².
     """
 
     vectors: torch.Tensor
@@ -53,7 +53,7 @@ class Points:
 
 
 def place_neighbours(
-    coordinates: torch.Tensor, species_codes: torch.Tensor, pairs: Pairs, block: Block, radial: Radial
+    coordinates: torch.Tensor, species_codes: torch.Tensor, pairs: Pairs, block: Block, mapping: DistanceMapping
 ) -> Points:
     """Return the neighbours of a block as points.
 
@@ -65,7 +65,7 @@ def place_neighbours(
         species_codes: Species codes of all particles, shape [n], int64.
         pairs: Pairs within the cutoffs.
         block: Centres and their pairs.
-        radial: Parameters by which a distance becomes an angle and a weight.
+        mapping: Parameters that turn a distance into an angle and a weight.
     Source:
         A. P. Thompson et al., J. Comput. Phys. 285 (2015) 316, section 2.
     """
@@ -74,17 +74,17 @@ def place_neighbours(
     vectors = (coordinates.index_select(0, neighbours) - coordinates.index_select(0, centres)).t().contiguous()
     distance = vectors.square().sum(0).sqrt()
     codes = species_codes.index_select(0, neighbours)
-    span = radial.cutoffs[species_codes.index_select(0, centres), codes] - radial.rmin0
-    phase = (distance - radial.rmin0) * (torch.pi / span)
-    phase_slope = torch.pi / (span * distance)  # over the distance, as the other slopes
-    sine, cosine = (phase * radial.rfac0).sin(), (phase * radial.rfac0).cos()
-    # The sine is never negative, as in libdescriptor: below rmin0 the angle is negative, and the point is its antipode.
+    span = mapping.cutoffs[species_codes.index_select(0, centres), codes] - mapping.rmin0
+    phase = (distance - mapping.rmin0) * (torch.pi / span)
+    phase_slope = torch.pi / (span * distance)  # divided by the distance, as all slopes here
+    sine, cosine = (phase * mapping.rfac0).sin(), (phase * mapping.rfac0).cos()
+    # The sine is never negative in libdescriptor. Where the angle is negative, below rmin0, that gives the antipode.
     w, sine = torch.where(sine < 0, -cosine, cosine), sine.abs()
     ratio = sine / distance
-    turn = phase_slope * radial.rfac0
-    weight = radial.weights.index_select(0, codes) * block.present.flatten()
+    turn = phase_slope * mapping.rfac0
+    weight = mapping.weights.index_select(0, codes) * block.present.flatten()
     weight_slope = torch.zeros_like(weight)
-    if radial.switch:
+    if mapping.switch:
         fades = phase > 0
         weight_slope = weight * torch.where(fades, -0.5 * phase.sin() * phase_slope, 0.0)
         weight = weight * torch.where(fades, 0.5 * phase.cos() + 0.5, 1.0)

@@ -2,11 +2,11 @@
 """Files of the bispectrum, as KLIFF writes them: the head, then one value after the other."""
 
 from kim_torchml.descriptors.bispectrum.descriptor import LARGEST_TWOJMAX, Bispectrum, BispectrumParameters
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, StatedByModel
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, SpeciesAndCutoff
 from kim_torchml.descriptors.files.head import read_head
 
 
-def read_bispectrum(file: DescriptorFile, model: StatedByModel) -> Bispectrum:
+def read_bispectrum(file: DescriptorFile, model: SpeciesAndCutoff) -> Bispectrum:
     """Read jmax, rfac0, diagonalstyle, rmin0, the two flags and a weight for each species, in the file's order.
 
     Raises:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Descriptor files: their lines of data, and how values in them are checked.
+"""The lines of data of a descriptor file, and the checks of the values in them.
 
-The layout of each descriptor's file is read in a module of its own beside this one.
+A module for each descriptor, beside this one, reads the layout of its files.
 """
 
 import math
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.plain_text import is_number, lines_of, quoted, to_number
 
-# Programs that write such files round numbers to as few as eight digits.
+# Some programs write only eight digits.
 _RELATIVE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class StatedByModel:
-    """Facts that the model's parameter file gives and a descriptor's file must repeat.
+class SpeciesAndCutoff:
+    """The species and the cutoff in the model's parameter file, which the descriptor's file must agree with.
 
     Attributes:
         species: Element symbols; the index is the species code.
-        cutoff: Å.
+        cutoff: Largest cutoff of any pair of species, Å.
     """
 
     species: tuple[str, ...]
@@ -35,23 +35,26 @@ class Field:
     """A word or number in the file.
 
     Attributes:
-        text: Text of the field.
-        line: Number of its line, from 1.
+        text: Text of the word or number.
+        line: Number of its line, counted from 1.
     """
 
     text: str
     line: int
 
     def is_number(self) -> bool:
-        """Return whether it is a number."""
+        """Return whether the field is a number."""
         return is_number(self.text)
 
 
 class DescriptorFile:
-    """Lines of data, one after the other, without blank lines and comments, which '#' starts anywhere."""
+    """The lines of data of a file, taken one after the other.
+
+    Blank lines and comments are left out; a comment is everything from a '#' to the end of the line.
+    """
 
     def __init__(self, content: str, name: str) -> None:
-        """Divide the content; `name` is the file's name for errors."""
+        """Divide the content into lines and fields; `name` is the name of the file in errors."""
         self.name = name
         lines = lines_of(content.removeprefix("\ufeff"))
         self._n_lines = len(lines)
@@ -65,11 +68,11 @@ class DescriptorFile:
         return self._position == len(self._lines)
 
     def peek(self) -> Field | None:
-        """Return the next line's first field and leave it there; None at the end."""
+        """Return the first field of the next line without taking the line; None at the end of the file."""
         return None if self.at_end() else self._lines[self._position][0]
 
     def line(self, what: str) -> list[Field]:
-        """Take the next line, called `what` if it is missing."""
+        """Take the next line; the error for a missing line calls it `what`."""
         if self.at_end():
             raise DriverError(
                 f"`{what}` is missing (file {self.name}, after line {self._n_lines}): the file ends early; add what "
@@ -83,7 +86,7 @@ class DescriptorFile:
         return any(first.line < n < second.line for n in self._blank_lines)
 
     def row(self, what: str, n_fields: int) -> list[Field]:
-        """Take the next line, which must have so many fields."""
+        """Take the next line, which must have n_fields fields."""
         line = self.line(what)
         if len(line) != n_fields:
             found = Field(" ".join(field.text for field in line), line[0].line)
@@ -103,7 +106,7 @@ class DescriptorFile:
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
-        """Add the file's name to errors that do not know of a file."""
+        """Add the name of the file to errors raised by code that does not know the file."""
         try:
             yield
         except DriverError as error:
@@ -149,6 +152,6 @@ class DescriptorFile:
             raise self.error("end of file", "here", field, "remove the extra lines, or correct a number of lines above")
 
 
-def same(first: float, second: float) -> bool:
-    """Return whether two numbers are equal within the rounding of programs that write such files."""
+def nearly_equal(first: float, second: float) -> bool:
+    """Return whether two numbers are equal apart from the rounding of the program that wrote them."""
     return math.isclose(first, second, rel_tol=_RELATIVE_TOLERANCE)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What descriptor files begin with: the kind of cutoff, the species, and a cutoff for each pair of species."""
+"""The beginning of a descriptor file: the type of cutoff, the species, and a cutoff for each pair of species."""
 
 from dataclasses import dataclass
 
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, StatedByModel, same
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, SpeciesAndCutoff, nearly_equal
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Head:
     order: tuple[int, ...]
 
 
-def read_head(file: DescriptorFile, model: StatedByModel) -> Head:
-    """Read the beginning of a file; it may give a pair of species once or in both orders.
+def read_head(file: DescriptorFile, model: SpeciesAndCutoff) -> Head:
+    """Read the beginning of a file, which may give a pair of species once or in both orders.
 
     Raises:
         DriverError: If pairs are missing, or contradict each other or the model.
@@ -38,7 +38,7 @@ def read_head(file: DescriptorFile, model: StatedByModel) -> Head:
         first, second = species_code(file, model, first_symbol), species_code(file, model, second_symbol)
         for pair in ((first, second), (second, first)):
             before = found.setdefault(pair, cutoff)
-            if not same(file.positive("cutoff", cutoff), file.number("cutoff", before)):
+            if not nearly_equal(file.positive("cutoff", cutoff), file.number("cutoff", before)):
                 raise file.error(
                     "cutoff", f"{before.text} as on line {before.line}", cutoff, "give both orders of a pair one cutoff"
                 )
@@ -51,7 +51,7 @@ def read_head(file: DescriptorFile, model: StatedByModel) -> Head:
     return Head(cutoffs, fields, tuple(order))
 
 
-def _check_complete(file: DescriptorFile, model: StatedByModel, found: dict[tuple[int, int], Field]) -> None:
+def _check_complete(file: DescriptorFile, model: SpeciesAndCutoff, found: dict[tuple[int, int], Field]) -> None:
     for i, first in enumerate(model.species):
         for j, second in enumerate(model.species):
             if (i, j) not in found:
@@ -61,8 +61,8 @@ def _check_complete(file: DescriptorFile, model: StatedByModel, found: dict[tupl
                 )
 
 
-def check_number_of_species(file: DescriptorFile, model: StatedByModel, field: Field) -> None:
-    """Check that the number of species is the model's."""
+def check_number_of_species(file: DescriptorFile, model: SpeciesAndCutoff, field: Field) -> None:
+    """Check that the number of species is that of the model."""
     if file.whole("number of species", field, 1) != len(model.species):
         raise file.error(
             "number of species",
@@ -72,8 +72,8 @@ def check_number_of_species(file: DescriptorFile, model: StatedByModel, field: F
         )
 
 
-def species_code(file: DescriptorFile, model: StatedByModel, symbol: Field) -> int:
-    """Return a species' code in the model."""
+def species_code(file: DescriptorFile, model: SpeciesAndCutoff, symbol: Field) -> int:
+    """Return the code of a species in the model."""
     if symbol.text not in model.species:
         raise file.error(
             "species",
@@ -84,9 +84,9 @@ def species_code(file: DescriptorFile, model: StatedByModel, symbol: Field) -> i
     return model.species.index(symbol.text)
 
 
-def check_cutoff(file: DescriptorFile, model: StatedByModel, cutoff: Field) -> None:
-    """Check that the largest cutoff is the model's."""
-    if not same(file.positive("cutoff", cutoff), model.cutoff):
+def check_cutoff(file: DescriptorFile, model: SpeciesAndCutoff, cutoff: Field) -> None:
+    """Check that the largest cutoff is that of the model."""
+    if not nearly_equal(file.positive("cutoff", cutoff), model.cutoff):
         raise file.error(
             "cutoff",
             f"{model.cutoff:g} Å, the parameter file's, where it is largest",

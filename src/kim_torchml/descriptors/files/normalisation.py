@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The end of a descriptor's file: whether to normalise, then the means and the standard deviations."""
+"""The end of a descriptor file, which says whether values are normalised, and with which means and deviations."""
 
 import torch
 
@@ -8,13 +8,13 @@ from kim_torchml.descriptors.normalisation import Normalisation
 
 
 def read_normalisation(file: DescriptorFile, width: int) -> Normalisation | None:
-    """Read what is left of a file.
+    """Read the rest of a file.
 
     Args:
-        file: The file, read up to here.
-        width: The descriptor's number of columns.
+        file: File of which all other lines have been taken.
+        width: Number of columns of the descriptor.
     Returns:
-        None if the file does not ask for it, or for one that changes nothing.
+        The normalisation; None if the file asks for none, or for one that changes nothing.
     Raises:
         DriverError: Naming file, line, what was expected and what was found.
     """
@@ -49,12 +49,12 @@ def _take_numbers(file: DescriptorFile) -> list[Field]:
 
 
 def _divide(file: DescriptorFile, size: Field, fields: list[Field], width: int) -> tuple[list[Field], list[Field]]:
-    """Divide numbers into means and standard deviations; one of either may stand for all columns."""
+    """Divide numbers into means and standard deviations; a single mean or deviation may stand for all columns."""
     if len(fields) in (2, 2 * width):
         half = len(fields) // 2
         return fields[:half], fields[half:]
     if len(fields) == width + 1:
-        # One number stands for all columns where a blank line sets it apart; a comment alone may be a remark.
+        # A blank line separates the single number from the others. A comment alone does not: it may be any remark.
         after_first = file.are_apart(fields[0], fields[1])
         before_last = file.are_apart(fields[-2], fields[-1])
         if after_first != before_last:

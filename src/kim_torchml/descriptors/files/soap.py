@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files of SOAP: the layout that KLIFF writes, with a head, and that of libdescriptor, without."""
+"""Files of SOAP, in two layouts: KLIFF writes the head that all its files have, libdescriptor does not."""
 
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, StatedByModel, same
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, SpeciesAndCutoff, nearly_equal
 from kim_torchml.descriptors.files.head import (
     check_cutoff,
     check_number_of_species,
@@ -11,10 +11,10 @@ from kim_torchml.descriptors.files.head import (
 from kim_torchml.descriptors.soap.descriptor import Soap, SoapParameters
 
 
-def read_soap(file: DescriptorFile, model: StatedByModel) -> Soap:
+def read_soap(file: DescriptorFile, model: SpeciesAndCutoff) -> Soap:
     """Read n_max, l_max, cutoff, radial basis and eta; columns are in the order of the model's species.
 
-    The head's cutoffs say which neighbours count, SOAP's own is the range of the radial functions.
+    The cutoffs in the head decide which neighbours count. SOAP's own cutoff is the range of the radial functions.
 
     Raises:
         DriverError: Naming file, line, what was expected and what was found.
@@ -50,10 +50,10 @@ def read_soap(file: DescriptorFile, model: StatedByModel) -> Soap:
 
 
 def _one_cutoff(file: DescriptorFile, pairs: tuple[tuple[Field, ...], ...]) -> float:
-    """Return the cutoff of all pairs, that of KLIFF's neighbour lists; SOAP's own may be another."""
+    """Return the cutoff that all pairs of species share, which KLIFF made its neighbour lists with."""
     first, *others = sorted((field for row in pairs for field in row), key=lambda field: field.line)
     for other in others:
-        if not same(float(other.text), float(first.text)):
+        if not nearly_equal(float(other.text), float(first.text)):
             raise file.error(
                 "cutoff",
                 f"{first.text} as on line {first.line}, SOAP having one for all pairs of species",
@@ -63,7 +63,7 @@ def _one_cutoff(file: DescriptorFile, pairs: tuple[tuple[Field, ...], ...]) -> f
     return max(float(field.text) for field in (first, *others))
 
 
-def _read_species(file: DescriptorFile, model: StatedByModel) -> None:
+def _read_species(file: DescriptorFile, model: SpeciesAndCutoff) -> None:
     """Read the number of species and their symbols, on the same line or on further ones."""
     count, *symbols = file.line("number of species")
     check_number_of_species(file, model, count)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files of symmetry functions, as KLIFF writes them: the head, then families of functions with their numbers."""
+"""Files of symmetry functions, as KLIFF writes them: the head, then each family of functions with its numbers."""
 
-from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, StatedByModel
+from kim_torchml.descriptors.files.descriptor_file import DescriptorFile, Field, SpeciesAndCutoff
 from kim_torchml.descriptors.files.head import read_head
 from kim_torchml.descriptors.symmetry_functions.descriptor import NUMBERS, SymmetryFunctionParameters, SymmetryFunctions
 
 Function = tuple[str, tuple[float, ...]]
 
 
-def read_symmetry_functions(file: DescriptorFile, model: StatedByModel) -> SymmetryFunctions:
+def read_symmetry_functions(file: DescriptorFile, model: SpeciesAndCutoff) -> SymmetryFunctions:
     """Read symmetry functions; columns are in the order of the file.
 
     Raises:

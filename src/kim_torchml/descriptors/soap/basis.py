@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """SOAP's radial basis functions, with libdescriptor's rounding.
 
-The overlaps of the polynomials that the basis is made of are nearly singular (condition about 10^(2 n_max - 1)), and
-libdescriptor inverts them in double precision: from n_max = 4 on, the rounding of its inverse shows in the result
-(relative to exact arithmetic about 10^-10 for n_max = 4, 10^-7 for 5, 10^-4 for 6, 10^-1 for 7). Models are fitted
-to what it computes, so the inverse is formed here by the same operations in the same order, without fused
-multiply-adds: a blocked triangular solve after elimination with partial pivoting, as in the Eigen library.
+The overlaps of the polynomials that the basis is made of are a nearly singular matrix (condition about
+10^(2 n_max - 1)), and libdescriptor inverts it in double precision: from n_max = 4 on, its rounding shows in the result
+(the relative error is about 10^-10 for n_max = 4, 10^-7 for 5, 10^-4 for 6, 10^-1 for 7). Models are fitted to what
+libdescriptor computes, so the inverse is formed here by the same operations in the same order, without fused
+multiply-adds: elimination with partial pivoting, then a blocked triangular solve, as in the Eigen library.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from kim_torchml.errors import DriverError
 
 Array = npt.NDArray[np.float64]
 
-# Rows that Eigen's triangular solver works on at a time.
+# Number of rows that Eigen's triangular solver works on at a time.
 _PANEL = 4
 
 
@@ -27,7 +27,7 @@ def radial_basis(n_max: int, cutoff: float, distances: Array) -> Array:
 
     Args:
         n_max: Number of functions, at most 16.
-        cutoff: Å.
+        cutoff: End of the range of the functions, Å.
         distances: Distances, shape [k], Å.
     Returns:
         Values, shape [k, n_max], Å^(-3/2).
@@ -38,9 +38,9 @@ def radial_basis(n_max: int, cutoff: float, distances: Array) -> Array:
         Phys. Commun. 247 (2020) 106949, the overlaps with the weight r²; libdescriptor, the rounding.
     """
     orders = range(1, n_max + 1)
-    overlaps = [[_overlap(n, m, cutoff) for m in orders] for n in orders]
-    # Rounding leaves the inverse unsymmetric, which matters: libdescriptor's solver reads the lower triangle only.
-    values, vectors = np.linalg.eigh(np.array(_inverse(overlaps)), UPLO="L")
+    overlaps = [[overlap(n, m, cutoff) for m in orders] for n in orders]
+    # Rounding makes the inverse slightly unsymmetric, and libdescriptor's solver reads only its lower triangle.
+    values, vectors = np.linalg.eigh(np.array(eigen_inverse(overlaps)), UPLO="L")
     if values[0] <= 0.0:
         raise DriverError(
             f"SOAP's `n_max` must be small enough for the overlaps of its radial functions to be inverted in double "
@@ -51,12 +51,13 @@ def radial_basis(n_max: int, cutoff: float, distances: Array) -> Array:
     return basis
 
 
-def _overlap(n: int, m: int, cutoff: float) -> float:
+def overlap(n: int, m: int, cutoff: float) -> float:
+    """Return the overlap of the polynomials n and m, counted from 1, with the weight r²."""
     total = n + m
     return 2.0 * cutoff ** (7 + total) / ((5 + total) * (6 + total) * (7 + total))
 
 
-def _inverse(matrix: list[list[float]]) -> list[list[float]]:
+def eigen_inverse(matrix: list[list[float]]) -> list[list[float]]:
     """Return the inverse of a matrix of at most 16 rows, rounded as Eigen's is."""
     size = len(matrix)
     factors, order = _factorise(matrix)
@@ -68,7 +69,12 @@ def _inverse(matrix: list[list[float]]) -> list[list[float]]:
 
 
 def _factorise(matrix: list[list[float]]) -> tuple[list[list[float]], list[int]]:
-    """Return the factors L (below the diagonal, which is 1) and U of the reordered rows, and their order."""
+    """Factorise a matrix whose rows are reordered by pivoting.
+
+    Returns:
+        The factors in one matrix, L below the diagonal and U on and above it (the diagonal of L is 1); the order of the
+        rows.
+    """
     size = len(matrix)
     factors = [list(row) for row in matrix]
     order = list(range(size))
@@ -84,7 +90,7 @@ def _factorise(matrix: list[list[float]]) -> tuple[list[list[float]], list[int]]
 
 
 def _solve(factors: list[list[float]], columns: list[list[float]], rows: list[int], *, unit_diagonal: bool) -> None:
-    """Solve a triangular system in place; `rows` is the order in which its unknowns follow from each other."""
+    """Solve a triangular system in place; `rows` is the order in which its unknowns can be found."""
     size = len(rows)
     for start in range(0, size, _PANEL):
         panel = rows[start : start + _PANEL]
@@ -96,7 +102,7 @@ def _solve(factors: list[list[float]], columns: list[list[float]], rows: list[in
                 columns[k] = [y - x * factors[k][i] for x, y in zip(columns[i], columns[k], strict=True)]
         for k in rows[start + _PANEL :]:
             for j in range(size):
-                product = 0.0  # added up by hand: sum() compensates rounding from Python 3.12 on
+                product = 0.0  # not sum(), which compensates rounding from Python 3.12 on
                 for i in sorted(panel):
                     product += factors[k][i] * columns[i][j]
                 columns[k][j] -= product

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""From neighbours to the coefficients of their density, by species, and back to the gradient."""
+"""The coefficients of the neighbour density of each species, and their gradient with respect to the coordinates."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ from kim_torchml.descriptors.soap.spherical_harmonics import Polynomials, Spheri
 
 @dataclass(frozen=True)
 class _Places:
-    """Where the neighbours of a block's c segments are, k each; p = c k.
+    """The neighbours of the c segments of a block, k each, and the functions of their places; p = c k.
 
     Attributes:
-        neighbours: Particles, shape [p].
+        neighbours: Indices of the particles, shape [p].
         directions: Unit vectors from centre to neighbour, shape [3, p].
-        distances: Distances, shape [p], Å.
-        polynomials: Factors of their spherical harmonics.
-        harmonics: Spherical harmonics, shape [(l_max + 1)², c, k].
-        radial: Radial functions, zero where no neighbour is; shape [(l_max + 1) n_max, c, k].
-        slopes: Their derivatives with respect to the distance, the same; None where not asked for.
+        distances: Distances from centre to neighbour, shape [p], Å.
+        polynomials: Factors of the spherical harmonics of the directions.
+        harmonics: Spherical harmonics of the directions, shape [(l_max + 1)², c, k].
+        radial: Radial functions, zero where a segment has fewer neighbours, shape [(l_max + 1) n_max, c, k].
+        slopes: Derivatives of `radial` with respect to the distance, in its shape; None where they are not needed.
     """
 
     neighbours: torch.Tensor
@@ -35,25 +35,26 @@ class _Places:
 
 
 def coefficients_of(degree: int, n_max: int) -> slice:
-    """Return where the n_max x (2 l + 1) coefficients of degree l are among all, those of lower degrees first."""
+    """Return the places of the n_max x (2 l + 1) coefficients of degree l among all, in the order of degrees."""
     return slice(n_max * degree**2, n_max * (degree + 1) ** 2)
 
 
 class Density:
-    """Coefficients c_nlm = sum_j f_nl(r_j) Y_lm(r_j / |r_j|) of segments: one centre's neighbours of one species.
+    """Coefficients c_nlm = sum_j f_nl(r_j) Y_lm(r_j / |r_j|) of the density.
 
-    The coefficients of a segment are one row, in the order of l, n, m.
+    The sum is over a segment, which is the neighbours of one species that one centre has. The coefficients of a segment
+    are one row, in the order of l, n, m.
     """
 
     def __init__(self, series: Array, n_max: int, reach: float, dtype: torch.dtype, device: torch.device) -> None:
         """Prepare the tables.
 
         Args:
-            series: Radial functions, Chebyshev coefficients, shape [(l_max + 1) n_max, degree + 1].
+            series: Chebyshev coefficients of the radial functions, shape [(l_max + 1) n_max, degree + 1].
             n_max: Number of radial functions for each l.
-            reach: End of the range that their series are for, Å.
-            dtype: To compute in.
-            device: To compute on.
+            reach: End of the range that the series are valid in, Å.
+            dtype: Data type of the coordinates.
+            device: Device of the coordinates.
         """
         self.n_max = n_max
         self.l_max = len(series) // n_max - 1
@@ -63,8 +64,8 @@ class Density:
         slopes = torch.tensor(differentiate(series, reach), dtype=dtype, device=device)
         self._series_and_slopes = torch.cat([self._series, slopes])
         self.width = n_max * (self.l_max + 1) ** 2
-        # Of each pair: Chebyshev polynomials, functions with slopes and their products, harmonics with factors and
-        # their gradient, vectors; what is put together from parts counts twice.
+        # Each pair has Chebyshev polynomials, functions with slopes and their products, harmonics with factors and
+        # their gradient, and vectors. Tensors that are joined from parts count twice.
         n_numbers = 2 * self._series.shape[1] + 3 * len(self._series_and_slopes) + 6 * (self.l_max + 1) ** 2 + 20
         self.bytes_per_pair = n_numbers * self._series.element_size()
 
@@ -74,7 +75,7 @@ class Density:
         Args:
             coordinates: Coordinates of all particles, shape [3, n], Å.
             pairs: Pairs of all segments.
-            block: Segments and their pairs.
+            block: c segments and their pairs.
         """
         places = self._place(coordinates, pairs, block, with_slopes=False)
         factors = (self._factors(places, degree) for degree in range(self.l_max + 1))
@@ -86,7 +87,7 @@ class Density:
         """Add a block's part of the gradient with respect to the coordinates.
 
         Args:
-            gradient: Gradient that this one is added to, shape [3, n].
+            gradient: Gradient that the part is added to, shape [3, n].
             coordinates: Coordinates of all particles, shape [3, n], Å.
             pairs: Pairs of all segments.
             block: c segments and their pairs.
@@ -104,7 +105,7 @@ class Density:
             by_distance += (by_radial.transpose(0, 1) * slopes[degree]).sum(0).flatten()
             by_harmonics[degree**2 : (degree + 1) ** 2] = torch.bmm(by_coefficients.mT, radial).transpose(0, 1)
         by_direction = self._harmonics.gradient(places.polynomials, by_harmonics.flatten(1))
-        # Only that part of the gradient by the direction counts that turns the vector.
+        # The part of this gradient along the vector is removed: a unit vector can only turn.
         along = (by_direction * places.directions).sum(0)
         by_vector = (by_direction - along * places.directions) / places.distances + by_distance * places.directions
         by_centre = by_vector.view(3, *block.pairs.shape).sum(2)
@@ -119,7 +120,7 @@ class Density:
         return radial.transpose(0, 1), places.harmonics[degree**2 : (degree + 1) ** 2].transpose(0, 1)
 
     def _place(self, coordinates: torch.Tensor, pairs: Pairs, block: Block, *, with_slopes: bool) -> _Places:
-        """Return the neighbours of a block's segments, with all that depends on one of them only."""
+        """Return the neighbours of a block's segments, with all functions of a single neighbour's place."""
         which, present = block.pairs.flatten(), block.present.flatten()
         neighbours = pairs.neighbours.index_select(0, which)
         centres = pairs.centres.index_select(0, which)

@@ -9,32 +9,32 @@ import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.centre_blocks import Block, Pairs, find_pairs, make_blocks
-from kim_torchml.descriptors.memory_budget import Budget
+from kim_torchml.descriptors.memory_budget import MemoryBudget
 from kim_torchml.descriptors.soap.density import Density
 from kim_torchml.descriptors.soap.radial import tabulate
 from kim_torchml.descriptors.soap.spectrum import PowerSpectrum
 from kim_torchml.errors import DriverError
 
-# Besides the result and the density's coefficients.
-BUDGET = Budget(per_thread=16 * 2**20, on_gpu=512 * 2**20)
-# Limits of n_max and l_max, far beyond what is useful: the overlaps of 8 radial functions are singular in rounding.
+# This is in addition to the result and the coefficients of the density.
+BUDGET = MemoryBudget(per_thread=16 * 2**20, on_gpu=512 * 2**20)
+# Largest n_max and l_max, far beyond what is useful: with 8 radial functions the overlaps are singular after rounding.
 _LARGEST_ORDER = 16
-# Limits of a cutoff, beyond which its powers leave the range of numbers.
-_CUTOFFS = (0.01, 1000.0)  # Å
+# Smallest and largest cutoff, Å. Beyond them its powers leave the range of floating-point numbers.
+_CUTOFFS = (0.01, 1000.0)
 
 
 @dataclass(frozen=True)
 class SoapParameters:
-    """What SOAP is made of.
+    """Parameters of SOAP.
 
     Attributes:
         n_max: Number of radial functions.
         l_max: Largest degree of the spherical harmonics.
         cutoff: End of the radial functions' range, Å.
         eta: Exponent of the Gaussians exp(-eta r²) that neighbours are smeared with, 1/Å².
-        radial_basis: "polynomial".
+        radial_basis: Kind of radial functions, which must be "polynomial".
         species: Element symbols; the index is the species code.
-        neighbour_cutoff: Neighbours closer than this count, Å; None for those closer than `cutoff`.
+        neighbour_cutoff: Distance below which neighbours count, Å; None if it is `cutoff`.
     """
 
     n_max: int
@@ -78,16 +78,16 @@ class SoapParameters:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One configuration, divided into blocks.
+class _SoapConfiguration:
+    """One configuration, divided into blocks, and the tables that its power spectrum is computed with.
 
     Attributes:
-        density: Tables of the first step.
-        spectrum: Tables of the second step.
-        pairs: Pairs within the cutoff, by segment: one centre's neighbours of one species.
-        blocks: Segments with their pairs, for the first step.
+        density: Tables of the first step, from coordinates to coefficients.
+        spectrum: Tables of the second step, from coefficients to the power spectrum.
+        pairs: Pairs within the cutoff, in segments; a segment is the neighbours of one species that one centre has.
+        blocks: Blocks of segments with their pairs, for the first step.
         n_centres: Number of centres.
-        stride: Number of centres at a time, for the second step.
+        stride: Number of centres that the second step takes at a time.
     """
 
     density: Density
@@ -131,8 +131,8 @@ class _Task:
 class Soap(Descriptor[tuple[Density, PowerSpectrum]]):
     """SOAP power spectrum of the densities of neighbours, by species.
 
-    Neighbours count as long as they are within their cutoff, with no function that fades them out: when one crosses it
-    the values jump, typically by some percent of the largest, as they do in libdescriptor.
+    No function fades neighbours out towards the cutoff. When a neighbour crosses it, the values jump, typically by a
+    few percent of the largest value, as they do in libdescriptor.
 
     Source:
         A. P. Bartók, R. Kondor, G. Csányi, Phys. Rev. B 87 (2013) 184115; L. Himanen et al., Comput. Phys. Commun.
@@ -143,8 +143,8 @@ class Soap(Descriptor[tuple[Density, PowerSpectrum]]):
         """Tabulate the radial functions.
 
         Args:
-            parameters: What it is made of.
-            block_bytes: Memory to work in, in place of BUDGET.
+            parameters: Parameters of the descriptor.
+            block_bytes: Memory for one block in place of BUDGET, bytes.
         Raises:
             DriverError: If the Gaussians are too narrow for the quadrature, or the radial functions too many.
         """
@@ -167,7 +167,7 @@ class Soap(Descriptor[tuple[Density, PowerSpectrum]]):
         budget = self.block_bytes(coordinates.device)
         pairs = find_pairs(neighbourhoods, coordinates.new_full((1, 1), self.cutoff))
         pairs = _by_species(pairs, neighbourhoods.species_codes, len(self.species))
-        task = _Task(
+        configuration = _SoapConfiguration(
             density,
             spectrum,
             pairs,
@@ -175,7 +175,7 @@ class Soap(Descriptor[tuple[Density, PowerSpectrum]]):
             len(neighbourhoods.centres),
             max(1, budget // (spectrum.numbers_per_centre * coordinates.element_size())),
         )
-        values: torch.Tensor = _SoapFunction.apply(coordinates, task)  # type: ignore[no-untyped-call]
+        values: torch.Tensor = _SoapValues.apply(coordinates, configuration)  # type: ignore[no-untyped-call]
         return values
 
     def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Density, PowerSpectrum]:
@@ -201,21 +201,24 @@ def _by_species(pairs: Pairs, species_codes: torch.Tensor, n_species: int) -> Pa
     return Pairs(pairs.centres[order], pairs.neighbours[order], counts)
 
 
-class _SoapFunction(torch.autograd.Function):
-    """Power spectrum of all centres; of each block's work only the density's coefficients are kept."""
+class _SoapValues(torch.autograd.Function):
+    """The power spectrum as a function of the coordinates.
+
+    The backward pass gets only the coefficients of the density from the forward pass, which saves memory.
+    """
 
     @staticmethod
-    def forward(ctx: Any, coordinates: torch.Tensor, task: _Task) -> torch.Tensor:
-        coefficients = task.coefficients(coordinates)
+    def forward(ctx: Any, coordinates: torch.Tensor, configuration: _SoapConfiguration) -> torch.Tensor:
+        coefficients = configuration.coefficients(coordinates)
         ctx.save_for_backward(coordinates, coefficients if ctx.needs_input_grad[0] else None)
-        ctx.task = task
-        return task.values(coefficients)
+        ctx.configuration = configuration
+        return configuration.values(coefficients)
 
     @staticmethod
     def backward(ctx: Any, *by_values: torch.Tensor) -> tuple[torch.Tensor, None]:
         coordinates, coefficients = ctx.saved_tensors
-        if torch.is_grad_enabled() and ctx.task.blocks:
-            # The gradient itself will be differentiated: autograd does all of it, in as much memory as that takes.
-            values = ctx.task.values(ctx.task.coefficients(coordinates))
+        if torch.is_grad_enabled() and ctx.configuration.blocks:
+            # The gradient will be differentiated in its turn. Autograd then does all of it, and needs more memory.
+            values = ctx.configuration.values(ctx.configuration.coefficients(coordinates))
             return torch.autograd.grad(values, coordinates, by_values[0], create_graph=True)[0], None
-        return ctx.task.gradient(coordinates, coefficients, by_values[0]), None
+        return ctx.configuration.gradient(coordinates, coefficients, by_values[0]), None

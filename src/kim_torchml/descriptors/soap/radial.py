@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""SOAP's radial integrals: computed once per parameter set, then tabulated as Chebyshev series in the distance."""
+"""SOAP's radial integrals, tabulated once for each set of parameters as Chebyshev series in the distance."""
 
 from functools import lru_cache
 
@@ -8,19 +8,19 @@ import numpy as np
 from kim_torchml.descriptors.soap.basis import Array, radial_basis
 from kim_torchml.errors import DriverError
 
-# libdescriptor's number of Gauss-Legendre points; part of the definition where the quadrature has not converged.
+# Number of Gauss-Legendre points in libdescriptor. Where the quadrature has not converged, it changes the values.
 N_QUADRATURE_POINTS = 100
-# Largest eta times the square of a cutoff: with more, Gaussians fit between two points, and what the quadrature gives
-# is arbitrary.
+# Largest eta times the square of a cutoff. Narrower Gaussians fit between two points of the quadrature, which then
+# gives arbitrary values.
 _SHARPEST = 1e4
-# Terms smaller than this fraction of what is summed up are rounding: the series ends before them.
+# Terms of a series below this fraction of the sum's size are rounding errors, and the series ends before them.
 _NEGLIGIBLE = 4e-16
 
 
 def scaled_bessel(l_max: int, x: Array) -> Array:
     """Return exp(-x) i_l(x), with the modified spherical Bessel functions of the first kind.
 
-    Ratios i_(l+1) / i_l by recursion downwards from far enough above l_max, which is stable.
+    The ratios i_(l+1) / i_l are found by recursion downwards from far above l_max, which is stable.
 
     Args:
         l_max: Largest order.
@@ -60,9 +60,9 @@ def radial_integrals(n_max: int, l_max: int, cutoff: float, eta: float, distance
     Args:
         n_max: Number of radial functions.
         l_max: Largest order of the spherical harmonics.
-        cutoff: Å.
-        eta: 1/Å².
-        distances: Distances, shape [k], Å.
+        cutoff: End of the radial functions' range, Å.
+        eta: Exponent of the Gaussian, 1/Å².
+        distances: Distances of the neighbours, shape [k], Å.
     Returns:
         Values, shape [k, (l_max + 1) n_max], n running fastest, Å^(1/2).
     Source:
@@ -81,14 +81,15 @@ def _integrate(l_max: int, eta: float, distances: Array, points: Array, basis: A
 def tabulate(n_max: int, l_max: int, cutoff: float, eta: float, reach: float) -> Array:
     """Return the radial integrals of neighbours at distances r < reach as Chebyshev series in x = 2 r / reach - 1.
 
-    The series end where their terms are rounding, so that values are exact to about 1e-14 of the largest one.
+    The series end where their terms are rounding errors, so that the error is about 1e-14 of the largest value.
 
     Args:
         n_max: Number of radial functions.
         l_max: Largest order of the spherical harmonics.
         cutoff: End of the radial functions' range, Å.
-        eta: 1/Å².
-        reach: Å; beyond the cutoff a neighbour adds the part of its Gaussian that is within it.
+        eta: Exponent of the Gaussian, 1/Å².
+        reach: Distance below which neighbours count, Å. A neighbour beyond the cutoff adds the part of its Gaussian
+            that lies within the cutoff.
     Returns:
         Coefficients, shape [(l_max + 1) n_max, degree + 1], n running fastest, Å^(1/2).
     Raises:
@@ -103,7 +104,8 @@ def tabulate(n_max: int, l_max: int, cutoff: float, eta: float, reach: float) ->
     points, basis = _quadrature(n_max, cutoff)
     for n_terms in (64, 128, 256, 512, 1024):
         degrees = np.arange(n_terms)
-        # cos(k (j + 1/2) pi / n_terms): the angle is reduced in integers, or its rounding would hide the last terms.
+        # These are cos(k (j + 1/2) pi / n_terms). The angle is reduced in integers, since the rounding of a large angle
+        # would hide the last terms.
         cosines = np.cos((np.pi / (2 * n_terms)) * (degrees[:, None] * (2 * degrees + 1) % (4 * n_terms)))
         distances = 0.5 * reach * (cosines[1] + 1.0)
         series = (2.0 / n_terms) * cosines @ _integrate(l_max, eta, distances, points, basis)
@@ -111,7 +113,7 @@ def tabulate(n_max: int, l_max: int, cutoff: float, eta: float, reach: float) ->
         summed_up = _integrate(l_max, eta, distances, points, np.abs(basis)).max(axis=0)
         (needed,) = np.nonzero((np.abs(series) > _NEGLIGIBLE * summed_up).any(axis=1))
         if needed[-1] < n_terms // 2:
-            break  # what so many points leave out is rounding too; the last number is enough in any case
+            break  # The terms left out are rounding errors too; the largest number of terms is always enough.
     return np.ascontiguousarray(series[: needed[-1] + 1].T)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""From the coefficients of the density to the power spectrum, and back to the gradient."""
+"""The power spectrum of the density's coefficients, and its gradient with respect to them."""
 
 from math import pi, sqrt
 
@@ -16,7 +16,7 @@ class PowerSpectrum:
     """
 
     def __init__(self, n_max: int, l_max: int, n_species: int, device: torch.device) -> None:
-        """Prepare the order of the numbers."""
+        """Prepare the order of the values."""
         self.n_max, self.l_max, self.n_species = n_max, l_max, n_species
         pairs = [
             (first * n_max + n, second * n_max + m)
@@ -29,7 +29,8 @@ class PowerSpectrum:
         self._entries = torch.tensor([i * size + j for i, j in pairs], device=device)
         self.width = len(pairs) * (l_max + 1)
         self._prefactors = [4.0 * pi**3 * sqrt(8.0 / (2 * degree + 1)) for degree in range(l_max + 1)]
-        # Of each centre: the numbers, and for one l coefficients, products of all with all, and their gradients.
+        # The values of each centre, and for one l at a time the coefficients, the products of all pairs of them, and
+        # the gradients of both.
         self.numbers_per_centre = 2 * self.width + 4 * size * (2 * l_max + 1) + 3 * size**2
 
     def values(self, rows: torch.Tensor) -> torch.Tensor:
@@ -38,7 +39,7 @@ class PowerSpectrum:
         Args:
             rows: Coefficients by centre and species, shape [c, n_species, n_max (l_max + 1)²], in the order of l, n, m.
         Returns:
-            Shape [c, width].
+            Values, shape [c, width].
         """
         values = []
         for degree, prefactor in enumerate(self._prefactors):
@@ -48,7 +49,7 @@ class PowerSpectrum:
         return torch.stack(values, dim=2).flatten(1)
 
     def gradient(self, rows: torch.Tensor, by_values: torch.Tensor) -> torch.Tensor:
-        """Return the gradient with respect to the coefficients, shaped like them.
+        """Return the gradient with respect to the coefficients, in the shape of `rows`.
 
         Args:
             rows: Coefficients by centre and species, shape [c, n_species, n_max (l_max + 1)²], in the order of l, n, m.
@@ -64,7 +65,7 @@ class PowerSpectrum:
             by_products = by_products.view(-1, size, size)
             by_coefficients = torch.bmm(by_products + by_products.mT, coefficients)
             by_coefficients = by_coefficients.reshape(len(rows), self.n_species, self.n_max * (2 * degree + 1))
-            # Each species is in its own density and in those after it.
+            # A species contributes to its own density and to those of all species after it.
             gradient[:, :, coefficients_of(degree, self.n_max)] = by_coefficients.flip(1).cumsum(1).flip(1)
         return gradient
 

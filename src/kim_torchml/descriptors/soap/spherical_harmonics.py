@@ -3,9 +3,9 @@
 
 Y_l,m = Q_lm(z) Re (x + i y)^m and Y_l,-m = Q_lm(z) Im (x + i y)^m, where Q_lm is the polynomial
 N_lm d^m P_l / dz^m, normalised so that the Y are orthonormal on the sphere. Nothing is divided by the distance from
-the z axis: the poles are points like others.
+the z axis, so the poles are no exception.
 
-In an array of harmonics, those of degree l are the rows l² ... l² + 2 l: m = 0, 1 ... l, then m = -1 ... -l.
+In an array of harmonics, those of degree l are the rows l² ... l² + 2 l, in the order m = 0, 1 ... l, -1 ... -l.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Polynomials:
     """The factors of the harmonics of p unit vectors.
 
     Attributes:
-        legendre: Q_lm of degree l, m = 0 ... l, shape [l + 1, p] each.
+        legendre: Polynomials Q_lm of each degree l, m = 0 ... l, shape [l + 1, p].
         cosines: Re (x + i y)^m, m = 0 ... l_max, shape [l_max + 1, p].
-        sines: Im (x + i y)^m, the same.
+        sines: Im (x + i y)^m, m = 0 ... l_max, shape [l_max + 1, p].
     """
 
     legendre: list[torch.Tensor]
@@ -85,11 +85,11 @@ class SphericalHarmonics:
     def gradient(self, polynomials: Polynomials, weights: torch.Tensor) -> torch.Tensor:
         """Return the gradient of a sum of weighted harmonics with respect to x, y, z, shape [3, p].
 
-        x, y, z are taken as independent: to stay on the sphere, remove the part along the vector.
+        x, y and z count as independent here. The caller removes the part along the vector, which leaves the sphere.
 
         Args:
             polynomials: The factors of the harmonics.
-            weights: Weights, shape [(l_max + 1)², p].
+            weights: Weights of the harmonics, shape [(l_max + 1)², p].
         """
         cosines, sines = polynomials.cosines, polynomials.sines
         by_cosines, by_sines = torch.zeros_like(cosines), torch.zeros_like(sines)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The angular symmetry functions g4 and g5 of one block of centres, and their gradient.
 
-Both families are sums over triplets of  2 b^zeta exp(-eta S) w  with  b = (1 + lambda cos theta) / 2. The first factor
-knows only (lambda, zeta), here called an angle, the others only (family, eta), here called a width. There are few of
-each in usual sets, and one product of matrices over a centre's triplets sums all their combinations. In a set where
-most combinations are no function, groups of a few angles each keep the combinations in proportion to the functions.
+Both families are sums over triplets of  2 b^zeta exp(-eta S) w  with  b = (1 + lambda cos theta) / 2. The factor
+b^zeta depends only on (lambda, zeta), here called an angle, the others only on (family, eta), here called a width.
+Usual sets have few of each, and one product of matrices over a centre's triplets sums all their combinations. Where
+most combinations are no function of the set, it is divided into groups of a few angles, which have few combinations.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,24 @@ import torch
 
 from kim_torchml.descriptors.symmetry_functions.shells import Shells, log_slope, smooth_cutoff
 
-# Keeps roots and quotients finite for triplets that are filled in.
-_SMALLEST_SQUARE = 1e-30  # Å^2
-# At most so many combinations of an angle and a width are computed for each function.
+# Smallest r_jk^2, Å^2. It keeps roots and quotients finite in the padding.
+_SMALLEST_SQUARE = 1e-30
+# Largest number of combinations of an angle and a width that are computed for each function.
 _MOST_COMBINATIONS = 8
-# Larger whole powers are computed as those that are not whole.
+# Largest whole power that is computed by multiplication; larger ones are computed like those that are not whole.
 _LARGEST_PRODUCT = 64
 
 
 @dataclass(frozen=True)
-class Angular:
-    """Parameters of one function: family g4 or g5, zeta, lambda, and eta in 1/Å^2."""
+class AngularParameters:
+    """Parameters of one function.
+
+    Attributes:
+        family: "g4" or "g5".
+        zeta: Exponent of the dependence on the angle.
+        slope: Parameter lambda of the dependence on the angle.
+        eta: Exponent of the dependence on the distances, 1/Å^2.
+    """
 
     family: str
     zeta: float
@@ -34,28 +41,30 @@ class Angular:
 
     @property
     def angle(self) -> tuple[float, float]:
-        """What its dependence on the angle is."""
+        """The parameters of the dependence on the angle."""
         return self.slope, self.zeta
 
     @property
     def width(self) -> tuple[str, float]:
-        """What its dependence on the distances is."""
+        """The parameters of the dependence on the distances."""
         return self.family, self.eta
 
 
 @dataclass(frozen=True)
 class _Triplets:
-    """A centre i and two of its neighbours, j < k; filled up to t for each centre with triplets of weight 0.
+    """The triplets of a centre i and two of its neighbours, j < k, padded to t for each centre.
+
+    Triplets of the padding have the weight 0.
 
     Attributes:
-        places: Where j and k meet in the block's [c, k, k] arrays, flattened, shape [c, t], int64.
-        cosines: Cosine of the angle at the centre, shape [c, t].
+        places: Indices of j and k together in the flattened [c, k, k] arrays of the block, shape [c, t], int64.
+        cosines: Cosines of the angle at the centre, shape [c, t].
         inverse_products: 1 / (r_ij r_ik), shape [c, t], 1/Å^2.
         inner: r_ij^2 + r_ik^2, shape [c, t], Å^2.
         outer: r_jk^2, shape [c, t], Å^2.
-        cutoffs: Cutoff of r_jk, shape [] or [c, t], Å.
+        cutoffs: Cutoffs for r_jk, shape [] or [c, t], Å.
         weights: 2 fc(r_ij) fc(r_ik), shape [c, t].
-        all_near: Whether only those with r_jk within the cutoff are there.
+        all_near: Whether all triplets have r_jk within the cutoff.
     """
 
     places: torch.Tensor
@@ -89,8 +98,8 @@ class _Group:
         n_widths: Number of widths.
     """
 
-    def __init__(self, functions: Sequence[Angular], dtype: torch.dtype, device: torch.device) -> None:
-        # In each slope whole zetas come first: `_powers` computes them in this order.
+    def __init__(self, functions: Sequence[AngularParameters], dtype: torch.dtype, device: torch.device) -> None:
+        # The whole zetas of each slope come first, since `_powers` computes them in this order.
         angles = sorted({function.angle for function in functions}, key=lambda a: (a[0], not _is_product(a[1]), a[1]))
         widths = sorted({function.width for function in functions})
         self.n_angles, self.n_widths = len(angles), len(widths)
@@ -107,7 +116,7 @@ class _Group:
         minus_etas = torch.tensor([-eta for _, eta in widths], dtype=dtype, device=device)
         is_g4 = torch.arange(len(widths), device=device) < self._n_g4
         self._etas_g4, self._etas_g5 = minus_etas[: self._n_g4, None], minus_etas[self._n_g4 :, None]
-        # What the terms of a triplet add up to: all, those of g4, and their derivatives by S of g4 and of g5.
+        # Factors of the sums over the terms of a triplet: all terms, those of g4, the derivatives by S of g4 and of g5.
         ones = torch.ones_like(minus_etas)
         self._sums = torch.stack([ones, ones * is_g4, minus_etas * is_g4, minus_etas * ~is_g4])
         slopes = [slope * zeta / 2.0 for slope, zeta in angles]
@@ -122,15 +131,16 @@ class _Group:
     def gradient(self, triplets: _Triplets, value_gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return derivatives of each triplet's terms.
 
-        With a centre's matrix M of value gradients, powers P and decays D, the derivative of sum(M * P D^T) by a
-        triplet's cos theta is the sum over angles of (M D) P', that by its S the sum over widths of -eta (M^T P) D.
+        For a centre with the matrix M of value gradients, the powers P and the decays D, the derivative of
+        sum(M * P D^T) by cos theta of a triplet is the sum over angles of (M D) P'. The derivative by S is the sum over
+        widths of -eta (M^T P) D.
 
         Args:
             triplets: The triplets.
             value_gradients: Gradient with respect to the values, shape [c, n_functions].
         Returns:
-            Derivative by cos theta, shape [c, t]; the terms, those of g4, and their derivatives by S of g4 and of g5,
-            shape [c, 4, t].
+            The derivative by cos theta, shape [c, t]; and as shape [c, 4, t] the sum of all terms, the sum of the g4
+            terms, the derivative of the g4 terms by S and that of the g5 terms.
         """
         matrices = value_gradients.new_zeros(len(value_gradients), self.n_angles * self.n_widths)
         matrices = matrices.index_add_(1, self._columns, value_gradients).view(-1, self.n_angles, self.n_widths)
@@ -152,7 +162,7 @@ class _Group:
             if lowered:
                 lower_powers += [_product(zeta - 1, known) for zeta in whole]
             if len(exponents := self._others[slope]):
-                # Much faster than pow(), and as exact where it matters: the error grows as the power vanishes.
+                # This is much faster than pow(). It is less exact only where the power is close to 0.
                 logarithms = base.masked_fill(base == 0.0, 1.0).log()
                 lower = torch.exp(exponents * logarithms[:, None]) * is_positive[:, None]
                 powers += (lower * base[:, None]).unbind(dim=1)
@@ -174,22 +184,23 @@ class AngularFunctions:
     """Functions g4 and g5.
 
     Attributes:
-        columns: Where each function is among the values.
-        numbers_per_triplet: How many numbers the work on a triplet takes at once, about.
-        numbers_per_centre: Likewise, the work on a centre besides that on its triplets.
+        columns: Index of each function among the values.
+        numbers_per_triplet: Approximate count of numbers in memory for each triplet.
+        numbers_per_centre: Approximate count of numbers in memory for each centre besides those of its triplets.
     """
 
-    def __init__(self, functions: Sequence[Angular], dtype: torch.dtype, device: torch.device) -> None:
-        """Sort functions into groups; tensors have the dtype and the device of the coordinates."""
+    def __init__(self, functions: Sequence[AngularParameters], dtype: torch.dtype, device: torch.device) -> None:
+        """Divide functions into groups; tensors get the dtype and the device of the coordinates."""
         members = _divide(functions)
         self._groups = [_Group([functions[i] for i in some], dtype, device) for some in members]
         self._sizes = [len(some) for some in members]
         column = {i: c for c, i in enumerate(i for some in members for i in some)}
         self.columns = [column[i] for i in range(len(functions))]
         self._only_g4 = all(function.family == "g4" for function in functions)
-        # Powers, decays and their products with matrices, of one group at a time; what is known of the triplet itself.
+        # One group at a time has its powers, decays and their products with matrices in memory; 25 numbers describe the
+        # triplet itself.
         self.numbers_per_triplet = max(4 * group.n_angles + 3 * group.n_widths for group in self._groups) + 25
-        # One group's combinations: values or their gradients, and these times slopes.
+        # The combinations of one group: values or their gradients, and these multiplied by slopes.
         self.numbers_per_centre = 2 * max(group.n_angles * group.n_widths for group in self._groups)
 
     def values(self, shells: Shells) -> torch.Tensor:
@@ -224,14 +235,14 @@ class AngularFunctions:
         return _by_vectors(shells, triplets.places, crossed, own, by_cosine * triplets.cosines, term)
 
     def _triplets(self, shells: Shells) -> _Triplets:
-        """Return the triplets that matter: for g4 alone, those with r_jk within the cutoff."""
-        # Infinitely far for this purpose: no triplet has a neighbour that is filled in.
+        """Return the triplets; without g5, only those with r_jk within the cutoff."""
+        # Padding counts as infinitely far away, so that no triplet includes it.
         squares = shells.squares.masked_fill(~shells.present, torch.inf)
         inner = squares[:, :, None] + squares[:, None, :]
         products = torch.bmm(shells.vectors, shells.vectors.transpose(1, 2))
         outer = torch.add(inner, products, alpha=-2.0)
         farthest = shells.cutoffs_between.square() if self._only_g4 else torch.inf
-        # The comparison keeps pairs whose distance is not a number, so that NaN shows in the result.
+        # A NaN makes this comparison false, so the triplet stays and the NaN shows in the result.
         places = _padded((outer >= farthest).logical_not_().triu(1))
 
         def pick(dense: torch.Tensor) -> torch.Tensor:
@@ -240,12 +251,12 @@ class AngularFunctions:
         inverses = 1.0 / shells.distances
         inverse_products = pick(inverses[:, :, None] * inverses[:, None, :])
         weights = (2.0 * shells.weights)[:, :, None] * shells.weights[:, None, :]
-        # No triplet has this place, on a diagonal: it stands for those filled in.
+        # No triplet has a place on a diagonal; this one stands for the padding.
         weights.view(-1)[0] = 0.0
         inner_squares, inner_products = pick(inner), pick(products)
         return _Triplets(
             places,
-            # This does not go by way of r_jk, which loses digits where j is near and k is far.
+            # A cosine computed from r_jk would lose digits where j is near and k is far.
             inner_products * inverse_products,
             inverse_products,
             inner_squares,
@@ -256,13 +267,13 @@ class AngularFunctions:
         )
 
 
-def _divide(functions: Sequence[Angular]) -> list[list[int]]:
-    """Return the indices of functions in groups that have few combinations that are no function."""
+def _divide(functions: Sequence[AngularParameters]) -> list[list[int]]:
+    """Return the indices of functions, in groups where most combinations of an angle and a width are functions."""
     angles = sorted({function.angle for function in functions})
     n_widths = len({function.width for function in functions})
     if len(angles) * n_widths <= _MOST_COMBINATIONS * len(functions):
         return [list(range(len(functions)))]
-    # A group of so many angles has no more widths than functions.
+    # A group has no more widths than functions, so the limit holds with _MOST_COMBINATIONS angles in each.
     groups = [set(angles[i : i + _MOST_COMBINATIONS]) for i in range(0, len(angles), _MOST_COMBINATIONS)]
     return [[i for i, function in enumerate(functions) if function.angle in group] for group in groups]
 
@@ -277,16 +288,17 @@ def _by_vectors(
 ) -> torch.Tensor:
     """Return the gradient with respect to the vectors, shape [c, k, 3].
 
-    The gradient with respect to r_ij gets from each triplet, as that with respect to r_ik does from j and k exchanged:
-    crossed r_ik + (own - cosine / r_ij^2 + term d log(fc(r_ij)) / d r_ij / r_ij) r_ij.
+    Each triplet adds to the gradient with respect to r_ij
+    crossed r_ik + (own - cosine / r_ij^2 + term d log(fc(r_ij)) / d r_ij / r_ij) r_ij,
+    and to that with respect to r_ik the same with j and k exchanged.
 
     Args:
         shells: The neighbours.
-        places: The triplets' places, shape [c, t].
+        places: Places of the triplets, shape [c, t].
         crossed: Derivative by r_ij . r_ik, shape [c, t].
         own: Twice the derivative by r_ij^2 at a fixed angle and a fixed cutoff function, shape [c, t].
-        cosine: cos theta times the derivative by it, shape [c, t].
-        term: The triplet's terms, shape [c, t].
+        cosine: cos theta times the derivative by cos theta, shape [c, t].
+        term: Sum of the triplet's terms, shape [c, t].
     """
     c, k, _ = shells.vectors.shape
     dense = shells.vectors.new_zeros(4, c * k * k)
@@ -299,7 +311,7 @@ def _by_vectors(
 
 
 def _padded(chosen: torch.Tensor) -> torch.Tensor:
-    """Return where an array [c, k, k] is true, flattened, shape [c, t]; 0 beyond a centre's last."""
+    """Return the flat indices of the true entries of an array [c, k, k], padded with 0 to shape [c, t]."""
     c = len(chosen)
     places = chosen.view(-1).nonzero()[:, 0]
     counts = chosen.sum(dim=(1, 2))
@@ -315,7 +327,7 @@ def _is_product(zeta: float) -> bool:
 
 
 def _product(zeta: int, known: dict[int, torch.Tensor]) -> torch.Tensor:
-    """Return a whole power by multiplication of those known, 0 and 1 at least."""
+    """Return a whole power by multiplying known powers, among which are 0 and 1; it becomes known itself."""
     if zeta not in known:
         largest = 1 << ((zeta - 1).bit_length() - 1)
         known[zeta] = _product(largest, known) * _product(zeta - largest, known)

@@ -9,14 +9,14 @@ import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
 from kim_torchml.descriptors.centre_blocks import Block, Pairs, find_pairs, make_blocks
-from kim_torchml.descriptors.memory_budget import Budget
-from kim_torchml.descriptors.symmetry_functions.angular import Angular, AngularFunctions
+from kim_torchml.descriptors.memory_budget import MemoryBudget
+from kim_torchml.descriptors.symmetry_functions.angular import AngularFunctions, AngularParameters
 from kim_torchml.descriptors.symmetry_functions.radial import RadialFunctions
 from kim_torchml.descriptors.symmetry_functions.shells import Shells, make_shells
 from kim_torchml.errors import DriverError
 
-BUDGET = Budget(per_thread=32 * 2**20, on_gpu=256 * 2**20)
-# The numbers of each family.
+BUDGET = MemoryBudget(per_thread=32 * 2**20, on_gpu=256 * 2**20)
+# The names of each family's parameters.
 NUMBERS: dict[str, tuple[str, ...]] = {
     "g1": (),
     "g2": ("eta", "Rs"),
@@ -24,19 +24,19 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "g4": ("zeta", "lambda", "eta"),
     "g5": ("zeta", "lambda", "eta"),
 }
-# Far beyond what is useful: so sharp a function sees an angle's rounding.
+# This is far beyond what is useful: in so sharp a function, the rounding of an angle shows.
 LARGEST_ZETA = 10_000.0
 
 
 @dataclass(frozen=True)
 class SymmetryFunctionParameters:
-    """Which symmetry functions.
+    """Parameters of a set of symmetry functions.
 
     Attributes:
         species: Element symbols; the index is the species code.
         cutoffs: Cutoffs of pairs of species, [n_species][n_species], symmetric, Å.
-        functions: Family and numbers of each, in the order of the descriptor's columns: ("g1", ()), ("g2", (eta, Rs)),
-            ("g3", (kappa,)), ("g4", (zeta, lambda, eta)) or ("g5", (zeta, lambda, eta)), in Å.
+        functions: Family and parameters of each function, in the order of the descriptor's columns: ("g1", ()),
+            ("g2", (eta, Rs)), ("g3", (kappa,)), ("g4", (zeta, lambda, eta)) or ("g5", (zeta, lambda, eta)), in Å.
     """
 
     species: tuple[str, ...]
@@ -98,8 +98,8 @@ class SymmetryFunctions(Descriptor["_Tables"]):
         """Keep the parameters; tensors are made of them at first use, for each dtype and device.
 
         Args:
-            parameters: Which functions.
-            block_bytes: Memory to work in, in place of BUDGET.
+            parameters: Parameters of the functions.
+            block_bytes: Memory for one block in place of BUDGET, bytes.
         """
         super().__init__(BUDGET, block_bytes)
         self.species = parameters.species
@@ -114,8 +114,8 @@ class SymmetryFunctions(Descriptor["_Tables"]):
         pairs = find_pairs(neighbourhoods, tables.cutoffs)
         budget = self.block_bytes(coordinates.device)
         blocks = make_blocks(pairs.counts, tables.bytes_of_centre, budget)
-        work = _Work(tables, neighbourhoods, pairs, blocks)
-        values: torch.Tensor = _BlockwiseValues.apply(coordinates, work)  # type: ignore[no-untyped-call]
+        configuration = _SymmetryFunctionConfiguration(tables, neighbourhoods, pairs, blocks)
+        values: torch.Tensor = _SymmetryFunctionValues.apply(coordinates, configuration)  # type: ignore[no-untyped-call]
         return values
 
     def make_tables(self, dtype: torch.dtype, device: torch.device) -> "_Tables":
@@ -129,6 +129,7 @@ class _Tables:
     Attributes:
         cutoffs: Cutoffs of pairs of species, shape [n_species, n_species], Å.
         width: Number of functions.
+        one_cutoff: Whether all pairs of species have the same cutoff.
     """
 
     def __init__(self, parameters: SymmetryFunctionParameters, dtype: torch.dtype, device: torch.device) -> None:
@@ -147,14 +148,14 @@ class _Tables:
         self._angular = None
         place = {i: radial for radial, i in enumerate([*gaussians, *cosines])}
         if angular:
-            kinds = [Angular(parameters.functions[i][0], *numbers[i]) for i in angular]
+            kinds = [AngularParameters(parameters.functions[i][0], *numbers[i]) for i in angular]
             self._angular = AngularFunctions(kinds, dtype, device)
             place |= {i: self._n_radial + c for i, c in zip(angular, self._angular.columns, strict=True)}
         self._place = torch.tensor([place[i] for i, _ in functions], device=device)
         self._order = self._place.argsort()
 
     def bytes_of_centre(self, k: int) -> float:
-        """Return about how much memory a centre with k neighbours takes in a block."""
+        """Return about how much memory a centre takes in a block where each centre has k neighbours, bytes."""
         numbers = 2 * self.width + k * (6 * self._n_radial + 20)
         if self._angular is not None:
             numbers += k * k * 9 + self._angular.numbers_per_centre
@@ -169,7 +170,7 @@ class _Tables:
         return sums.index_select(1, self._place)
 
     def gradient(self, shells: Shells, value_gradients: torch.Tensor) -> torch.Tensor:
-        """Return the gradient with respect to a block's vectors, shape [c, k, 3], given that to its values."""
+        """Return the gradient with respect to a block's vectors, shape [c, k, 3], given that of its values."""
         by_sum = value_gradients.index_select(1, self._order)
         gradient = self._radial.gradient(shells, by_sum[:, : self._n_radial])
         if self._angular is not None:
@@ -178,8 +179,8 @@ class _Tables:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """One configuration, divided into blocks; coordinates come in separately, to be differentiated by."""
+class _SymmetryFunctionConfiguration:
+    """One configuration, divided into blocks; the coordinates are arguments, since they are differentiated by."""
 
     tables: _Tables
     neighbourhoods: Neighbourhoods
@@ -194,7 +195,7 @@ class _Work:
         return values
 
     def gradient(self, coordinates: torch.Tensor, value_gradients: torch.Tensor) -> torch.Tensor:
-        """Return the gradient with respect to the coordinates, shape [n, 3], given that to the values."""
+        """Return the gradient with respect to the coordinates, shape [n, 3], given that with respect to the values."""
         gradient = torch.zeros_like(coordinates)
         for block in self.blocks:
             by_value = value_gradients.index_select(0, block.rows)
@@ -223,21 +224,24 @@ class _Work:
         return make_shells(vectors, block.present, cutoffs, between)
 
 
-class _BlockwiseValues(torch.autograd.Function):
-    """Values of all blocks; nothing of them is kept: the gradient computes each block once more."""
+class _SymmetryFunctionValues(torch.autograd.Function):
+    """The values of symmetry functions as a function of the coordinates.
+
+    The backward pass computes each block again, which saves memory.
+    """
 
     @staticmethod
-    def forward(ctx: Any, coordinates: torch.Tensor, work: _Work) -> torch.Tensor:
+    def forward(ctx: Any, coordinates: torch.Tensor, configuration: _SymmetryFunctionConfiguration) -> torch.Tensor:
         ctx.save_for_backward(coordinates)
-        ctx.work = work
-        return work.values(coordinates.detach())
+        ctx.configuration = configuration
+        return configuration.values(coordinates.detach())
 
     @staticmethod
     def backward(ctx: Any, *value_gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (coordinates,) = ctx.saved_tensors
-        if torch.is_grad_enabled() and ctx.work.blocks:
-            # The gradient is to be differentiated: let autograd do all of it.
-            values = ctx.work.values(coordinates)
+        if torch.is_grad_enabled() and ctx.configuration.blocks:
+            # The gradient will be differentiated in its turn. Autograd then does all of it, and needs more memory.
+            values = ctx.configuration.values(coordinates)
             (gradient,) = torch.autograd.grad(values, coordinates, value_gradients[0], create_graph=True)
             return gradient, None
-        return ctx.work.gradient(coordinates, value_gradients[0]), None
+        return ctx.configuration.gradient(coordinates, value_gradients[0]), None

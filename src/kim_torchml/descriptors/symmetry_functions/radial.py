@@ -9,7 +9,7 @@ from kim_torchml.descriptors.symmetry_functions.shells import Shells
 
 
 class RadialFunctions:
-    """Gaussians exp(-eta (r - Rs)^2), then cosines cos(kappa r), each times the cutoff function."""
+    """Sums of Gaussians exp(-eta (r - Rs)^2), then of cosines cos(kappa r), each times the cutoff function."""
 
     def __init__(
         self,
@@ -21,9 +21,9 @@ class RadialFunctions:
         """Keep the parameters as tensors.
 
         Args:
-            gaussians: (eta, Rs) of each Gaussian, 1/Å^2 and Å; eta = 0 makes it g1.
-            cosines: kappa of each cosine, 1/Å.
-            dtype: Type of the coordinates.
+            gaussians: Parameters (eta, Rs) of each Gaussian, 1/Å^2 and Å; eta = 0 makes it g1.
+            cosines: Parameter kappa of each cosine, 1/Å.
+            dtype: Data type of the coordinates.
             device: Device of the coordinates.
         """
         table = torch.tensor([*gaussians, *((kappa, 0.0) for kappa in cosines)], dtype=dtype, device=device).view(-1, 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What radial and angular symmetry functions share: the neighbours of one block of centres, and the cutoff function."""
+"""The neighbours of one block of centres, and the cutoff function, which all symmetry functions share."""
 
 import math
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ import torch
 
 @dataclass(frozen=True)
 class Shells:
-    """The neighbours of c centres, filled up to k each with neighbours of weight 0.
+    """The neighbours of c centres, padded to k each with neighbours of weight 0.
 
     Attributes:
         vectors: Vectors from centre to neighbour, shape [c, k, 3], Å.
-        present: Whether a neighbour is not filled in, shape [c, k], bool.
-        cutoffs: Between centre and neighbour, shape [] if all are equal, else [c, k], Å.
-        cutoffs_between: Between two neighbours of a centre, shape [] if all are equal, else [c, k, k], Å.
+        present: False for padding, shape [c, k], bool.
+        cutoffs: Cutoffs between centre and neighbour, shape [] if all are equal, else [c, k], Å.
+        cutoffs_between: Cutoffs between two neighbours of a centre, shape [] if all are equal, else [c, k, k], Å.
         squares: Squared lengths of the vectors, shape [c, k], Å^2.
         distances: Lengths of the vectors, shape [c, k], Å.
-        weights: Cutoff function at the distance, 0 for those filled in, shape [c, k].
+        weights: Cutoff function at the distance, 0 for padding, shape [c, k].
     """
 
     vectors: torch.Tensor
@@ -39,7 +39,7 @@ class Shells:
 def make_shells(
     vectors: torch.Tensor, present: torch.Tensor, cutoffs: torch.Tensor, cutoffs_between: torch.Tensor
 ) -> Shells:
-    """Return the shells of neighbours at these vectors from their centres; arguments as the attributes of Shells."""
+    """Return the shells of neighbours at these vectors from their centres; the attributes of Shells describe them."""
     squares = vectors.square().sum(dim=2)
     distances = squares.sqrt()
     weights = smooth_cutoff(distances, cutoffs) * present
@@ -47,7 +47,7 @@ def make_shells(
 
 
 def smooth_cutoff(distances: torch.Tensor, cutoffs: torch.Tensor) -> torch.Tensor:
-    """Return (cos(pi r / rc) + 1) / 2 for r < rc, as the square of a cosine: not negative through rounding."""
+    """Return (cos(pi r / rc) + 1) / 2 for r < rc; computed as a square, it is never negative through rounding."""
     return torch.cos(distances * (math.pi / 2.0 / cutoffs)).square()
 
 

@@ -12,7 +12,7 @@ import click
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
-from kim_torchml.tools.cli.required_packages import require_packages as need
+from kim_torchml.tools.cli.required_packages import require_packages
 
 if TYPE_CHECKING:
     from kim_torchml.tools.replay.failed_compute import FailedCompute
@@ -36,7 +36,7 @@ def replay(file: Path, model: str) -> None:
     if the compute succeeds now, 1 if it fails again; then the driver's error line is on stderr.
     """
     # These modules are imported here so that the other subcommands need neither ASE nor kimpy.
-    need("replay", "numpy", "scipy", "ase", "kimpy")
+    require_packages("replay", "numpy", "scipy", "ase", "kimpy")
     from kim_torchml.tools.replay.failed_compute import read_failed_compute
     from kim_torchml.tools.replay.replayed_compute import compute_again, create_model, restore_parameters
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kim_torchml.tools import output_file
-from kim_torchml.tools.cli.required_packages import require_packages as need
+from kim_torchml.tools.cli.required_packages import require_packages
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +101,7 @@ def verify(
     Exit status: 0 if no check has grade F, 1 if one has, 2 if nothing could be checked or a file not be written.
     """
     of_report = ("jinja2", "matplotlib") if html else ()
-    need("verify", "numpy", "ase", "kimpy", *of_report, error=CannotVerifyError)
+    require_packages("verify", "numpy", "ase", "kimpy", *of_report, error=CannotVerifyError)
     from kim_torchml.tools.verification.checks import CHECKS
     from kim_torchml.tools.verification.runner import Options
 

@@ -5,12 +5,11 @@ import os
 import shlex
 from pathlib import Path
 
+from kim_torchml.process.oldest_versions import OLDEST_KIM_API, is_older
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped
 from kim_torchml.tools.doctor.folders import holds_programs, is_read_only
 from kim_torchml.tools.doctor.machine import NO_COLLECTIONS, Machine
 from kim_torchml.tools.kim_collections.kim_api import CONFIGURATION_VARIABLE, KINDS, MANAGER, KimApi, find_kim_api
-
-OLDEST_KIM_API = (2, 2)
 
 INSTALL_KIM_API = (
     "sudo apt-get install libkim-api-dev openkim-models   # Debian, Ubuntu",
@@ -39,9 +38,8 @@ def check_kim_tools(machine: Machine) -> list[Finding]:
     if failure or not kim_api.version:
         found = f"{kim_api.tool} does not tell its version: {failure or kim_api.version_answer.stdout.strip()}"
         return [problem("KIM-API", found, "Install KIM-API again:", *INSTALL_KIM_API)]
-    numbers = tuple(int(part) for part in kim_api.version.split("."))
-    if numbers[:2] < OLDEST_KIM_API:
-        found = f"version {kim_api.version} ({kim_api.manager}) is too old: 2.2 or newer is needed"
+    if is_older(kim_api.version, OLDEST_KIM_API):
+        found = f"version {kim_api.version} ({kim_api.manager}) is too old: {OLDEST_KIM_API} or newer is needed"
         return [problem("KIM-API", found, "Install a newer one:", *INSTALL_KIM_API)]
     return [ok("KIM-API", f"version {kim_api.version} ({kim_api.manager})")]
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from kim_torchml.process.oldest_versions import OLDEST_TORCH
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands, new_environment
@@ -139,7 +140,7 @@ def _commands_for_new_environment(
     """
     get = f"sudo apt-get install {' '.join(packages)}   # Debian, Ubuntu"
     new_python, make = new_environment(label, python)
-    install = f"{new_python} -m pip install 'torch>=2.4' numpy"
+    install = f"{new_python} -m pip install 'torch>={OLDEST_TORCH}' numpy"
     return (get, *make, install, *driver_commands(new_python, driver.name, driver.folder))
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from kim_torchml.process import settings
 from kim_torchml.process.device_request import parse_device_request
+from kim_torchml.process.oldest_versions import OLDEST_TORCH, is_older
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.doctor.remedies import pip_remedy
 from kim_torchml.tools.kim_collections.kim_api import linked_library
 
-OLDEST_TORCH = (2, 4)
+TORCH = f"torch>={OLDEST_TORCH}"
 
 # With these arguments pip replaces the damaged package and leaves its dependencies alone.
 _AGAIN = ("install", "--force-reinstall", "--no-deps")
@@ -26,7 +27,7 @@ def check_torch_and_numpy(machine: Machine) -> list[Finding]:
             # This environment belongs to a driver, so check_drivers.py says what to do.
             findings.append(skipped("Python", f"{python} does not run: {environment.failure}"))
             continue
-        findings.append(_check_package(machine, python, "torch", "torch>=2.4"))
+        findings.append(_check_package(machine, python, "torch", TORCH))
         numpy = _check_package(machine, python, "numpy", "numpy")
         findings += [numpy] if numpy.commands else []
     return findings
@@ -40,15 +41,11 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
     if package.failure:
         found = f"{name} {package.version} cannot be imported in the environment of {python}: {package.failure}"
         return problem(name, found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, requirement))
-    if name == "torch" and _numbers(package.version) < OLDEST_TORCH:
-        found = f"{package.version} ({python}) is too old: 2.4 or newer is needed"
+    if name == "torch" and is_older(package.version, OLDEST_TORCH):
+        found = f"{package.version} ({python}) is too old: {OLDEST_TORCH} or newer is needed"
         advice = "Install a newer one, then the driver again:"
         return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
     return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python})")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in version.split(".")[:2])
 
 
 def check_device(machine: Machine) -> list[Finding]:

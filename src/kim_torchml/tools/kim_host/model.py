@@ -15,7 +15,7 @@ from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES
 from kim_torchml.tools.kim_host.particles import Integers, KimParticles
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.kim_host.units import ENERGIES, LENGTHS, METAL, UnitSystem
-from kim_torchml.tools.programs.signals import signals_held_back as held_back
+from kim_torchml.tools.programs.signals import signals_held_back
 
 # Simulators hand out neighbours beyond the cutoff, so models are given some as well; relative to the cutoff.
 SKIN = 0.1
@@ -64,7 +64,7 @@ class KimModel:
         """
         try:
             # KIM-API 2.3 leaves a model's temporary files behind if a signal interrupts its driver.
-            with held_back():
+            with signals_held_back():
                 accepted, self.kim = kimpy.model.create(kimpy.numbering.zeroBased, *units.requested(), name)
         except RuntimeError as error:
             asked = f"{units.length} and {units.energy}"

@@ -17,7 +17,7 @@ from typing import Any
 
 from kim_torchml import __version__
 from kim_torchml.tools.kim_host.model import ModelError
-from kim_torchml.tools.programs.process_group import end_process_group as end
+from kim_torchml.tools.programs.process_group import end_process_group
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.grades import FAILED
@@ -209,7 +209,7 @@ class _Worker:
                 env=child_environment(),
                 start_new_session=True,
             )
-        undo.callback(end, self._process)
+        undo.callback(end_process_group, self._process)
         os.close(theirs)
 
     def __exit__(self, *exception: object) -> None:
@@ -222,7 +222,7 @@ class _Worker:
         while True:
             ready, _, _ = select.select([self._channel], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                end(self._process)
+                end_process_group(self._process)
                 self.how_it_ended = f"it took longer than {self._options.timeout:g} s (--timeout)"
                 return
             chunk = os.read(self._channel, 1 << 16)
@@ -240,7 +240,7 @@ class _Worker:
         """Wait a moment for the process, which has closed its channel, to end by itself; then end it."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5.0)
-        end(self._process)
+        end_process_group(self._process)
         self.how_it_ended = describe_exit(self._process.returncode)
 
     def log(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The bispectrum of blocks of centres, and the adjoint of its derivative.
+"""The bispectrum of blocks of centres, and its gradient with respect to the coordinates.
 
-The weighted neighbours of a centre, and the centre itself, are a density on the unit sphere in four dimensions. Its
+The weighted neighbours of a centre, and the centre itself, make a density on the unit sphere in four dimensions. Its
 part of degree n is f_n(q) = sum over points of weight U_n(q_point . q); the component of j1, j2 and j is the mean of
 f_2j1 f_2j2 f_2j over the sphere, times 2 j + 1. docs/descriptors_bispectrum.md shows that this is the sum over
 Clebsch-Gordan coefficients by which it is usually defined.
@@ -15,35 +15,35 @@ import torch
 
 from kim_torchml.descriptors.bispectrum.harmonics import gegenbauer, solid_harmonics
 from kim_torchml.descriptors.bispectrum.plan import Plan, first_harmonic, pair_row
-from kim_torchml.descriptors.bispectrum.points import Points, Radial, place_neighbours
+from kim_torchml.descriptors.bispectrum.points import DistanceMapping, Points, place_neighbours
 from kim_torchml.descriptors.centre_blocks import Block, Pairs
 
 
 @dataclass(frozen=True)
-class BispectrumInputs:
-    """Everything but the coordinates that a bispectrum is computed from.
+class BispectrumConfiguration:
+    """One configuration, divided into blocks, and the tables that its bispectrum is computed with.
 
     Attributes:
-        plan: Tensors that are the same for every configuration.
-        radial: Parameters by which a distance becomes an angle and a weight.
+        plan: Tables that are the same for every configuration.
+        mapping: Parameters that turn a distance into an angle and a weight.
         species_codes: Species codes of all particles, shape [n], int64.
         pairs: Pairs within the cutoffs.
-        blocks: Blocks of centres with neighbours.
+        blocks: Blocks of the centres that have neighbours.
     """
 
     plan: Plan
-    radial: Radial
+    mapping: DistanceMapping
     species_codes: torch.Tensor
     pairs: Pairs
     blocks: list[Block]
 
     def points(self, coordinates: torch.Tensor, block: Block) -> Points:
         """Return the neighbours of a block as points."""
-        return place_neighbours(coordinates, self.species_codes, self.pairs, block, self.radial)
+        return place_neighbours(coordinates, self.species_codes, self.pairs, block, self.mapping)
 
 
 def bytes_per_centre(plan: Plan, n_neighbours: int) -> int:
-    """Return about how much memory one centre of a block takes in the backward pass, the larger of the two."""
+    """Return about how much memory one centre of a block takes in the backward pass, where it takes most."""
     degrees = plan.twojmax + 1
     polynomials = degrees * (degrees + 1) // 2
     on_grid = (polynomials + 2 * degrees) * plan.harmonics[0].shape[1]
@@ -52,21 +52,26 @@ def bytes_per_centre(plan: Plan, n_neighbours: int) -> int:
     return plan.own.element_size() * (on_grid + outer + per_neighbour * n_neighbours)
 
 
-class BispectrumFunction(torch.autograd.Function):
-    """Bispectrum components of coordinates; it keeps one expansion per centre and computes the rest again."""
+class BispectrumValues(torch.autograd.Function):
+    """The bispectrum components as a function of the coordinates.
+
+    The backward pass gets one expansion for each centre from the forward pass and computes all else again, which saves
+    memory.
+    """
 
     @staticmethod
-    def forward(ctx: Any, coordinates: torch.Tensor, inputs: BispectrumInputs) -> torch.Tensor:
+    def forward(ctx: Any, coordinates: torch.Tensor, configuration: BispectrumConfiguration) -> torch.Tensor:
         """Return the components of all centres, shape [m, width].
 
         Args:
-            ctx: Where torch keeps what `backward` needs.
+            ctx: Object of torch that keeps what `backward` needs.
             coordinates: Coordinates of all particles, shape [n, 3], Å.
-            inputs: What else the bispectrum is computed from.
+            configuration: Pairs and blocks of the particles.
         """
-        expansions = inputs.plan.own.repeat(len(inputs.pairs.counts), 1) if ctx.needs_input_grad[0] else None
-        components = _evaluate(coordinates, inputs, expansions)
-        ctx.inputs = inputs
+        n_centres = len(configuration.pairs.counts)
+        expansions = configuration.plan.own.repeat(n_centres, 1) if ctx.needs_input_grad[0] else None
+        components = _evaluate(coordinates, configuration, expansions)
+        ctx.configuration = configuration
         ctx.save_for_backward(coordinates, expansions)
         return components
 
@@ -74,37 +79,38 @@ class BispectrumFunction(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Return d(sum of components x gradients[0]) / d(coordinates), shape [n, 3]."""
         coordinates, expansions = ctx.saved_tensors
-        inputs: BispectrumInputs = ctx.inputs
-        if torch.is_grad_enabled() and inputs.blocks:
-            # The gradient itself will be differentiated: autograd does all of it, in as much memory as that takes.
-            components = _evaluate(coordinates, inputs)
+        configuration: BispectrumConfiguration = ctx.configuration
+        if torch.is_grad_enabled() and configuration.blocks:
+            # The gradient will be differentiated in its turn. Autograd then does all of it, and needs more memory.
+            components = _evaluate(coordinates, configuration)
             return torch.autograd.grad(components, coordinates, gradients[0], create_graph=True)[0], None
+        plan, pairs = configuration.plan, configuration.pairs
         result = torch.zeros_like(coordinates)
-        for block in inputs.blocks:
+        for block in configuration.blocks:
             expansion = expansions.index_select(0, block.rows)
-            of_expansion = _components_adjoint(gradients[0].index_select(0, block.rows), expansion, inputs.plan)
-            of_vectors = _expand_adjoint(of_expansion, inputs.points(coordinates, block), block, inputs.plan)
-            neighbours = inputs.pairs.neighbours.index_select(0, block.pairs.flatten())
-            centres = inputs.pairs.centres.index_select(0, block.pairs[:, 0])
+            of_expansion = _components_adjoint(gradients[0].index_select(0, block.rows), expansion, plan)
+            of_vectors = _expand_adjoint(of_expansion, configuration.points(coordinates, block), block, plan)
+            neighbours = pairs.neighbours.index_select(0, block.pairs.flatten())
+            centres = pairs.centres.index_select(0, block.pairs[:, 0])
             result.index_add_(0, neighbours, of_vectors.flatten(1).t())
             result.index_add_(0, centres, of_vectors.sum(2).t(), alpha=-1.0)
         return result, None
 
 
 def _evaluate(
-    coordinates: torch.Tensor, inputs: BispectrumInputs, expansions: torch.Tensor | None = None
+    coordinates: torch.Tensor, configuration: BispectrumConfiguration, expansions: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return the components of all centres, shape [m, width].
 
     Args:
         coordinates: Coordinates of all particles, shape [n, 3], Å.
-        inputs: What else the bispectrum is computed from.
-        expansions: Rows for the expansions of centres with neighbours, shape [m, h]; None where they are not needed.
+        configuration: Pairs and blocks of the particles.
+        expansions: Tensor that the expansions of centres with neighbours are written to, shape [m, h]; None for none.
     """
-    plan = inputs.plan
-    components = _components(plan.own.unsqueeze(0), plan).repeat(len(inputs.pairs.counts), 1)
-    for block in inputs.blocks:
-        expansion = _expand(inputs.points(coordinates, block), block, plan)
+    plan = configuration.plan
+    components = _components(plan.own.unsqueeze(0), plan).repeat(len(configuration.pairs.counts), 1)
+    for block in configuration.blocks:
+        expansion = _expand(configuration.points(coordinates, block), block, plan)
         components.index_copy_(0, block.rows, _components(expansion, plan))
         if expansions is not None:
             expansions.index_copy_(0, block.rows, expansion)
@@ -124,10 +130,10 @@ def _expand_adjoint(gradient: torch.Tensor, points: Points, block: Block, plan: 
     """Return d(sum of expansion x gradient) / d(vectors), shape [3, c, k].
 
     Args:
-        gradient: Gradient by what was returned, shape [c, h].
+        gradient: Gradient with respect to the expansion, shape [c, h].
         points: The neighbours.
-        block: A block of c centres with k neighbours.
-        plan: The harmonics.
+        block: Block of c centres with k neighbours.
+        plan: Tables of the harmonics.
     """
     c, k = block.present.shape
     degree, coefficients = plan.twojmax, plan.recurrences
@@ -164,9 +170,9 @@ def _components_adjoint(gradient: torch.Tensor, expansion: torch.Tensor, plan: P
     """Return d(sum of components x gradient) / d(expansion), shape [c, h].
 
     Args:
-        gradient: Gradient by what was returned, shape [c, width].
+        gradient: Gradient with respect to the components, shape [c, width].
         expansion: Expansion of the density, shape [c, h].
-        plan: The harmonics and components.
+        plan: Tables of the harmonics and components.
     """
     factors = (gradient @ plan.products).view(len(gradient), plan.twojmax + 1, -1)
     of_functions = torch.bmm(factors, _products(_functions(expansion, plan)))
