@@ -31,8 +31,8 @@ from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder
 
 TIME_STEP = 1.0  # fs
 
-# Energy (eV) of the first so many particles, given the coordinates of all, shape [n, 3], Å, that number
-# and all edges in both directions, shape [2, edges].
+# A model as a function. It takes the coordinates of all particles (first the atoms, then their images), shape [n, 3],
+# Å, the number of atoms, and all edges in both directions, shape [2, edges]. It returns the energy of the atoms, eV.
 Energy = Callable[[Tensor, int, Tensor], Tensor]
 
 
@@ -49,9 +49,9 @@ class ScriptCalculator(Calculator):
         """Keep the model.
 
         Args:
-            energy: The model.
-            cutoff: Length at which edges end, Å.
-            reach: How far around the cell there are images, Å.
+            energy: The model as a function; see `Energy`.
+            cutoff: Largest length of an edge, Å.
+            reach: Thickness of the layer of images around the cell, Å.
         """
         super().__init__()
         self.energy, self.cutoff, self.reach = energy, cutoff, reach
@@ -135,9 +135,10 @@ def with_images(atoms: Atoms, width: float) -> tuple[NDArray[np.float64], NDArra
 
     Args:
         atoms: The structure, in a cell whose edges are along x, y, z.
-        width: How far around the cell, Å.
+        width: Thickness of the layer of images around the cell, Å.
     Returns:
-        Coordinates, shape [n, 3], Å; the atom that each is or is an image of, shape [n].
+        Coordinates of the particles, shape [n, 3], Å; for each particle the index of the atom that it is, or is an
+        image of, shape [n].
     """
     lengths = atoms.cell.lengths()
     wrapped = atoms.get_positions(wrap=True)
@@ -165,8 +166,8 @@ def main() -> None:
     for temperature in options.temperatures:
         total, reached = run(calculator, temperature, options.steps, console)
         times = 1e-3 * TIME_STEP * np.arange(len(total))
-        # The energy of velocity Verlet swings during the first periods of vibration; a line through
-        # the rest is the drift.
+        # The total energy of velocity Verlet swings during the first periods of vibration. The drift is the slope of
+        # a line through the rest.
         settled = len(total) // 5
         drift = np.polyfit(times[settled:], total[settled:], 1)[0]
         console.print(
@@ -178,13 +179,16 @@ def main() -> None:
 def run(
     calculator: Calculator, temperature: float, n_steps: int, console: Console
 ) -> tuple[NDArray[np.float64], float]:
-    """Run NVE dynamics of 512 atoms, from perfect sites and twice the kinetic energy.
+    """Run NVE dynamics of 512 atoms.
+
+    The atoms start on perfect sites with twice the kinetic energy of the temperature. About half of it soon becomes
+    potential energy.
 
     Args:
         calculator: The model.
-        temperature: What equipartition makes of the start, K.
+        temperature: Temperature that the atoms come to, K.
         n_steps: Number of steps.
-        console: Where progress goes.
+        console: Console that shows the progress.
     Returns:
         Total energy per atom before every step and after the last, eV; the last temperature, K.
     """

@@ -23,8 +23,8 @@ class Configuration:
 
     Attributes:
         coordinates: Cartesian coordinates, shape [n, 3], Å.
-        edge_index: Both directions of every bond, shape [2, edges].
-        shifts: What periodicity adds to the vector of each edge, shape [edges, 3], Å.
+        edge_index: First and second particle of each edge, shape [2, edges]; every bond is there in both directions.
+        shifts: Vectors to add to r[second] - r[first] for edges that cross the periodic boundary, shape [edges, 3], Å.
         structure: The structure that each particle belongs to, shape [n].
         energies: Energies per particle of the structures, shape [structures], eV.
         forces: Forces, shape [n, 3], eV/Å.
@@ -51,10 +51,10 @@ def labelled_set(
     Args:
         n_crystals: Number of crystals.
         n_melts: Number of melts, each of which gives `MELT_SNAPSHOTS` structures.
-        seed: Seed of everything random here, one or more integers.
+        seed: Seed of all random numbers here, one or more integers.
         cutoff: Largest bond length, Å.
         calculator: The calculator that labels the structures and drives the melts.
-        advance: Called once per structure.
+        advance: Function that is called after each structure, for a progress bar.
     Returns:
         Structures of 64 atoms.
     """
@@ -137,7 +137,7 @@ def label(atoms: Atoms, cutoff: float, calculator: Calculator) -> Configuration:
         cutoff: Largest bond length, Å.
         calculator: The calculator that labels it.
     Returns:
-        One structure.
+        The structure with its labels.
     """
     atoms.calc = calculator
     first, second, shifts = neighbor_list("ijS", atoms, cutoff)
@@ -152,13 +152,13 @@ def label(atoms: Atoms, cutoff: float, calculator: Calculator) -> Configuration:
 
 
 def per_particle(energies: Tensor, configuration: Configuration) -> Tensor:
-    """Return energies per particle of structures, given those of their particles.
+    """Return the energy per particle of each structure, given the energies of all particles.
 
     Args:
-        energies: Of the particles, shape [n], eV.
+        energies: Energies of the particles, shape [n], eV.
         configuration: The structures.
     Returns:
-        Shape [structures], eV.
+        Energies per particle, shape [structures], eV.
     """
     sums = torch.zeros_like(configuration.energies).index_add(0, configuration.structure, energies)
     return sums / torch.bincount(configuration.structure)

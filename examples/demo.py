@@ -21,12 +21,12 @@ from rich.table import Table
 
 MODELS = ("TorchML_StillingerWeber_Si", "TorchML_Descriptor_Si", "TorchML_Graph_Si")
 LATTICE_CONSTANT = 5.431  # Å
-TEMPERATURE = 600.0  # K; half of it goes into the potential energy
+TEMPERATURE = 600.0  # K, of the initial velocities; about half of it becomes potential energy
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model in both simulators. Energies in eV, forces in eV/Å."""
+    """Results of one model in both simulators; energies are in eV, forces in eV/Å."""
 
     model: str
     trajectory: Trajectory
@@ -74,7 +74,7 @@ def result_table(comparisons: list[Comparison], atoms: Atoms, steps: int) -> Tab
     table = Table(title=f"{len(atoms)} silicon atoms, {steps} steps of NVE molecular dynamics in LAMMPS, 1 fs each")
     table.add_column("")
     for row in comparisons:
-        # Without what all names share, so that the table fits a terminal of 80 columns.
+        # What all names share is left out, so that the table fits a terminal of 80 columns.
         table.add_column(row.model.removeprefix("TorchML_").removesuffix("_Si"), justify="right")
     rows: dict[str, Callable[[Comparison], str]] = {
         "energy in LAMMPS (eV)": lambda row: f"{row.trajectory.potential_energy:.8f}",
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "build", help="folder for results")
     options = parser.parse_args()
 
-    # One thread, so that times can be compared between machines and runs.
+    # With one thread, times can be compared between machines and runs.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     console = Console()
     atoms = silicon(options.cells)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 TRAINING_CRYSTALS, TRAINING_MELTS = 120, 12
 TEST_CRYSTALS, TEST_MELTS = 30, 3
 WARM_UP_STEPS = 300
-ENERGY_WEIGHT = 10.0  # of the squared error in eV per atom, where that of forces in eV/Å has 1
+# The loss is the mean square force error (eV/Å) plus this weight times the mean square energy error (eV per atom).
+ENERGY_WEIGHT = 10.0
 LARGEST_GRADIENT = 1.0
 
 
@@ -39,14 +40,14 @@ Structures = TypeVar("Structures", bound=Labelled)
 
 @dataclass(frozen=True)
 class Potential(Generic[Structures]):
-    """A network, and how it is asked for energies and forces.
+    """A network with the functions that compute its energies and forces.
 
     Attributes:
         network: The network.
-        predict: Given structures and whether to keep the graph for a gradient with respect to the
-            weights, returns energies per particle, shape [structures], eV, and forces, shape
+        predict: Function of structures and of whether to keep the graph for a gradient with respect to
+            the weights. It returns energies per particle, shape [structures], eV, and forces, shape
             [n, 3], eV/Å.
-        join: Puts several structures side by side.
+        join: Function that puts several structures side by side.
     """
 
     network: nn.Module
@@ -56,7 +57,7 @@ class Potential(Generic[Structures]):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the network and the reference model say of the same structures.
+    """Energies and forces of the same structures by the network and by the reference model.
 
     Attributes:
         energies: Energies per particle of the network, shape [structures], eV.
@@ -85,9 +86,9 @@ def parse_options(description: str, folder: Path, n_epochs: int) -> argparse.Nam
     """Return the options of a training script's command line.
 
     Args:
-        description: What the script does.
-        folder: Its folder, which gives the defaults of where files go.
-        n_epochs: The default of how often to go through the training set.
+        description: Sentence that says what the script does.
+        folder: Folder of the script; by default the model is written there.
+        n_epochs: Default number of passes through the training set.
     """
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
@@ -101,7 +102,7 @@ def parse_options(description: str, folder: Path, n_epochs: int) -> argparse.Nam
 
 
 def progress_bars(console: Console) -> Progress:
-    """Return the progress bars of a training script, to be entered."""
+    """Return the progress bars of a training script, as a context manager."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, TimeElapsedColumn(), console=console)
 
@@ -109,13 +110,13 @@ def progress_bars(console: Console) -> Progress:
 def labelled_sets(cutoff: float, seed: int, progress: Progress) -> tuple[list[Configuration], list[Configuration]]:
     """Return labelled structures to train on, and others for the test.
 
-    Those for the test come from other random numbers, and from melts of their own. They are the
-    same structures for every cutoff.
+    The test structures come from other random numbers and other melts than those to train on. The
+    cutoff changes only their edges, not the structures.
 
     Args:
         cutoff: Largest bond length, Å.
         seed: Seed of the structures.
-        progress: Gets a bar.
+        progress: Progress display, which gets a bar.
     """
     calculator = reference_calculator()
     progress.console.print(f"labels: {reference_model_id()}")
@@ -143,12 +144,12 @@ def train(
 
     Args:
         potential: The network, with its initial weights.
-        training_set: Structures, one by one.
-        batch_size: Structures in a step.
-        learning_rate: The largest.
-        n_epochs: How often to go through the training set.
-        progress: Gets a bar, and every few epochs a line with the force error of the batch in the
-            middle when batches are sorted by error.
+        training_set: Structures, each an item of its own.
+        batch_size: Number of structures in a step.
+        learning_rate: Largest learning rate of the cycle.
+        n_epochs: Number of passes through the training set.
+        progress: Progress display, which gets a bar and, every few epochs, a line with the median force
+            error of the batches.
     """
     optimiser = torch.optim.Adam(potential.network.parameters(), lr=learning_rate, betas=(0.9, 0.99))
     n_steps = n_epochs * (len(training_set) // batch_size)
@@ -191,7 +192,7 @@ def step(
 
 
 def evaluate(potential: Potential[Structures], test_set: Sequence[Structures]) -> dict[str, Evaluation]:
-    """Return what the network says of each kind of structure in the test set, and of all together."""
+    """Return the evaluation of the network on each kind of structure in the test set, and on all together."""
     kinds = {
         "crystals": test_set[:TEST_CRYSTALS],
         "melts": test_set[TEST_CRYSTALS:],

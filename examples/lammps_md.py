@@ -39,13 +39,13 @@ run {steps}
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What a run gave.
+    """Results of a run.
 
     Attributes:
-        potential_energy: Of the initial configuration, eV.
-        forces: On the initial configuration, shape [n, 3], eV/Å.
-        times: Of each record, shape [records], ps.
-        total_energies: Shape [records], eV.
+        potential_energy: Potential energy of the initial configuration, eV.
+        forces: Forces in the initial configuration, shape [n, 3], eV/Å.
+        times: Time of each record, shape [records], ps.
+        total_energies: Total energy of each record, shape [records], eV.
         milliseconds_per_step: Wall time of the run per step.
     """
 
@@ -57,7 +57,7 @@ class Trajectory:
 
     def drift(self) -> float:
         """Return the slope of the total energy over the second half of the run, meV per atom per ps."""
-        # The first half holds the oscillation that follows from starting off equilibrium.
+        # The first half is left out: the energy oscillates there, because the run starts off equilibrium.
         half = len(self.times) // 2
         slope = np.polyfit(self.times[half:], self.total_energies[half:], 1)[0]
         return float(1000.0 * slope / len(self.forces))
@@ -84,14 +84,14 @@ def run_md(
     Args:
         model: KIM model.
         atoms: Initial configuration.
-        temperature: Of the initial velocities, K.
+        temperature: Temperature of the initial velocities, K.
         steps: Number of steps of 1 fs.
-        folder: For LAMMPS' files; made if it is missing.
-        on_step: Called with the number of each step that is reported.
+        folder: Folder for LAMMPS' files; it is made if it does not exist.
+        on_step: Function that is called with the number of each step that LAMMPS reports.
     Returns:
         The trajectory.
     Raises:
-        RuntimeError: With LAMMPS' last lines, if it fails.
+        RuntimeError: If LAMMPS fails; the message holds its last lines.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_lammps_data(folder / "configuration.data", atoms, specorder=["Si"])

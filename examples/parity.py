@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.kim import KIM
 from reference import reference_calculator
 
-_SEED = 987654  # not one of the training script's
+_SEED = 987654  # a seed that the training script does not use
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Parity:
 
     Attributes:
         model: KIM model.
-        kinds: What each configuration is.
-        forces: The model's on each configuration, shape [n, 3], eV/Å.
-        reference_forces: The reference's, likewise.
+        kinds: Kind of each configuration.
+        forces: Forces of the model in each configuration, shape [n, 3], eV/Å.
+        reference_forces: Forces of the reference in the same configurations.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Parity:
 
 
 def unseen_configurations() -> list[tuple[str, Atoms]]:
-    """Return rattled, strained and strongly disordered silicon, 64 atoms each, with what each one is."""
+    """Return the kind and the atoms of rattled, strained and strongly disordered silicon, 64 atoms each."""
     generator = np.random.default_rng(_SEED)
     configurations = []
     for kind, displacement, strain in (("rattled", 0.05, 0.0), ("strained", 0.05, 0.04), ("disordered", 0.2, 0.02)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the examples share: the KIM model they are held against, and how they save their own."""
+"""What the examples share: the KIM model that they are compared with, and how they save their own."""
 
 import io
 import warnings
@@ -47,7 +47,7 @@ def reference_parameters() -> dict[str, float]:
     """Return the parameters of the reference model, in full precision.
 
     The names are those that the model registers with KIM: `A`, `B`, `p`, `q`, `sigma`, `gamma`,
-    `cutoff`, `lambda`, `costheta0`. For one species each has one value.
+    `cutoff`, `lambda`, `costheta0`. Each has one value, as there is one species.
 
     Returns:
         Values by name, in Å and eV.
@@ -59,10 +59,10 @@ def reference_parameters() -> dict[str, float]:
 
 
 def save_script(module: torch.nn.Module, path: Path) -> None:
-    """Script a module and save it, the same bytes in whatever folder that is done.
+    """Script a module and save it, with the same bytes whatever folder the Python sources are in.
 
     TorchScript writes the integer constants of a class in the order of a Python set, so the bytes
-    also depend on `PYTHONHASHSEED`; what they mean does not.
+    do depend on `PYTHONHASHSEED`; the saved model does not.
 
     Args:
         module: The module, with the weights to save.
@@ -70,7 +70,7 @@ def save_script(module: torch.nn.Module, path: Path) -> None:
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # torch has deprecated TorchScript, which is what the driver reads.
+        # torch warns that TorchScript is deprecated, but it is what the driver reads.
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
         torch.jit.save(torch.jit.script(module.eval()), buffer)

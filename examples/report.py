@@ -18,7 +18,7 @@ def print_errors(evaluations: Mapping[str, Evaluation], console: Console) -> Non
 
     Args:
         evaluations: Evaluations by kind of structure.
-        console: Where the table goes.
+        console: Console that shows the table.
     """
     table = Table(title="Test error (root mean square)")
     table.add_column("structures")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Structures with their descriptors and what these become when particles move, computed once before training."""
+"""Structures with their descriptors and the derivatives of these, computed once before training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Described:
 
     Attributes:
         configuration: The structure, with edges up to the descriptor's cutoff.
-        descriptors: Shape [n, width].
+        descriptors: Descriptors of the particles, shape [n, width].
         jacobian: Derivatives of the descriptor of the first particle of each edge with respect to
             the vector from it to the second, shape [edges, 3, width], 1/Å.
     """
@@ -40,8 +40,8 @@ class Described:
 def describe(configuration: Configuration, descriptor: Descriptor) -> Described:
     """Return a structure with its descriptors.
 
-    The second particle of each edge becomes a particle of its own, which no other edge shares. So
-    one gradient of the sum of a column over all centres gives that column's derivatives for all edges.
+    Each edge gets its own copy of its second particle, which no other edge shares. The gradient of one
+    column, summed over all centres, then holds the derivatives of that column for every edge separately.
 
     Args:
         configuration: The structure, with edges up to the descriptor's cutoff.

@@ -5,14 +5,14 @@ from itertools import groupby, product
 
 from kim_torchml.descriptors import Normalisation
 
-CUTOFF = 4.5  # Å, the potential that the network learns reaches 3.77118 Å
+CUTOFF = 4.5  # Å; the potential that the network learns reaches 3.77118 Å
 
-# Shells, narrow enough to tell first neighbours that are close from those that are far.
+# g2: shells around the particle. They are so narrow that they tell close first neighbours from distant ones.
 SHELL_ETA = 8.0  # 1/Å^2
 SHELL_CENTRES = (1.8, 2.1, 2.4, 2.7, 3.0, 3.3, 3.6, 3.9)  # Å
 
-# Angles (zeta, lambda), and how fast each of the two families fades with distance (eta, 1/Å^2). Beside
-# g4 there has to be g5, as the potential bends angles whose ends are further apart than any cutoff.
+# g4 and g5: angles (zeta, lambda), and how fast each of the two families fades with distance (eta, 1/Å^2). g4 counts
+# only angles whose two ends are within the cutoff of each other. The potential also bends wider ones, so g5 is needed.
 ANGLES = ((1.0, -1.0), (1.0, 1.0), (4.0, -1.0), (4.0, 1.0))
 ANGULAR_ETAS = {"g4": (0.02, 0.1), "g5": (0.02, 0.08, 0.25)}
 
@@ -21,7 +21,7 @@ RULE = "#" + 80 * "="
 
 
 def functions() -> list[tuple[str, tuple[float, ...]]]:
-    """Return family and numbers of each function, in the order of the descriptor's columns."""
+    """Return the family and the parameters of each function, in the order of the descriptor's columns."""
     radial = [("g2", (SHELL_ETA, centre)) for centre in SHELL_CENTRES]
     angular = [
         (family, (zeta, sense, eta))
@@ -57,7 +57,7 @@ def heading(text: str) -> list[str]:
 
 
 def normalisation_lines(normalisation: Normalisation | None) -> list[str]:
-    """Return the end of the file, with numbers that are read back without rounding."""
+    """Return the last lines of the file, with all digits, so that the numbers are read back exactly."""
     if normalisation is None:
         return ["center_and_normalize  False"]
     mean, deviation = normalisation.mean.tolist(), normalisation.standard_deviation.tolist()

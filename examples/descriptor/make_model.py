@@ -72,8 +72,8 @@ def save(network: SiliconNetwork, normalisation: Normalisation, folder: Path) ->
 
     Args:
         network: The trained network.
-        normalisation: What is done to the descriptors before the network gets them.
-        folder: Gets the three files; made if it does not exist.
+        normalisation: Mean and standard deviation by which the driver normalises the descriptors for the network.
+        folder: Folder for the three files; it is made if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     save_script(network, folder / MODEL_FILE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Network that makes energies of descriptors, as a TorchScript module, for the driver's kind `Descriptor`."""
+"""Network that turns descriptors into energies, as a TorchScript module, for the driver's kind `Descriptor`."""
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +8,9 @@ from kim_torchml.descriptors import Normalisation
 
 
 class SiliconNetwork(nn.Module):
-    """Energy of each silicon atom from its normalised descriptor, 0 for one without neighbours.
+    """Network that gives the energy of each silicon atom from its normalised descriptor.
 
+    The energy of an atom without neighbours is 0.
     Source:
         J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007).
     """
@@ -18,11 +19,11 @@ class SiliconNetwork(nn.Module):
         """Make the network with random weights.
 
         Args:
-            normalisation: What has been done to the descriptors that the network will get.
+            normalisation: Mean and standard deviation by which the network's inputs will have been normalised.
             n_hidden: Width of the two hidden layers.
         """
         super().__init__()
-        # All symmetry functions of a particle without neighbours are 0.
+        # The normalised descriptor of an isolated particle, whose symmetry functions are all 0.
         zeros = torch.zeros(1, len(normalisation.mean), dtype=torch.float64)
         self.register_buffer("isolated", normalisation(zeros))
         self.layers = nn.Sequential(
@@ -37,7 +38,7 @@ class SiliconNetwork(nn.Module):
         """Return the particle energies.
 
         Args:
-            descriptors: Of the contributing particles, normalised, shape [contributing, width], float64.
+            descriptors: Normalised descriptors of the contributing particles, shape [contributing, width], float64.
         Returns:
             Energies with respect to isolated particles, shape [contributing], eV.
         """

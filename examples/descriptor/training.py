@@ -26,11 +26,11 @@ def make_network(
 
     Args:
         seed: Seed of structures and weights.
-        n_epochs: How often to go through the training set.
-        console: Where progress goes.
+        n_epochs: Number of passes through the training set.
+        console: Console that shows the progress.
     Returns:
-        The trained network, the normalisation of the descriptors that it takes, and what it says of
-        each kind of structure in the test.
+        The trained network, the normalisation of the descriptors that it takes, and its evaluation on
+        each kind of structure in the test set.
     """
     torch.manual_seed(seed)
     with progress_bars(console) as progress:
@@ -49,12 +49,12 @@ def make_network(
 def described_sets(
     training_set: list[Configuration], test_set: list[Configuration], progress: Progress
 ) -> tuple[list[Described], list[Described]]:
-    """Return structures with the descriptors that the file which will be written asks for.
+    """Return structures with their descriptors, as the descriptor file of the model will define them.
 
     Args:
-        training_set: Structures.
-        test_set: Structures.
-        progress: Gets a bar.
+        training_set: Structures to train on.
+        test_set: Structures to test on.
+        progress: Progress display, which gets a bar.
     Returns:
         The structures of each set with their descriptors, not yet normalised.
     """
@@ -74,7 +74,7 @@ def predict(network: SiliconNetwork, batch: Described, training: bool) -> tuple[
     Args:
         network: The network.
         batch: The structures, with normalised descriptors.
-        training: Keep the graph, for a gradient with respect to the weights.
+        training: True to keep the graph, so that a gradient with respect to the weights can be taken.
     Returns:
         Energies per particle, shape [structures], eV; forces, shape [n, 3], eV/Å.
     """

@@ -72,8 +72,8 @@ def main() -> None:
 def hide_optional_packages() -> None:
     """Make `import torch_scatter` and `import torch_sparse` fail from now on.
 
-    Where torch_geometric finds them, a scripted module names their operators even if it never calls
-    them, and then does not load without them.
+    Where torch_geometric finds these packages, the scripted module names their operators, even if it
+    never calls them, and can then not be loaded without them.
 
     Raises:
         RuntimeError: If torch_geometric was imported before.
@@ -90,7 +90,7 @@ def save(network: torch.nn.Module, n_layers: int, folder: Path) -> None:
     Args:
         network: The trained network.
         n_layers: Number of edge indices that it takes.
-        folder: Gets the two files; made if it does not exist.
+        folder: Folder for the two files; it is made if it does not exist.
     Raises:
         RuntimeError: If the file would not load without torch_scatter or torch_sparse.
     """
@@ -116,7 +116,7 @@ def optional_operators(path: Path) -> list[str]:
     """
     with zipfile.ZipFile(path) as archive:
         code = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
-    # Error messages of torch_geometric name classes of torch_sparse; operators follow `ops.`.
+    # Error messages of torch_geometric also name classes of torch_sparse. Only operators follow `ops.`.
     named = re.findall(r"\bops\.(torch_(?:scatter|sparse)\.\w+)", "\n".join(code))
     return sorted(set(named))
 

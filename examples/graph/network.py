@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-N_LAYERS = 2  # as many as `SiliconNetwork.forward` takes edge indices
+N_LAYERS = 2  # number of edge indices that `SiliconNetwork.forward` takes
 
 
 class BondFunctions(NamedTuple):
-    """What the network knows of the bonds along a set of edges.
+    """Functions of the bonds along a set of edges, through which alone the network sees the geometry.
 
     Attributes:
         radial: Functions of the length, shape [edges, n_radial], 1/Å.
         vector: Direction u, from the first particle to the second, shape [edges, 3].
-        tensor: u (x) u - 1/3, traceless, xx yy zz, xz yx zy, shape [edges, 6].
+        tensor: Traceless tensor u (x) u - 1/3, entries xx, yy, zz, xz, yx, zy, shape [edges, 6].
     """
 
     radial: Tensor
@@ -28,10 +28,11 @@ class BondFunctions(NamedTuple):
 class MomentConvolution(MessagePassing):
     """Update of particle features from the moments of their neighbourhood.
 
-    Each neighbour j of particle i sends its features, weighted by functions of the distance, along
-    with the scalar 1, the vector u and the traceless tensor u (x) u - 1/3 of their bond. Summed
-    over j these are moments, whose squares do not change under rotations and depend on the angles
-    between bonds. They and the features of i give the new features.
+    Each neighbour j of particle i sends its features, weighted by functions of the distance and
+    multiplied by the scalar 1, the vector u and the traceless tensor u (x) u - 1/3 of their bond. The
+    sums over j are the moments of the neighbourhood. Their squared norms do not change under rotations,
+    but depend on the angles between bonds. The layer makes the new features from these norms and the
+    old features of i.
 
     Messages flow from `edge_index[1]` to `edge_index[0]`, the centre. The driver sorts edges by
     their first particle, so that the sums run through memory in order.
@@ -44,7 +45,7 @@ class MomentConvolution(MessagePassing):
     n_channels: Final[int]
 
     def __init__(self, n_channels: int, n_radial: int, n_hidden: int) -> None:
-        """Make the layer, with random weights and invariants not yet normalised.
+        """Make the layer with random weights; `normalise` sets the scale of its invariants later.
 
         Args:
             n_channels: Number of features of a particle.
@@ -67,9 +68,9 @@ class MomentConvolution(MessagePassing):
         Args:
             features: Particle features, shape [n, n_channels].
             edge_index: Both directions of every bond, shape [2, edges].
-            bonds: Functions of the bonds in the same order.
+            bonds: Functions of these bonds, in the same order.
         Returns:
-            Shape [n, n_channels].
+            New features, shape [n, n_channels].
         """
         invariants = self.invariants(features, edge_index, bonds)
         normalised = (invariants - self.mean) * self.scale
@@ -102,13 +103,13 @@ class MomentConvolution(MessagePassing):
     def normalise(self, invariants: Tensor) -> None:
         """Set mean and scale so that these invariants get mean 0 and standard deviation 1.
 
-        Without it squared norms are orders of magnitude smaller than sums, and training is slow.
+        Otherwise the squared norms are orders of magnitude smaller than the sums, and training is slow.
 
         Args:
             invariants: Typical invariants, shape [n, 4 n_channels].
         """
         deviation = invariants.std(0)
-        # The features that enter the first layer are the same for every particle.
+        # The features that enter the first layer are the same for every particle, so they do not deviate at all.
         deviation[deviation < 1e-6] = 1.0
         self.mean.copy_(invariants.mean(0))
         self.scale.copy_(1.0 / deviation)
@@ -117,10 +118,10 @@ class MomentConvolution(MessagePassing):
 class SiliconNetwork(nn.Module):
     """Energy of silicon: two convolutions, then a readout for each particle.
 
-    The last convolution has to be right for the contributing particles only, and `edge_index_1`
-    holds all their edges. It reads the features of their neighbours, so the first convolution has
-    to be right for these too, and `edge_index_2` holds all the edges of both. Elsewhere edges are
-    missing and features are wrong, but nothing reads them.
+    Only the energies of contributing particles count, so the last convolution must be right for these
+    alone, and `edge_index_1` holds all their edges. It reads the features of their neighbours, so the
+    first convolution must be right for the neighbours too, and `edge_index_2` holds all edges of both.
+    Farther out edges are missing and features are wrong, but no energy that counts depends on them.
     """
 
     cutoff: Final[float]
@@ -129,7 +130,7 @@ class SiliconNetwork(nn.Module):
         """Make the network with random weights.
 
         Args:
-            cutoff: Length at which bonds end, Å.
+            cutoff: Largest length of a bond, Å.
             n_channels: Number of features of a particle.
             n_radial: Number of functions of the bond length.
             n_hidden: Width of every hidden layer.
@@ -156,7 +157,7 @@ class SiliconNetwork(nn.Module):
             species: Not used, as there is only silicon, shape [n], int64.
             coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
             edge_index_1: Edges that touch a contributing particle, shape [2, E1], int64.
-            edge_index_2: Edges that touch one of these or a neighbour, shape [2, E2], int64.
+            edge_index_2: Edges that touch a contributing particle or a neighbour of one, shape [2, E2], int64.
             mask: 0 = contributing, 1 = not, shape [n], int64.
         Returns:
             Energies, 0 for non-contributing particles, shape [n], eV.
@@ -171,11 +172,11 @@ class SiliconNetwork(nn.Module):
     def bond_functions(self, edge_vectors: Tensor) -> BondFunctions:
         """Return the functions of bonds: spherical Bessel functions, direction, tensor.
 
-        The radial ones end at the cutoff with a continuous second derivative, and all else is
-        multiplied by them, so MD conserves energy.
+        The radial functions go to zero at the cutoff with continuous first and second derivatives, and
+        everything else is multiplied by them. So molecular dynamics conserves energy.
 
         Args:
-            edge_vectors: From the first particle of each edge to the second, shape [edges, 3], Å.
+            edge_vectors: Vectors from the first particle of each edge to the second, shape [edges, 3], Å.
         Returns:
             The functions, in the same order.
         Source:
@@ -191,7 +192,7 @@ class SiliconNetwork(nn.Module):
         return BondFunctions(radial, u, tensor)
 
     def particle_energies(self, n_particles: int, edges: list[Tensor], bonds: list[BondFunctions]) -> Tensor:
-        """Return the energies of all particles, right where the edges are complete.
+        """Return the energies of all particles; they are right for particles whose surroundings are complete.
 
         Args:
             n_particles: Number of particles.
@@ -200,7 +201,7 @@ class SiliconNetwork(nn.Module):
         Returns:
             Energies with respect to isolated particles, shape [n_particles], eV.
         """
-        # One more particle, without neighbours, makes the energy of an isolated particle 0.
+        # One more particle, without neighbours, has the energy of an isolated particle, which is subtracted below.
         features = self.initial.expand(n_particles + 1, -1)
         for layer, convolution in enumerate(self.convolutions):
             features = convolution(features, edges[layer], bonds[layer])

@@ -21,12 +21,12 @@ def make_network(
     """Make labelled structures, train a network on most of them and evaluate it on the others.
 
     Args:
-        cutoff: Length at which bonds end, Å.
+        cutoff: Largest length of a bond, Å.
         seed: Seed of structures and weights.
-        n_epochs: How often to go through the training set.
-        console: Where progress goes.
+        n_epochs: Number of passes through the training set.
+        console: Console that shows the progress.
     Returns:
-        The trained network, and what it says of each kind of structure in the test.
+        The trained network, and its evaluation on each kind of structure in the test set.
     """
     torch.manual_seed(seed)
     network = SiliconNetwork(cutoff)
@@ -46,7 +46,7 @@ def predict(network: SiliconNetwork, batch: Configuration, training: bool) -> tu
     Args:
         network: The network.
         batch: The structures.
-        training: Keep the graph, for a gradient with respect to the weights.
+        training: True to keep the graph, so that a gradient with respect to the weights can be taken.
     Returns:
         Energies per particle, shape [structures], eV; forces, shape [n, 3], eV/Å.
     """
@@ -60,7 +60,7 @@ def predict(network: SiliconNetwork, batch: Configuration, training: bool) -> tu
 
 
 def normalise(network: SiliconNetwork, configurations: Sequence[Configuration]) -> None:
-    """Set the normalisation of every layer from the structures that it will meet.
+    """Set the normalisation of every layer from structures like those that it will meet.
 
     Args:
         network: The network, with its initial weights.

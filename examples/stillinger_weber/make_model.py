@@ -80,8 +80,8 @@ def write_model(parameters: dict[str, float], folder: Path) -> None:
     """Write the scripted model and its parameter file.
 
     Args:
-        parameters: Constants by KIM name, Å and eV.
-        folder: Existing folder that gets the two files.
+        parameters: Values of the constants by their names in KIM's model, in Å and eV.
+        folder: Existing folder for the two files.
     """
     save_script(StillingerWeber(parameters), folder / MODEL_FILE)
     text = PARAMETER_FILE_TEXT.format(cutoff=parameters["cutoff"], model_file=MODEL_FILE)
@@ -94,7 +94,7 @@ def compare(model: ScriptModule, cutoff: float, console: Console) -> bool:
     Args:
         model: The scripted model.
         cutoff: Cutoff of the model, Å.
-        console: Where the table goes.
+        console: Console that shows the table.
     Returns:
         True if every structure agrees.
     """
@@ -151,7 +151,7 @@ def compute(model: ScriptModule, atoms: Atoms, cutoff: float) -> tuple[float, np
 
 
 def structures(cutoff: float) -> Iterator[tuple[str, Atoms]]:
-    """Yield named structures: crystals, clusters, and what is special at the cutoff.
+    """Yield named structures: crystals, clusters, and dimers around the cutoff.
 
     Args:
         cutoff: Cutoff of the model, Å.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-# What users may set through KIM. The cutoff is not among them: the driver's neighbour lists end at the one that the
-# parameter file states.
+# The parameters that users may set through KIM, with a description of each. The cutoff is not among them, because the
+# driver's neighbour lists end at the cutoff of the parameter file, whatever is set here.
 KIM_PARAMETERS = {
     "A": "Strength of the pair terms, eV",
     "B": "Strength of the repulsion relative to the attraction",
@@ -29,19 +29,19 @@ class StillingerWeber(nn.Module):
         phi2(r) = A (B (r/sigma)^-p - (r/sigma)^-q) exp(sigma / (r - cutoff))
         h(r) = exp(gamma / (r - cutoff))
 
-    Both vanish, with all derivatives, at the cutoff. The sum over pairs of bonds is a square of
-    sums over single bonds, S = sum h, V = sum h u, T = sum h u (x) u:
+    phi2 and h vanish, with all derivatives, at the cutoff. The sum over pairs of bonds can be written
+    with squares of sums over single bonds, S = sum h, V = sum h u, T = sum h u (x) u:
 
         sum_{j<k} ... = lambda/2 (T:T - 2 costheta0 V.V + costheta0^2 S^2
                                   - (1 - costheta0)^2 sum h^2)
 
-    so the cost is that of a pair potential. Every constant is a buffer named as the KIM model
-    names its parameter (`lambda` is a word of Python, hence `lambda_`). `kim_parameters` tells the
-    driver which of them to offer to simulators.
+    so the model costs no more than a pair potential. Every constant is a buffer with the name that
+    it has in KIM's own model (`lambda` is a keyword of Python, hence `lambda_`). `kim_parameters`
+    tells the driver which of them to offer to simulators.
 
     Source:
-        F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), in the units of the KIM
-        driver SW__MD_335816936951: A and lambda times epsilon, gamma and cutoff times sigma.
+        F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985). As in the KIM driver
+        SW__MD_335816936951, A and lambda include the factor epsilon, gamma and cutoff the factor sigma.
     """
 
     kim_parameters: dict[str, str]
@@ -59,8 +59,8 @@ class StillingerWeber(nn.Module):
         """Store the constants.
 
         Args:
-            parameters: Values by KIM name: A and lambda in eV, sigma, gamma and cutoff in Å, the
-                others without unit.
+            parameters: Values by the names in KIM's model: A and lambda in eV, sigma, gamma and cutoff
+                in Å, the others without unit.
         """
         super().__init__()
         for name in ("A", "B", "p", "q", "sigma", "gamma", "cutoff", "lambda", "costheta0"):
@@ -76,15 +76,15 @@ class StillingerWeber(nn.Module):
         neighbours: Tensor,
         contributing: Tensor,
     ) -> Tensor:
-        """Return the energies of the contributing particles, which come first.
+        """Return the energies of the contributing particles, which come before all other particles.
 
         Args:
             species: Not used, shape [n], int64.
             coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
             n_neighbours: Number of neighbours of each contributing particle, shape
                 [contributing], int32.
-            neighbours: Their neighbours (full lists), one list after the other, shape
-                [sum of n_neighbours], int32.
+            neighbours: Indices of their neighbours, one list after the other, shape
+                [sum of n_neighbours], int32. The lists are full: each bond is in the lists of both ends.
             contributing: Not used, shape [n], int64, 1 = contributing.
         Returns:
             Particle energies, shape [contributing], eV.
@@ -113,13 +113,14 @@ class StillingerWeber(nn.Module):
         Args:
             bonds: Vectors from a particle to its neighbours, shape [bonds, 3], Å.
         Returns:
-            Shape [bonds, 11]: the terms of one bond alone (half of phi2, and minus what squaring
-            S, V, T counts for a bond with itself), h, h u (3), h u (x) u (xx yy zz, xz yx zy).
+            Terms, shape [bonds, 11]. The first column is half of phi2, less what the squares of S, V
+            and T count for the bond with itself. The others are h, h u (3 columns) and h u (x) u
+            (6 columns: xx, yy, zz, xz, yx, zy).
         """
         distance = bonds.square().sum(1, keepdim=True).sqrt()
         inside = distance < self.cutoff
-        # `where` also passes the infinities of the branch not taken to the gradient (as 0 * inf),
-        # so bonds outside get a harmless distance before the exponentials and 0 after them.
+        # Infinities in the branch that `where` does not take would make the gradient NaN (0 * inf), so
+        # bonds outside the cutoff get a harmless distance before the exponentials, and 0 after them.
         distance = torch.where(inside, distance, 0.5 * self.cutoff)
         inverse = 1.0 / (distance - self.cutoff)
         zero = torch.zeros_like(distance)
