@@ -27,7 +27,7 @@ REFERENCE = "SW_StillingerWeber_1985_Si__MO_"
 # In Stillinger and Weber's potential each bond of the perfect crystal holds -50 kcal/mol, and an atom has two.
 CRYSTAL_ENERGY = -2 * 50 * 4.184 / 96.48533  # eV per atom
 LATTICE_CONSTANT = 5.431  # Å
-LARGEST = 2500  # MB (10^6 bytes), for a build of torch for CPUs
+LARGEST = 2500  # MB (10^6 bytes), allowed for an image with torch's build for CPUs
 
 _INPUT = f"""
 units metal
@@ -56,7 +56,7 @@ def expect(condition: bool, message: str) -> None:
 
 
 def run(*command: str, **variables: str) -> str:
-    """Return what a command prints; a failure shows its last lines."""
+    """Return what a command prints; if it fails, the error shows its last lines."""
     expect(shutil.which(command[0]) is not None, f"there is no program {command[0]} on PATH ({os.environ.get('PATH')})")
     done = subprocess.run(
         command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -66,7 +66,7 @@ def run(*command: str, **variables: str) -> str:
 
 
 def promised(instruction: str) -> str:
-    """Return what the image's Dockerfile, which lies beside this file, says last in an instruction, such as USER."""
+    """Return the text of the last instruction of a kind, such as USER, in the Dockerfile beside this file."""
     dockerfile = Path(__file__).with_name("Dockerfile").read_text(encoding="utf-8")
     return re.findall(rf"^{instruction} +(.*\S)", dockerfile, re.MULTILINE)[-1]
 
@@ -102,7 +102,7 @@ def reference() -> str:
 
 
 def account() -> str:
-    """Check that the user is not root, and may write in the working folder, the promised one, and at home."""
+    """Check that the user is not root, starts in the promised folder, and may write there and at home."""
     expect(os.getuid() != 0, "the user is root")
     expect(str(Path.cwd()) == promised("WORKDIR"), f"the working folder is {Path.cwd()}, not {promised('WORKDIR')}")
     for folder in (Path.cwd(), Path.home()):
@@ -137,7 +137,7 @@ def entry_point() -> str:
 
 
 def collection() -> str:
-    """Check that the driver and the models, none else of ours, are in the system's collection; the user's is empty."""
+    """Check that the system's collection holds exactly the driver and the examples of ours, and the user's nothing."""
     items = installed_models()
     ours = sorted(name for name in items.get("system", []) if name.startswith("TorchML"))
     expect(ours == sorted((DRIVER, *EXAMPLES)), f"the system's collection holds {ours}, not {(DRIVER, *EXAMPLES)}")
@@ -147,10 +147,10 @@ def collection() -> str:
 
 
 def energies() -> str:
-    """Check that LAMMPS gives the crystal the energy it must have, in every model."""
+    """Check that LAMMPS finds the crystal's known energy with every model."""
     found = {model: lammps_energy(model) for model in (reference(), *EXAMPLES)}
     for model, energy in found.items():
-        # The networks have learnt it; the others know it.
+        # The networks have learnt this energy, with an error; Stillinger and Weber's formula gives it.
         tolerance = 2e-4 if "StillingerWeber" in model else 1e-2
         expect(abs(energy - CRYSTAL_ENERGY) < tolerance, f"{model}: {energy} eV/atom, not {CRYSTAL_ENERGY:.5f}")
     expect(abs(found[STILLINGER_WEBER] - found[reference()]) < 1e-8, f"Stillinger-Weber is not KIM's own: {found}")
@@ -158,14 +158,14 @@ def energies() -> str:
 
 
 def parallel() -> str:
-    """Check that two ranks find what one does."""
+    """Check that two MPI ranks find the same energy as one."""
     model = EXAMPLES[-1]
     expect(abs(lammps_energy(model, ranks=2) - lammps_energy(model)) < 1e-8, f"{model} differs under mpirun -np 2")
     return f"{model} with two ranks"
 
 
 def ase_energy() -> str:
-    """Check that ASE finds what LAMMPS does."""
+    """Check that ASE finds the same energies as LAMMPS."""
     from ase.build import bulk
     from ase.calculators.kim import KIM
 
@@ -174,7 +174,7 @@ def ase_energy() -> str:
         atoms.calc = KIM(model)
         difference = atoms.get_potential_energy() / len(atoms) - lammps_energy(model)
         expect(abs(difference) < 1e-6, f"{model} differs between ASE and LAMMPS by {difference} eV/atom")
-    # KIM writes to its log, in the folder of that moment, when a model goes.
+    # When a model is destroyed, KIM writes to its log in the folder of that moment. This one is still there now.
     del atoms
     gc.collect()
     return "ASE and LAMMPS agree"
@@ -237,7 +237,7 @@ def single_torch() -> str:
 
 
 def caches() -> str:
-    """Check that nothing is left of what was downloaded, built or written aside."""
+    """Check that no downloaded packages, caches or temporary files are left."""
     left_over = re.compile(
         r"/var/lib/apt/lists/.+_(Packages|Release|InRelease)|/var/cache/apt/archives/.+\.deb|.*/\.cache/|/(var/)?tmp/"
     )
@@ -265,7 +265,7 @@ def main() -> None:
                 if check is not account:
                     os.chdir(scratch)
                 print(f"ok      {check.__name__}: {check()}", flush=True)
-            # Whatever is wrong with the image, the other checks are to run.
+            # The other checks must run, whatever is wrong with the image.
             except Exception as error:
                 failures += 1
                 print(f"FAILED  {check.__name__}: {error}", flush=True)

@@ -40,18 +40,18 @@ install_debootstrap() {
         debootstrap debian-archive-keyring; } >/dev/null || fail "apt could not install debootstrap (its reason is above)"
 }
 
-# The name is known before the folder is there, so that a signal between the two leaves nothing.
+# The name is chosen before the folder is made, so that `finish` removes it whenever a signal comes.
 make_room() {
     room=$(mktemp --dry-run "$(realpath "$(rooms_folder)")/kim-torchml-cleanroom.XXXXXX")
-    # Programs of the room that run as root are for nobody else on this machine.
+    # Other users of this machine must not reach the room's programs that run as root.
     mkdir --mode=700 "$room"
     touch "$room/$marker"
 }
 
-# Ends what runs in the room: with its first process all others end.
-# shellcheck disable=SC2329 # by finish
+# Ends what runs in the room: when its first process ends, all others end too.
+# shellcheck disable=SC2329 # called by finish
 stop_child() {
-    # Not of a variable: a signal may come before one is set.
+    # The process is $! rather than a variable: a signal may come before a variable is set.
     [ -n "$running" ] && [ -n "${!:-}" ] || return 0
     kill -KILL "$!" 2>/dev/null || true
     wait "$!" 2>/dev/null || true
@@ -61,7 +61,7 @@ stop_child() {
     done
 }
 
-# shellcheck disable=SC2329 # by a trap
+# shellcheck disable=SC2329 # called by a trap
 finish() {
     local status=$?
     trap - EXIT
@@ -79,7 +79,7 @@ finish() {
     exit "$status"
 }
 
-# Prints why what was asked for cannot be done here.
+# Prints why what was asked for cannot be done here; nothing if it can.
 obstacle() {
     local reason
     reason=$(obstacle_to_running)
@@ -140,7 +140,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 [ -n "$reuse" ] || make_room
 running=yes status=0
-# In the background, as a trap waits for what runs in the foreground.
+# The room runs in the background, because a trap would wait for the end of what runs in the foreground.
 "${private[@]}" bash "$docker/cleanroom_outside.sh" "$room" "$mode" "${reuse:+reuse}" "$working_tree" "$check" \
     "${#build_arguments[@]}" "${build_arguments[@]}" "$@" <&0 &
 wait "$!" || status=$?

@@ -4,8 +4,8 @@
     python3 docker/cleanroom_enter.py ROOM COMMAND..
 
 ROOM must be a mount point in a mount namespace of its own (docker/cleanroom_outside.sh). From a mere chroot, root could
-get out, by /proc/1/root or a second chroot. The command gets no variable and no open file but the first three, and root
-has no rights but the ones below.
+get out, by /proc/1/root or a second chroot. The command gets no environment variable and no open file but the first
+three, and root has no rights (capabilities) but the ones below.
 """
 
 import ctypes
@@ -17,7 +17,8 @@ from pathlib import Path
 LIBC = ctypes.CDLL(None, use_errno=True)
 DETACH = 2  # MNT_DETACH of umount2
 DROP = 24  # PR_CAPBSET_DROP of prctl
-# What Docker leaves to root in a container, but for making devices and raw sockets; the numbers are Linux's.
+# These are the capabilities that Docker leaves to root in a container, without those to make devices and raw sockets.
+# The numbers are Linux's.
 RIGHTS = {
     "chown": 0,
     "dac_override": 1,
@@ -42,7 +43,7 @@ def call(function: str, *arguments: object) -> None:
 
 
 def change_root(room: str) -> None:
-    """Put the room in the place of the root; the old root, for a moment upon it, goes."""
+    """Make the room the root folder, and unmount the old root, which pivot_root leaves mounted on top of it."""
     os.chdir(room)
     call("pivot_root", b".", b".")
     call("umount2", b".", DETACH)
@@ -50,7 +51,7 @@ def change_root(room: str) -> None:
 
 
 def give_up_rights() -> None:
-    """Drop what a program that is started from now on could get, root's included."""
+    """Drop all other capabilities, so that no program started from now on can get them, not even as root."""
     last = Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="utf-8")
     for number in range(int(last) + 1):
         if number not in RIGHTS.values():
@@ -61,13 +62,13 @@ def main() -> None:
     """Enter the room, and become the command."""
     room, *command = sys.argv[1:]
     give_up_rights()
-    # Without the caller's terminal, into which a program could type commands for the host's shell (TIOCSTI).
+    # A new session has no terminal. Into the caller's a program could type commands for the host's shell (TIOCSTI).
     os.setsid()
-    # A shell has what it runs in the background ignore these.
+    # A shell lets programs that it runs in the background ignore these signals.
     for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(name, signal.SIG_DFL)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    # Last: from here on an import would take the room's files.
+    # This comes last, because imports after it would read the room's files.
     change_root(room)
     os.execve(command[0], command, {})
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# For docker/cleanroom.sh and the scripts it runs: what this machine has to make a room of.
+# Functions for docker/cleanroom.sh and the scripts it runs: they tell whether and how this machine can make a room.
 
 say() { printf '\033[1m[cleanroom]\033[0m %s\n' "$*"; }
 
@@ -10,13 +10,14 @@ fail() {
     exit 1
 }
 
-# What is mounted in it nobody else sees, and it ends with all that it started.
-# shellcheck disable=SC2034 # for those who read this file
+# A command in namespaces of its own: nobody else sees what it mounts, and when it ends, all that it started ends.
+# shellcheck disable=SC2034 # used by the scripts that source this file
 private=(unshare --mount --ipc --propagation private --pid --fork --kill-child --mount-proc)
 
 rooms_folder() { echo "${KIM_TORCHML_CLEANROOM:-${TMPDIR:-/tmp}}"; }
 
-# Paths without blanks and the like: /proc/PID/mountinfo writes those in another way, and they would not be found there.
+# Succeeds for a path without blanks and the like. /proc/PID/mountinfo writes these in another way, so that such a path
+# would not be found there.
 is_plain() { [[ "$1" =~ ^/[A-Za-z0-9/._-]+$ ]]; }
 
 # Prints the Debian 12 mirrors that the host's apt uses, as lines of a sources.list.
@@ -33,7 +34,7 @@ mirror() {
     echo "${KIM_TORCHML_DEBIAN_MIRROR:-$from_host}"
 }
 
-# The empty Debian that is kept, if any.
+# Prints the name of the tar file that keeps the empty Debian; nothing if none is to be kept.
 cached_base() {
     echo "${KIM_TORCHML_CLEANROOM_CACHE:+$KIM_TORCHML_CLEANROOM_CACHE/debian-12-$(dpkg --print-architecture).tar}"
 }
@@ -54,7 +55,7 @@ obstacle_to_running() {
     for tool in unshare findmnt git python3; do
         command -v "$tool" >/dev/null || { echo "$tool is not installed" && return; }
     done
-    # shellcheck disable=SC2016 # for the shell in there
+    # shellcheck disable=SC2016 # for the inner shell
     "${private[@]}" sh -ec 'mount -t tmpfs none "$1"; mknod "$1/null" c 1 3; : >"$1/null"; cd "$1"; pivot_root . .' \
         sh "$(dirname "${BASH_SOURCE[0]}")" >/dev/null 2>&1 ||
         echo "this machine does not let root mount, make devices and change the root in a mount namespace of its own"

@@ -5,7 +5,7 @@
 # Debian, mounts what a system needs, and lays what comes from the host in memory, in the room's /mnt/host. Then it becomes
 # docker/cleanroom_room.sh, which sees the room alone. What it mounts and starts ends with it.
 set -euo pipefail
-# As in a container, whatever the caller's is.
+# The usual umask of a container, whatever the caller's is.
 umask 022
 
 docker=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,7 +43,8 @@ make_base() {
     fi
 }
 
-# A program ran as root in a room that is used again: a link in the place of a folder would lead to one of the host's.
+# In a room that is used again a program has run as root. It may have put a link in the place of one of these folders,
+# and the link would lead to a folder of the host.
 check_folders() {
     local folder
     for folder in "$root" "$root"/{dev,mnt,proc,sys}; do
@@ -54,7 +55,7 @@ check_folders() {
 
 mount_kernel() {
     local node
-    # The folder itself, so that it can become the root of what runs here.
+    # The folder must be a mount point to become the root of what runs here.
     mount --bind "$root" "$root"
     mount -t proc -o ro,nosuid,nodev,noexec proc "$root/proc"
     mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
@@ -74,8 +75,8 @@ mount_kernel() {
     ln -s /proc/self/fd/2 "$root/dev/stderr"
 }
 
-# Copies the host's pip settings, and the folders of wheels that they name; what is on the host's disk besides
-# (indexes, constraints) does not exist in the room.
+# Copies the host's pip settings, and the folders of wheels that they name. Settings that name other files of the host
+# (indexes, constraints) are left out, as the room does not have those files.
 copy_pip_settings() {
     # Debian's python3 alone has no pip, and then there are no settings.
     { python3 -m pip config list 2>/dev/null || true; } | python3 -c '
@@ -100,7 +101,7 @@ lines = ["[global]", "disable-pip-version-check = true", *(f"{k} = {v}" for k, v
 ' "$root$host" "$host"
 }
 
-# A clone, with its history; no path of the host stays in it.
+# Clones the project with its history, without any path of the host in it.
 project_files() {
     local target=$1
     git clone --quiet --no-hardlinks "$repository" "$target"
@@ -114,10 +115,11 @@ project_files() {
     git -C "$target" reset -q
 }
 
-# The Dockerfile's steps, and what stands for `docker run`: as the image's user, root, and a number without an account.
+# Writes the script of the Dockerfile's steps, and those that stand for `docker run`: as the image's user, as root, and
+# as a number without an account.
 image_scripts() {
     local user
-    # As of one whose umask hides files: what the image is for must work all the same.
+    # The sources of someone whose umask is strict look like this; the image must work all the same.
     chmod -R go= "$root$host/context"
     python3 "$docker/dockerfile.py" build --context "$host/context" "${build_arguments[@]}" >"$root$host/steps.sh"
     for user in "" 0 4321; do
@@ -125,7 +127,8 @@ image_scripts() {
     done
 }
 
-# Into memory, so that it is no part of what is measured or left, and nothing of the room's is in the way.
+# Copies what comes from the host into memory, so that it is neither measured nor left, and no file of the room is in
+# the way.
 copy_from_host() {
     mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$root/mnt"
     mkdir "$root$host"
@@ -139,7 +142,8 @@ copy_from_host() {
     cp "$docker/cleanroom_room.sh" "$root$host/room.sh"
 }
 
-# Of the host's environment a machine behind a proxy, or with two busy cores, needs this.
+# Starts the room's first process. Of the host's environment it gets what a machine behind a proxy, or with two busy
+# cores, needs.
 enter_room() {
     local forwarded=() name
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY OMP_NUM_THREADS OPENBLAS_CORETYPE \

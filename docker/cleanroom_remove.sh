@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# For docker/cleanroom.sh: what is a room, whether anything is mounted there, and how it is removed.
+# Functions for docker/cleanroom.sh: they tell a room from other folders, find what is mounted there, and remove it.
 
 marker=".kim-torchml-cleanroom"
 
-# Prints what is mounted on a folder, in it or from it, in whatever namespace; fails if that cannot be told.
+# Prints what is mounted on a folder, in it or from it, in any mount namespace; fails if that cannot be told.
 mounted() {
     local folder=$1 device="" root="" target="" inner
     read -r device root target < <(findmnt --noheadings --raw --output MAJ:MIN,FSROOT,TARGET --target "$folder") || true
     [ -n "$target" ] && [ -r /proc/self/mountinfo ] || return 1
-    # As its file system calls it: all that shows of a process that has made (part of) it its root.
+    # The folder's path within its file system. Nothing else shows for a process whose root is the folder or part of it.
     inner="${root%/}/${folder#"${target%/}/"}"
     { cat /proc/[0-9]*/mountinfo 2>/dev/null || true; } |
         awk -v folder="$folder" -v device="$device" -v inner="$inner" '

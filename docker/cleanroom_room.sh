@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The part of docker/cleanroom.sh that runs in the room, as its first process: all that there is of the host is /mnt/host.
+# The part of docker/cleanroom.sh that runs in the room, as its first process. Of the host it sees /mnt/host alone.
 # shellcheck disable=SC2329 # prepare_* and run_* are called by the name of the mode
 set -euo pipefail
 
@@ -12,10 +12,10 @@ visitor=visitor
 
 say() { printf '\033[1m[cleanroom]\033[0m %s\n' "$*"; }
 
-# Of what is there, in MB, without what is mounted.
+# Prints the size of files and folders, in MB, without what is mounted there.
 size() { { du -smxc --apparent-size "$@" 2>/dev/null || true; } | tail -n 1 | cut -f1; }
 
-# What all of this machine has received from the network, in MB.
+# Prints how much this machine, with all that runs on it, has received from the network, in MB.
 received() { sed 's/:/ /' /proc/net/dev | awk '$1 != "lo" { sum += $2 } END { printf "%d", sum / 1048576 }'; }
 
 report() {
@@ -57,17 +57,17 @@ layer() {
     printf '[cleanroom] layer: %d s, %+d MB\n' "$((SECONDS - started))" "$(($(size /) - before))"
 }
 
-# The Dockerfile's steps, with the time and the size of each layer.
+# Runs the Dockerfile's steps, and prints the time and the size of each layer.
 prepare_image() {
     [ -z "$reuse" ] || return 0
-    # As in a build, no variable of one step's stays for what follows.
+    # They run in a subshell: as after a build, none of their variables stays for what follows.
     (
         # shellcheck source=/dev/null
         source "$host/steps.sh"
     ) </dev/null
 }
 
-# As a user of this number; of none, as the image's.
+# Runs a command as in a container, as the user of this number, or as the image's user if there is no number.
 run_container() {
     local user=$1
     shift

@@ -38,7 +38,7 @@ def read_dockerfile(path: Path = DOCKERFILE) -> list[Instruction]:
 
 
 def _quoted(value: str) -> str:
-    """Quote for the shell all but references to variables, as Docker reads values."""
+    """Quote a value for the shell, which still expands references to variables in it, as Docker does."""
     return '"' + re.sub(r'(["`]|\$(?!\{?[A-Za-z_]))', r"\\\1", value.strip('"')) + '"'
 
 
@@ -50,7 +50,7 @@ def _assignments(text: str) -> list[tuple[str, str]]:
 
 
 def _copy(text: str, context: str) -> list[str]:
-    """Return commands that copy as Docker does: of a folder its content; missing folders are made."""
+    """Return commands that copy as Docker does: the content of a folder, into a target that is made if missing."""
     *sources, target = text.split()
     commands = [f"mkdir -p {shlex.quote(target)}"]
     for source in sources:
@@ -68,13 +68,13 @@ def build_script(instructions: list[Instruction], context: str, arguments: Mappi
     """Return the shell script that does what `docker build` would.
 
     Args:
-        instructions: Of the Dockerfile.
+        instructions: Instructions of the Dockerfile.
         context: Folder of the project's files.
         arguments: Values for ARG.
     Returns:
-        The script; before and after each RUN it calls the shell function `layer`, with its text.
+        The script. It runs each RUN through the shell function `layer`, which gets the text and the command.
     Raises:
-        ValueError: At an instruction that it does not know.
+        ValueError: If an instruction is unknown.
     """
     known: dict[str, Callable[[str], list[str]]] = {
         "FROM": lambda _: [],
@@ -98,11 +98,11 @@ def run_script(instructions: list[Instruction], arguments: Mapping[str, str], us
     """Return the shell script that runs its arguments as `docker run` would.
 
     Args:
-        instructions: Of the Dockerfile.
+        instructions: Instructions of the Dockerfile.
         arguments: Values for ARG.
-        user: As in `docker run --user`: a user's number; by default the image's user.
+        user: Number of the user, as in `docker run --user`; by default the image's user.
     Returns:
-        The script, for root: it becomes the user itself.
+        The script. Root must run it; it changes to the user itself.
     """
     image_user, entry, folder = "0", "[]", "/"
     lines: list[str] = []

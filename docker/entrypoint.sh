@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The image's entry point: runs the command it is given; without one, tells what is inside and how to use it.
+# The image's entry point. It runs the command that it is given; without one it prints what is inside and how to use it.
 set -euo pipefail
 
 if [ $# -gt 0 ]; then
@@ -9,7 +9,7 @@ fi
 
 list=$(kim-api-collections-management list)
 
-# Names of ours in KIM's collections, of "Model Drivers" or "Portable Models".
+# Prints the names of this project's items in KIM's collections; $1 is "Model Drivers" or "Portable Models".
 items() {
     awk -v kind="$1:" '/^[A-Z].*:/ { here = index($0, kind) == 1 } here && $1 ~ /^TorchML/ { print $1 }' <<<"$list" |
         sort -u | paste -sd ' '

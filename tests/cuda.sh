@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Run the tests that need a GPU, from src, on a machine that has only Python, torch with CUDA and pytest: no KIM, no
-# network, no compiler. Arguments go to pytest. PYTHON names the python to use (default: python3).
+# Runs the tests that need a GPU, with the package in src. The machine needs only Python, torch with CUDA and pytest: no
+# KIM, no network, no compiler. Arguments go to pytest. PYTHON names the python to use (default: python3).
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Sets everything up, checks the style and runs all tests, in a KIM collection of their own: the user's is left alone.
-# Options go to pytest, such as: bash tests/run.sh tests/unit -k graph
+# Sets everything up, checks the style and runs all tests. They use a KIM collection of their own and leave the user's
+# alone. Options go to pytest, such as: bash tests/run.sh tests/unit -k graph
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
-# .pre-commit-config.yaml names the tools in .venv.
+# The environment must be .venv: .pre-commit-config.yaml names the tools there.
 unset KIM_TORCHML_ENVIRONMENT
 
 bash docker/install.sh system
