@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request):
-    """Each device in turn."""
+    """Return each device in turn."""
     if request.param == "cuda":
         if not torch.cuda.is_available():
             pytest.skip(f"torch {torch.__version__} sees no GPU here")
@@ -23,7 +23,7 @@ def device(request):
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupt_handler():
-    """A shell ignores Ctrl-C in what it runs in the background, and programs that are started inherit that."""
+    """Handle Ctrl-C as usual: a shell lets its background jobs ignore it, and child processes inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -33,7 +33,7 @@ SHARED = Path(os.environ.get("KIM_TORCHML_SHARED", ROOT.parent / "shared"))
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder of published models and golden data."""
+    """Return the folder of published models and golden data."""
     if not SHARED.is_dir():
         pytest.skip(f"the shared data are not at {SHARED} (KIM_TORCHML_SHARED names another place)")
     return SHARED
@@ -41,7 +41,7 @@ def shared():
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """Say after pytest's own summary what would be lost among the tests skipped for want of a GPU."""
+    """Say after pytest's own summary that tests need the shared data; the skipped GPU tests would hide it there."""
     yield
     if not SHARED.is_dir():
         terminalreporter.write_line(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How much the tests by chance try.
+"""How many cases the tests with random cases try.
 
-By default they try the same in every run. `KIM_TORCHML_FUZZ=20` lets them try 20 times as much, from seeds of that
-run alone; what fails names its seed, or for hypothesis the example.
+By default they try the same cases in every run. With `KIM_TORCHML_FUZZ=20` they try 20 times as many, from seeds that
+differ in every run; a failure names its seed, or for hypothesis the example.
 """
 
 import os
@@ -13,10 +13,10 @@ IS_RANDOM = FACTOR > 0
 
 
 def times(count: int) -> int:
-    """How often to try what is tried `count` times by default."""
+    """Return how many cases to try where the default is `count`."""
     return count * max(FACTOR, 1)
 
 
 def seed(default: int) -> int:
-    """A seed for random numbers."""
+    """Return a seed for random numbers: the default, or a new one where KIM_TORCHML_FUZZ is set."""
     return random.SystemRandom().randrange(2**31) if IS_RANDOM else default

@@ -15,7 +15,7 @@ CALLING = "return torch.sum(coordinates)"
 
 
 class Stateful(nn.Module):
-    """A model whose loading runs code: __setstate__."""
+    """A model that runs code when it is loaded: its __setstate__."""
 
     def __init__(self):
         super().__init__()
@@ -52,12 +52,15 @@ def zip_of(entries):
 
 
 def added(line):
-    """A substitution that repeats the indentation it is given, after a line with the same."""
+    """Return a substitution that puts a line before a match, which is an indentation, and indents the line likewise."""
     return lambda match: f"{match[0]}{line}\n".replace("\n    ", f"\n{match[0]}") + match[0]
 
 
 def with_line(line, instead=LOADING, kind=Stateful):
-    """The TorchScript file of `kind` with a line, or several indented by four, put before one of its code."""
+    """Return the TorchScript file of `kind` with a line put before the line `instead` of its code.
+
+    `line` may hold several lines, the second and later ones indented by four.
+    """
     entries, places = members(script_bytes(kind)), 0
     for name, content in entries.items():
         if name.endswith(".py"):
@@ -69,20 +72,23 @@ def with_line(line, instead=LOADING, kind=Stateful):
 
 
 def place_of(content, name):
-    """Where the content of a zip file's entry begins."""
+    """Return the offset at which the content of a zip file's entry begins."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         header = archive.getinfo(name).header_offset
     return header + 30 + sum(struct.unpack("<2H", content[header + 26 : header + 30]))
 
 
 def renamed(content, function):
-    """The file with its entries' names changed."""
+    """Return the zip file with the names of its entries changed by `function`."""
     return zip_of((function(name), entry) for name, entry in members(content).items())
 
 
 def with_two_directories(shown, hidden):
-    """A zip file that is `shown` to readers that look for the directory before its end record, as Python's does, and
-    `hidden` to those that look where that record says, as torch's does."""
+    """Return a zip file that two readers read differently.
+
+    Python's looks for the directory just before the end record, and reads `shown`. torch's looks at the offset in that
+    record, and reads `hidden`.
+    """
 
     def split(content):
         record = content[-22:]
@@ -92,7 +98,7 @@ def with_two_directories(shown, hidden):
     hidden_data, hidden_directory, _ = split(hidden)
     shown_data, shown_directory, record = split(shown)
     assert len(hidden_directory) == len(shown_directory)
-    # Python takes the record's offset to be this much too small, and adds it to those of the entries too.
+    # Python takes the record's offset to be too small by this gap, and adds the gap to the offsets of the entries too.
     gap = len(hidden_directory) + len(shown_data)
     directory, at = bytearray(shown_directory), 0
     while at < len(directory):

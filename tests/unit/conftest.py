@@ -8,13 +8,13 @@ import torch
 from fake_machine import FakeMachine
 from opening import open_model
 
-# What users, launchers and schedulers set.
+# The variables that users, launchers and schedulers set begin with these.
 _PREFIXES = ("KIM_", "OMPI_", "MV2_", "PMI_", "MPI_", "PALS_", "SLURM_", "OMP_", "CUDA_VISIBLE")
 
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
-    """No variable of the machine's own decides what a test sees."""
+    """Remove the machine's own variables, so that none of them changes what a test sees."""
     for name in [name for name in os.environ if name.startswith(_PREFIXES) and name != "KIM_TORCHML_SHARED"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KIM_TORCHML_QUIET", "1")
@@ -22,26 +22,26 @@ def plain_environment(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_stray_output(capfd):
-    """The driver must leave a simulator's stdout alone, also below Python."""
+    """Check that a test writes nothing to stdout, which is the simulator's, not even from compiled code."""
     yield
     assert capfd.readouterr().out == ""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """The models here are too small for more."""
+    """Let torch use one thread: the models here are too small for more."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture
 def fake(tmp_path):
-    """A machine for the doctor, with nothing on it."""
+    """Return a machine for the doctor, with nothing on it."""
     return FakeMachine(tmp_path)
 
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch, device):
-    """A function that opens a model on each device in turn; arguments as those of `open_model`."""
+    """Return a function that opens a model on each device in turn; it takes the arguments of `open_model`."""
     monkeypatch.setenv("KIM_MODEL_EXECUTION_DEVICE", str(device))
 
     def function(script, **parameters):

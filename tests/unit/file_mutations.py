@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What may become of a file: lines and words lost, doubled, swapped, replaced by odd ones."""
+"""Mutations of a file's text: lines and words are lost, doubled, swapped or replaced by odd ones."""
 
 from hypothesis import strategies as st
 
@@ -132,12 +132,12 @@ MUTATIONS = [
 
 
 def _variants(text, mutations):
-    """Each mutation alone, and each after the one before it."""
+    """Return the text after each mutation alone, and after each two successive mutations."""
     alone = [mutation(text, *arguments) for mutation, *arguments in mutations]
     return alone + [mutation(alone[k], *arguments) for k, (mutation, *arguments) in enumerate(mutations[1:])]
 
 
 def mutated(texts):
-    """Lists of mutations of a text."""
+    """Return a strategy of lists of texts, each of them a mutation of the same text."""
     mutation = st.tuples(st.sampled_from(MUTATIONS), places, places, words)
     return st.builds(_variants, texts, st.lists(mutation, min_size=3, max_size=6))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Strategies of hypothesis: parameter files and descriptor files with what they say, laid out in any allowed way."""
+"""Strategies of hypothesis: parameter files and descriptor files, laid out in any allowed way, with their values."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from kim_torchml.model_files.elements import SYMBOLS
 
 whole = st.integers
-# Editors do not begin a line at these, and neither may a reader.
+# Python's splitlines breaks lines at some of these characters. Editors do not, and a reader must not either.
 COMMENT = st.text(st.sampled_from("ab 1#é٣\x0b\x0c\x1c\x85\u2028\u2029\ufeff\t"), max_size=8)
 
 
 @dataclass(frozen=True)
 class ParameterValues:
-    """What a parameter file says."""
+    """The values in a parameter file."""
 
     elements: tuple[str, ...]
     preprocessing: str
@@ -25,7 +25,7 @@ class ParameterValues:
     descriptor: str
 
     def lines(self):
-        """The values, one a line."""
+        """Return the lines of the file, one for each value."""
         is_graph = self.preprocessing == "Graph"
         n_inputs = {"None": 5, "Descriptor": 1, "Graph": 3 + self.n_layers}[self.preprocessing]
         layers = [str(self.n_layers)] if is_graph else []
@@ -35,15 +35,15 @@ class ParameterValues:
 
 @dataclass(frozen=True)
 class DescriptorValues:
-    """What a descriptor's file says.
+    """The values in a descriptor's file.
 
     Attributes:
-        name: The descriptor's.
-        lines: Of the file.
-        n_loose: Number of lines that comments and blank lines may stand between.
-        species: Of the parameter file.
-        cutoff: Of the parameter file, Å.
-        expected: The parameters' attributes.
+        name: name of the descriptor.
+        lines: lines of the file.
+        n_loose: number of lines at the beginning that comments and blank lines may stand between.
+        species: species in the parameter file.
+        cutoff: cutoff in the parameter file, Å.
+        expected: attributes that the descriptor's parameters must have.
     """
 
     name: str
@@ -55,7 +55,7 @@ class DescriptorValues:
 
 
 def decimals(smallest, largest):
-    """Numbers as people and programs write them."""
+    """Return a strategy of numbers as people and programs write them."""
     ways = st.sampled_from(["{!r}", "{:.8e}", "{:+.3f}", "{:.2E}"])
     return st.builds(lambda way, x: way.format(x), ways, st.floats(smallest, largest)).filter(
         lambda text: smallest <= float(text) <= largest
@@ -90,7 +90,10 @@ def parameter_values(draw):
 
 @st.composite
 def layouts(draw):
-    """A function that writes lines as a file; between those after the first `n_loose` nothing may stand."""
+    """Draw a function that writes lines as a file.
+
+    It puts comments and blank lines between the first `n_loose` lines only.
+    """
     newline = draw(st.sampled_from(["\n", "\r\n"]))
     ways = draw(st.lists(whole(0, 6), min_size=1, max_size=8))
     comment = draw(COMMENT)
@@ -110,7 +113,10 @@ def layouts(draw):
 
 @st.composite
 def heads(draw, one_cutoff=False):
-    """The lines of a head, the species, the cutoffs by code, and the species codes in the file's order."""
+    """Draw the head of a file.
+
+    Returns its lines, the species, the cutoffs by species codes, and the species codes in the file's order.
+    """
     species = draw(ELEMENTS)
     codes = range(len(species))
     common = draw(decimals(0.5, 20.0))

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Energies of the tests' models, once more, in numpy and from their formulas: no neighbour lists, no torch."""
+"""Energies of the tests' models, computed from their formulas in numpy, without neighbour lists and without torch."""
 
 import numpy as np
 from models import CUTOFF, PARAMETERS
 
 
 def distances(coordinates):
-    """All distances, shape [n, n], infinite on the diagonal."""
+    """Return all distances, shape [n, n], infinite on the diagonal."""
     r = np.linalg.norm(coordinates[:, None] - coordinates[None], axis=2)
     np.fill_diagonal(r, np.inf)
     return r
 
 
 def smooth_cutoff(r):
-    """(1 - (r/rc)^2)^3 within the cutoff, else 0."""
+    """Return (1 - (r/rc)^2)^3 within the cutoff, else 0."""
     inside = np.where(r <= CUTOFF, r, CUTOFF)
     return (1 - (inside / CUTOFF) ** 2) ** 3
 
@@ -23,7 +23,7 @@ def strength(species):
 
 
 def pair_energies(coordinates, species, contributing):
-    """Energy of each particle in the Morse pair potential of models.py, 0 where it does not contribute."""
+    """Return the energy of each particle in the Morse pair potential of models.py, 0 where it does not contribute."""
     r = distances(coordinates)
     decay = np.exp(-1.7 * (np.where(np.isfinite(r), r, 0) - 1.3))
     pairs = np.outer(strength(species), strength(species)) * (decay**2 - 2 * decay) * smooth_cutoff(r)
@@ -31,7 +31,7 @@ def pair_energies(coordinates, species, contributing):
 
 
 def graph_energies(coordinates, species, contributing, n_layers):
-    """Energy of each particle in the message-passing model of models.py: the same edges in every layer."""
+    """Return the energy of each particle in the message-passing model of models.py, with all edges in every layer."""
     r = distances(coordinates)
     messages = np.eye(len(r)) + 0.3 * np.exp(-np.where(np.isfinite(r), r, 0)) * smooth_cutoff(r)
     features = np.linalg.matrix_power(messages, n_layers) @ strength(species)
@@ -39,7 +39,7 @@ def graph_energies(coordinates, species, contributing, n_layers):
 
 
 def particle_energies(kind, coordinates, species, contributing):
-    """Energy of each particle in a model of a kind of models.py."""
+    """Return the energy of each particle in a model of a kind of models.py."""
     if "n_layers" in PARAMETERS[kind]:
         return graph_energies(coordinates, species, contributing, PARAMETERS[kind]["n_layers"])
     return pair_energies(coordinates, species, contributing)

@@ -16,9 +16,9 @@ def run_python(code, path=(), arguments=()):
     """Run code in a fresh process; return what it printed, after checking that it ended well.
 
     Args:
-        code: Python, may be indented.
+        code: Python code, which may be indented.
         path: Folders in which modules are looked for first.
-        arguments: What sys.argv holds after the first.
+        arguments: Items of sys.argv after the first.
     """
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Bounds on what code may take and touch: time, memory, files."""
+"""Bounds on the time and the memory that code may take, and on the files that it may open."""
 
 import contextlib
 import os
@@ -13,12 +13,12 @@ BYTES = 384 * 2**20
 
 
 class TooMuchError(AssertionError):
-    """A bound was overstepped."""
+    """Code went beyond a bound."""
 
 
 @contextlib.contextmanager
 def bounded(seconds=SECONDS, size=BYTES):
-    """Within, code may take this long (wall clock) and this much more memory."""
+    """Allow the code inside this long (wall clock) and this much more memory."""
 
     def end(*_):
         raise TooMuchError(f"it takes more than {seconds} s")
@@ -39,7 +39,7 @@ def bounded(seconds=SECONDS, size=BYTES):
 
 
 class _Watch:
-    """Notes what is opened outside a folder; audit hooks cannot be taken away again, so there is one for good."""
+    """Notes what is opened outside a folder. Audit hooks cannot be removed, so there is only one of it per process."""
 
     def __init__(self):
         self.folder = None
@@ -62,7 +62,7 @@ _watch = None
 
 @contextlib.contextmanager
 def confined_to(folder):
-    """Within, code may open files below this folder only."""
+    """Allow the code inside to open files below this folder only."""
     global _watch
     _watch = _watch or _Watch()
     _watch.outside.clear()

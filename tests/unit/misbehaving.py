@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""TorchScript models that do not do as they should, or do it in an unusual way. Inputs as for preprocessing None."""
+"""TorchScript models that misbehave, or behave well in an unusual way; all take the inputs of preprocessing None."""
 
 import torch
 from models import Pair
@@ -14,14 +14,14 @@ class Raising(nn.Module):
 
 
 class Failing(nn.Module):
-    """An operator of torch fails in it."""
+    """A model in which an operator of torch fails."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         return (coordinates @ coordinates).sum()
 
 
 class FailingBackward(nn.Module):
-    """Its derivative fails, but not its value: an in-place change of what the derivative needs."""
+    """A model whose derivative fails, though its value does not: it changes in place what the derivative needs."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         root = coordinates.square().add(1.0).sqrt()
@@ -112,14 +112,14 @@ class ReturningAFloat(nn.Module):
 
 
 class Detached(Pair):
-    """Its energy does not know that it came from the coordinates."""
+    """A model whose energy is detached from the coordinates."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         return self.site_energies(a, coordinates.detach(), b, c)
 
 
 class DetachedSometimes(Pair):
-    """Detached where there are more than five particles: not so when it was probed."""
+    """A model whose energy is detached for more than five particles, and so not in the driver's probe."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         seen = coordinates.detach() if coordinates.size(0) > 5 else coordinates
@@ -127,7 +127,7 @@ class DetachedSometimes(Pair):
 
 
 class ShortRanged(nn.Module):
-    """Sums over pairs that are closer than 1.1, one after the other: with none there is nothing to differentiate."""
+    """Sums in a loop over pairs that are closer than 1.1; without one, its energy does not depend on coordinates."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         energy = torch.zeros([1], dtype=coordinates.dtype, device=coordinates.device)
@@ -140,7 +140,10 @@ class ShortRanged(nn.Module):
 
 
 class ShortRangedOfAll(Pair):
-    """One energy per particle, 7 for those that do not contribute; without neighbours within 1.1 none depends on r."""
+    """Returns one energy per particle, 7 for those that do not contribute.
+
+    Without a neighbour of the first particle within 1.1 no energy depends on coordinates.
+    """
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         r = (coordinates[1:] - coordinates[:1]).square().sum(1).sqrt()
@@ -159,7 +162,7 @@ class NearestEight(Pair):
 
 
 class OfSecondSpecies(Pair):
-    """Without particles of the second species there is nothing to differentiate."""
+    """A model whose energy depends on coordinates only if a particle is of the second species."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         if bool((a == 1).any()):
@@ -168,7 +171,7 @@ class OfSecondSpecies(Pair):
 
 
 class TotalSometimes(nn.Module):
-    """One energy per particle, but the total where there are more than five: another shape than when it was probed."""
+    """Returns one energy per particle in the probe, but the total for more than five particles."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         energies = coordinates.sum(1)
@@ -181,7 +184,7 @@ class FourInputs(nn.Module):
 
 
 class InverseDistance(Pair):
-    """Infinite where two particles are in one place; NaN derivatives."""
+    """A model that is infinite where two particles are in one place, with derivatives that are NaN."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         first = torch.repeat_interleave(torch.arange(b.numel(), device=b.device), b.to(torch.int64))
@@ -196,7 +199,7 @@ class RelativeSpecies(nn.Module):
 
 
 class EchoSpecies(nn.Module):
-    """The energy of a particle is what the model is told about its species."""
+    """A model that returns, as the energy of a particle, the number that it is given for the species."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         return a.to(coordinates.dtype) + 0.0 * coordinates.sum(1)
@@ -213,7 +216,7 @@ class MixedPrecision(nn.Module):
 
 
 class WholeNumbers(nn.Module):
-    """No floating type among its parameters and buffers."""
+    """A model whose parameters and buffers are all integers, so that no floating type can be read off them."""
 
     def __init__(self):
         super().__init__()
@@ -224,7 +227,7 @@ class WholeNumbers(nn.Module):
 
 
 class Training(nn.Module):
-    """Its energy differs in training mode."""
+    """A model whose energy is another one in training mode."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         return coordinates.sum() * (1000.0 if self.training else 1.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Small TorchScript models that do as they should: a pair potential (None) and message passing (Graph).
+"""Small TorchScript models that behave well: a pair potential (None) and message passing (Graph).
 
 formulas.py has their formulas in numpy.
 """
@@ -15,7 +15,7 @@ CUTOFF = 2.5
 
 @functools.cache
 def script_bytes(kind, dtype=torch.float64, **arguments):
-    """The TorchScript file of a model class, as bytes; dtype None leaves its tensors as they are."""
+    """Return the TorchScript file of a model class, as bytes; dtype None leaves its tensors as they are."""
     buffer = io.BytesIO()
     model = kind(**arguments)
     torch.jit.save(torch.jit.script(model if dtype is None else model.to(dtype)), buffer)
@@ -49,7 +49,7 @@ class PairTotal(Pair):
 
 
 class PairTotalInBrackets(Pair):
-    """The total in the shape [1, 1]."""
+    """Returns the total energy, in the shape [1, 1]."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -58,7 +58,7 @@ class PairTotalInBrackets(Pair):
 
 
 class PairOfContributing(Pair):
-    """One energy per contributing particle, the shape [contributing]."""
+    """Returns one energy per contributing particle, in the shape [contributing]."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -67,7 +67,10 @@ class PairOfContributing(Pair):
 
 
 class PairOfAll(Pair):
-    """One energy per particle, the shape [n, 1]; what non-contributing ones get is rubbish, and has a gradient."""
+    """Returns one energy per particle, in the shape [n, 1].
+
+    The energies of non-contributing particles mean nothing, but have a gradient.
+    """
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -78,7 +81,7 @@ class PairOfAll(Pair):
 
 
 class PairWithForces(Pair):
-    """(energy per contributing particle, forces [n, 3]): it differentiates by itself."""
+    """Returns (energy per contributing particle, forces [n, 3]); it differentiates its energy itself."""
 
     def energy_and_forces(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor
@@ -95,7 +98,7 @@ class PairWithForces(Pair):
 
 
 class PairWithFlatForces(PairWithForces):
-    """(total, forces [3n])."""
+    """Returns (total energy, forces [3n])."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -125,21 +128,21 @@ class MessagePassing(nn.Module):
 
 
 class Graph1(MessagePassing):
-    """Per particle, whatever that is for those that do not contribute."""
+    """Returns one energy per particle; those of non-contributing particles mean nothing."""
 
     def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
         return self.energies(species, coordinates, [edges_1])
 
 
 class Graph2(MessagePassing):
-    """Per contributing particle."""
+    """Returns one energy per contributing particle."""
 
     def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor) -> Tensor:
         return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0]
 
 
 class Graph3(MessagePassing):
-    """Per particle, the shape [n, 1]."""
+    """Returns one energy per particle, in the shape [n, 1]."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, edges_3: Tensor, mask: Tensor
@@ -148,7 +151,7 @@ class Graph3(MessagePassing):
 
 
 class Graph4(MessagePassing):
-    """The total, in the shape [1, 1], gathered by the mask as published models do."""
+    """Returns the total energy, in the shape [1, 1]; it sums by the mask, as published models do."""
 
     def forward(
         self,
@@ -166,7 +169,7 @@ class Graph4(MessagePassing):
 
 
 class GraphWithForces(MessagePassing):
-    """(total, forces [n, 3]), two layers."""
+    """Returns (total energy, forces [n, 3]); it has two layers."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor
@@ -178,9 +181,9 @@ class GraphWithForces(MessagePassing):
 
 PAIRS = [PairTotal, PairTotalInBrackets, PairOfContributing, PairOfAll, PairWithForces, PairWithFlatForces]
 GRAPHS = {1: Graph1, 2: Graph2, 3: Graph3, 4: Graph4}
-# Those that give no particle energies.
+# These give no particle energies.
 TOTALS = {PairTotal, PairTotalInBrackets, PairWithFlatForces, Graph4, GraphWithForces}
-# What the parameter files of all of them say.
+# What the parameter file of each kind says besides the defaults of `parameter_text`.
 PARAMETERS = {kind: {"returns_forces": kind.__name__.endswith("Forces")} for kind in PAIRS}
 PARAMETERS |= {kind: {"kind": "Graph", "n_layers": n_layers} for n_layers, kind in GRAPHS.items()}
 PARAMETERS[GraphWithForces] = {"kind": "Graph", "n_layers": 2, "returns_forces": True}

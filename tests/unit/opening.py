@@ -15,12 +15,12 @@ SHAPES = {
     "partialParticleVirial": lambda n: (n, 6),
 }
 
-# What every model supports that gives energies by particle; only descriptors give virials by particle.
+# Every model that gives energies by particle supports these outputs; only descriptors give virials by particle too.
 ALL = [name for name in SHAPES if name != "partialParticleVirial"]
 
 
 def outputs_of(kind):
-    """KIM's names of what a model of models.py can give."""
+    """Return KIM's names of the outputs that a model of models.py can give."""
     return [name for name in ALL if name != "partialParticleEnergy" or kind not in TOTALS]
 
 
@@ -34,7 +34,7 @@ def parameter_text(
     n_inputs=None,
     descriptor="None",
 ):
-    """The text of a parameter file."""
+    """Return the text of a parameter file."""
     layers = [n_layers] if kind == "Graph" else []
     inputs = INPUTS[kind] + sum(layers) if n_inputs is None else n_inputs
     values = [len(elements), " ".join(elements), kind, cutoff, *layers, model_file, returns_forces, inputs, descriptor]
@@ -53,7 +53,7 @@ def open_model(folder, script, model_file="model.pt", prepare=True, **parameters
 
 
 def compute(model, configuration, outputs=ALL):
-    """Compute into arrays full of rubbish, as a simulator's may be."""
+    """Compute into arrays that hold arbitrary numbers, as a simulator's may."""
     arrays = {name: np.full(SHAPES[name](len(configuration)), -7e77) for name in outputs}
     arguments = [configuration.coordinates, configuration.species_codes, configuration.contributing]
     before = [array.copy() for array in arguments]
@@ -73,12 +73,12 @@ def assert_close(found, expected, tolerance=1e-12):
 
 
 def energy(model, configuration):
-    """The partial energy alone."""
+    """Return the partial energy, computed alone."""
     return compute(model, configuration, ["partialEnergy"])["partialEnergy"][0]
 
 
 def slope(function, coordinates, step=1e-4):
-    """-d function/d coordinates by central differences of fourth order."""
+    """Return -d function/d coordinates by central differences of fourth order."""
     result = np.zeros_like(coordinates)
     for place in np.ndindex(coordinates.shape):
 

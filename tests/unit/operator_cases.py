@@ -8,7 +8,7 @@ import torch
 
 REDUCTIONS = ["sum", "mul", "mean", "min", "max"]
 SEGMENT_REDUCTIONS = ["sum", "mean", "min", "max"]
-# Shape of src, shape of index (or of indptr without its last dimension), dim of scatter.
+# Each case: the shape of src, the shape of index (or of indptr without its last dimension), the dim of scatter.
 SCATTER_CASES = [
     ([7], [7], 0),
     ([7, 3], [7], -2),
@@ -22,7 +22,7 @@ SEGMENT_CASES = [([7], []), ([7, 3], []), ([2, 7], [2]), ([2, 7, 3], [2]), ([2, 
 
 
 def values(shape, device, dtype=torch.float64, seed=0):
-    """Distinct values in random order, some negative, none 0."""
+    """Return distinct values in random order, some negative, none 0."""
     generator = torch.Generator().manual_seed(seed)
     count = int(torch.tensor(shape).prod())
     order = torch.randperm(count, generator=generator) - count // 3
@@ -30,19 +30,19 @@ def values(shape, device, dtype=torch.float64, seed=0):
 
 
 def indices(shape, device, largest=4, seed=1):
-    """Targets 0 to `largest`; 2 never occurs."""
+    """Return targets from 0 to `largest`, but never 2."""
     index = torch.randint(0, largest, shape, generator=torch.Generator().manual_seed(seed))
     return (index + (index >= 2)).to(device)
 
 
 def boundaries(leading, device, first=1):
-    """Four segments of 7 elements: one empty; what precedes `first` is in none."""
+    """Return the boundaries of four segments of 7 elements; one is empty, and elements before `first` are in none."""
     rows = [[first, 3, 3, 6, 7], [first, 1, 4, 7, 7]]
     return torch.tensor(rows if leading == [2] else rows[0], device=device).reshape(*leading, 5)
 
 
 def slow_reduce(reduce, src, target, dim, size):
-    """Reduce by plain loops: target(coordinates) is the place along dim, or None."""
+    """Reduce by plain loops; target(position in src) gives the place along dim in the result, or None."""
     members = defaultdict(list)
     for at in product(*map(range, src.shape)):
         members[(*at[:dim], target(at), *at[dim + 1 :])].append((src[at], at[dim]))
@@ -65,14 +65,14 @@ def slow_reduce(reduce, src, target, dim, size):
 
 
 def by_index(index, dim):
-    """Target function of an index: of one dimension it lies along dim, else it leads."""
+    """Return the target function of an index: with one dimension it lies along dim, with more it covers the first."""
     if index.dim() == 1:
         return lambda at: int(index[at[dim]])
     return lambda at: int(index[tuple(min(i, n - 1) for i, n in zip(at, index.shape, strict=False))])
 
 
 def by_boundaries(indptr):
-    """Target function of segment boundaries."""
+    """Return the target function of segment boundaries."""
 
     def target(at):
         leading = tuple(min(i, n - 1) for i, n in zip(at, indptr.shape[:-1], strict=False))
@@ -84,7 +84,7 @@ def by_boundaries(indptr):
 
 
 def assert_same(got, expected, *inputs):
-    """Compare (value, position) or a value, and the gradients of a weighted sum of the values."""
+    """Compare values, or pairs (value, position), and the gradients of a weighted sum of the values."""
     if isinstance(got, tuple):
         assert got[1].tolist() == expected[1].tolist()
         got, expected = got[0], expected[0]

@@ -26,7 +26,7 @@ class Configuration:
         return SlowNeighbours(self.coordinates, self.contributing)
 
     def in_order(self, order):
-        """The same particles in another order."""
+        """Return the same particles in another order."""
         return Configuration(self.coordinates[order], self.species_codes[order], self.contributing[order])
 
     def moved(self, coordinates):
@@ -34,7 +34,7 @@ class Configuration:
 
 
 def spread(n, edge, seed, closest=0.9):
-    """n points in a cube, none closer to each other than that."""
+    """Return n random points in a cube, no two of them closer than `closest`."""
     random = np.random.default_rng(seed)
     points = np.empty((0, 3))
     while len(points) < n:
@@ -45,25 +45,25 @@ def spread(n, edge, seed, closest=0.9):
 
 
 def cluster(n=14, edge=3.6, seed=1, n_contributing=None, n_species=1):
-    """A compact cluster; contributing particles come first."""
+    """Return a compact cluster; contributing particles come first."""
     flags = np.arange(n) < (n if n_contributing is None else n_contributing)
     return Configuration(spread(n, edge, seed), np.arange(n) % n_species, flags)
 
 
 def interleaved(configuration, seed=0):
-    """The particles in an arbitrary order, contributing ones among the others."""
+    """Return the particles in an arbitrary order, contributing ones among the others."""
     return configuration.in_order(np.random.default_rng(seed).permutation(len(configuration)))
 
 
 def with_images(coordinates, cell, reach, periodic=(True, True, True), n_species=1):
-    """A periodic configuration: its own particles contribute, their images within reach do not.
+    """Return a periodic configuration: its own particles contribute, their images within reach do not.
 
     Args:
-        coordinates: Inside the cell, shape [n, 3].
+        coordinates: Coordinates inside the cell, shape [n, 3].
         cell: Edge lengths of the rectangular cell, shape [3].
-        reach: How far beyond the cell images are made.
-        periodic: Which directions repeat.
-        n_species: Species codes 0 to n_species - 1 in turn.
+        reach: Thickness of the layer of images around the cell.
+        periodic: Flags of the directions that repeat.
+        n_species: Number of species; the particles get their codes in turn.
     """
     coordinates, cell = np.asarray(coordinates), np.asarray(cell, dtype=float)
     copies = [range(-c, c + 1) for c in np.where(periodic, np.ceil(reach / cell), 0).astype(int)]
@@ -81,7 +81,7 @@ def with_images(coordinates, cell, reach, periodic=(True, True, True), n_species
 
 
 def owner_of_image(coordinates, configuration, cell):
-    """For each particle of a periodic configuration, which of `coordinates` it is an image of."""
+    """Return, for each particle of a periodic configuration, the index in `coordinates` of what it is an image of."""
     difference = configuration.coordinates[:, None] - np.asarray(coordinates)[None]
     difference -= np.round(difference / cell) * cell
     return np.linalg.norm(difference, axis=2).argmin(axis=1)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Neighbour lists and staged edges by plain loops and sets, from their definition.
 
-With A_1 = the contributing particles, stage k has the edges E_k = {(i, j), (j, i) : i in A_k, j within the cutoff of
-i}, sorted by (first, second), and A_(k+1) = {j : j within the cutoff of some i in A_k}. This code stands in for the
-compiled part in these tests, and the compiled part is compared with it.
+With A_1 = contributing particles, for k = 1 to the number of layers:
+
+    E_k     = {(i, j), (j, i) : i in A_k, j a neighbour of i within the cutoff}
+    A_(k+1) = {j : j within the cutoff of some i in A_k}
+
+Each E_k is sorted by (first, second). The tests use this code in place of the compiled part wherever they compute with
+a model, and compare the compiled part with it.
 """
 
 import math
@@ -12,9 +16,9 @@ import numpy as np
 
 
 class SlowNeighbours:
-    """Presents the protocol `kim_torchml.inputs.Neighbours`.
+    """Neighbours after the protocol `kim_torchml.inputs.Neighbours`.
 
-    Every particle is in every other's list, however far: the worst that a list beyond the cutoff can be.
+    It works from all pairs of particles, however far apart, like a simulator whose lists reach as far as possible.
     """
 
     def __init__(self, coordinates, contributing):
@@ -22,7 +26,7 @@ class SlowNeighbours:
         self._contributing = [i for i, flag in enumerate(contributing) if flag]
 
     def neighbours(self, i, cutoff):
-        """All particles within the cutoff of particle i, ascending."""
+        """Return all particles within the cutoff of particle i, in ascending order."""
         here = self._points[i]
         return [j for j, there in enumerate(self._points) if j != i and math.dist(here, there) <= cutoff]
 
@@ -32,7 +36,7 @@ class SlowNeighbours:
         return counts, np.array([j for neighbours in lists for j in neighbours], dtype=np.int32)
 
     def edge_sets(self, cutoff, n_layers):
-        """[E_1, ..., E_L] as sets of pairs."""
+        """Return [E_1, ..., E_L] as sets of pairs."""
         known = {}
 
         def neighbours(i):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A room for docker/cleanroom.sh, with copies of a few of the host's programs: an empty Debian would take a minute."""
+"""A small room for docker/cleanroom.sh with copies of a few host programs; an empty Debian would take a minute."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ def libraries(program: Path) -> set[Path]:
 
 
 def make_small_room(room: Path) -> Path:
-    """Return a folder that the clean room takes for one that it has made, with a shell in it."""
+    """Return a folder that docker/cleanroom.sh takes for a room of its own, with a shell in it."""
     root = room / "root"
     for folder in ("dev", "etc", "mnt", "proc", "root", "sys", "usr/bin", "usr/lib", "usr/lib64"):
         (root / folder).mkdir(parents=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""TorchScript models that keep something of a call in their attributes, each in another way; the energy is Pair's."""
+"""TorchScript models that keep something of a call in an attribute, each in its own way; the energy is that of Pair."""
 
 import torch
 from models import Pair
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Stateful(Pair):
-    """Has room for coordinates, and a list."""
+    """A model with an attribute for coordinates and one for a list."""
 
     kept: list[Tensor]
 
@@ -17,7 +17,7 @@ class Stateful(Pair):
         self.kept = [torch.zeros([1, 3], dtype=torch.float64)]
 
     def busy(self, like: Tensor) -> float:
-        """Take some time, in which other threads come; returns 0."""
+        """Take some time, in which other threads run, and return 0."""
         waste = torch.ones([20000], dtype=like.dtype)
         for _ in range(20):
             waste = waste.sin()
@@ -57,7 +57,7 @@ class InList(Stateful):
 
 
 class NeededByBackward(Stateful):
-    """What is kept is what the derivative is made from."""
+    """A model that keeps the tensor from which its derivative is computed."""
 
     def forward(self, s: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, c: Tensor) -> Tensor:
         ones = self.room.narrow(0, 0, r.size(0)).fill_(1.0)
@@ -107,7 +107,7 @@ def count_up(room: Tensor) -> Tensor:
 
 
 class Reading(Stateful):
-    """Changes only what it has made itself."""
+    """A model that reads its attributes and changes only tensors that it has made itself."""
 
     def __init__(self):
         super().__init__()

@@ -13,7 +13,7 @@ PRIVATE = ("unshare", "--mount", "--propagation", "private", "--")
 
 @pytest.fixture
 def room(tmp_path: Path) -> Path:
-    """A folder with a file in it, in place of a room."""
+    """Return a folder with a file in it, in place of a room."""
     folder = tmp_path.resolve() / "room"
     (folder / "root" / "mnt").mkdir(parents=True)
     (folder / "root" / "file").touch()
@@ -51,7 +51,7 @@ def test_path_through_a_link_is_left_alone(room: Path) -> None:
 
 
 def test_path_with_a_blank_is_left_alone(room: Path) -> None:
-    """/proc/self/mountinfo writes blanks in another way: what is mounted there would not be found."""
+    """/proc/self/mountinfo writes blanks in another way, so what is mounted at such a path would not be found."""
     room = room.rename(room.with_name("a room"))
     done = remove(room)
     assert done.returncode == 1
@@ -81,7 +81,7 @@ def test_failed_removal_is_a_failure(room: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def precious(room: Path) -> Path:
-    """A folder of the host's; skips where nothing can be mounted."""
+    """Return a folder of the host, or skip the test where nothing can be mounted."""
     if os.getuid() != 0:
         pytest.skip("mounting takes root")
     folder = room.parent / "precious"
@@ -95,7 +95,7 @@ def precious(room: Path) -> Path:
 
 @pytest.mark.parametrize("place", ["root/mnt", "."])
 def test_room_with_something_mounted_is_left_alone(room: Path, precious: Path, place: str) -> None:
-    """Here a folder of the host, bound into the room or upon it: a removal would have emptied it."""
+    """A folder of the host is mounted in the room, or on it: removing the room would empty that folder."""
     (precious / MARKER).touch()
     bind = f'mount --bind {precious} {room / place} && exec "$@"'
     done = remove(room, *PRIVATE, "sh", "-c", bind, "sh")
@@ -116,13 +116,13 @@ def test_room_that_is_mounted_on_itself_is_left_alone(room: Path, precious: Path
     "mount",
     [
         "mount -t tmpfs none {room}/root/mnt",
-        # As a process in a room does: there the room is the root, and its path tells nothing.
+        # A process in a room does this: the room is its root, so that its mounts do not show the room's path.
         "mount --bind {room}/root {room}/root && cd {room}/root && {{ pivot_root . . || exit 1; }}",
         "mount --bind {room}/root/mnt {precious}",
     ],
 )
 def test_room_in_use_is_left_alone(room: Path, precious: Path, mount: str) -> None:
-    """A process in a mount namespace of its own still has something mounted there, or the room somewhere."""
+    """A process in a mount namespace of its own has something mounted in the room, or the room mounted elsewhere."""
     code = f"{mount.format(room=room, precious=precious)} && echo ready && read -r _"
     with subprocess.Popen(
         [*PRIVATE, "sh", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What runs in a clean room sees the room alone, and however it ends, nothing is left. In small rooms: no Debian."""
+"""What runs in a clean room sees the room alone, and however it ends, nothing is left. The rooms are small ones."""
 
 import fcntl
 import os
@@ -18,14 +18,14 @@ from small_room import CLEANROOM, make_small_room
 
 @pytest.fixture(scope="module")
 def obstacle() -> str:
-    """Why nothing can be run in a room here."""
+    """Return why nothing can be run in a room here, or an empty string."""
     code = f"source {CLEANROOM.with_name('cleanroom_machine.sh')}; obstacle_to_running"
     return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture(autouse=True)
 def possible(obstacle: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip where no room can be used; otherwise, without wheels, which take a while to copy."""
+    """Skip where no room can be used, and name no wheels to pip, because they would take a while to copy."""
     if obstacle:
         pytest.skip(f"no clean room can be used here: {obstacle}")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -34,21 +34,21 @@ def possible(obstacle: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Path:
-    """A room that has been used before."""
+    """Return a room that has been used before."""
     return make_small_room(tmp_path.resolve() / "room")
 
 
 def clean_room(
     *arguments: str | Path, files: tuple[int, ...] = (), **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run docker/cleanroom.sh, with open files of ours."""
+    """Run docker/cleanroom.sh, which inherits these open files."""
     command = ["bash", CLEANROOM, *arguments]
     return subprocess.run(
         command, env=os.environ | variables, pass_fds=files, capture_output=True, text=True, check=False
     )
 
 
-# What leaves a mere chroot: from a folder outside of a second one, `..` leads up to the host's root.
+# This code leaves a mere chroot: from a folder outside of a second chroot, `..` leads up to the host's root.
 ESCAPE = """
     mkdir "/second"; chroot "/second" or die; chdir ".." for 1 .. 99; chroot "." or die;
     exit(-e "SECRET" ? 1 : 0);
@@ -56,7 +56,7 @@ ESCAPE = """
 
 
 def test_host_is_out_of_reach(room: Path, tmp_path: Path) -> None:
-    """Neither by the first process, which is the room's own, nor by an open file, a second root or a mount."""
+    """Nothing leads there: not the first process, which is the room's own, an open file, a second root or a mount."""
     secret = tmp_path.resolve() / "secret"
     secret.write_text("the host's")
     code = f"""
@@ -74,12 +74,12 @@ def test_host_is_out_of_reach(room: Path, tmp_path: Path) -> None:
     mounts = dict(reversed(line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("mount "))
     assert mounts.pop("/").endswith("/room/root")
     assert mounts == dict.fromkeys(("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/mnt"), "/")
-    # The last is bash's, the script that it reads.
+    # The last one is the script that bash reads.
     assert re.findall(r"^\d+$", done.stdout, re.MULTILINE) == ["0", "1", "2", "255"]
 
 
 def test_nothing_is_typed_into_the_terminal(room: Path) -> None:
-    """What a program pushes into its terminal (TIOCSTI, where the kernel lets it), the host's shell would run."""
+    """The host's shell would run what a program pushes into its terminal (TIOCSTI, where the kernel allows it)."""
     primary, secondary = pty.openpty()
     code = "my $key = q(x); exit(ioctl(STDIN, 0x5412, $key) ? 1 : 0);"
     done = subprocess.run(
@@ -103,7 +103,7 @@ def test_room_is_kept_and_used_again(room: Path) -> None:
 
 
 def test_room_of_an_image_is_used_again_as_a_container(room: Path) -> None:
-    """With the Dockerfile's variables, working folder, user and entry point; no step is run again."""
+    """It has the Dockerfile's variables, working folder, user and entry point; no step is run again."""
     for folder in ("workdir", "opt/kim-torchml/docker"):
         (room / "root" / folder).mkdir(parents=True)
     shutil.copy(CLEANROOM.with_name("entrypoint.sh"), room / "root/opt/kim-torchml/docker")
@@ -115,7 +115,7 @@ def test_room_of_an_image_is_used_again_as_a_container(room: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "dev", "mnt", "proc", "sys"])
 def test_link_in_the_place_of_a_folder_is_refused(room: Path, tmp_path: Path, name: str) -> None:
-    """A program that was root in there may have left it."""
+    """A program that was root in the room may have left the link."""
     precious = tmp_path.resolve() / "precious"
     place = room / "root" / name
     place.rename(precious)
@@ -140,7 +140,7 @@ def test_link_in_the_place_of_a_file_is_replaced(room: Path, tmp_path: Path, nam
 
 @pytest.mark.parametrize("name", ["etc", "root"])
 def test_link_in_the_place_of_another_folder_leads_into_the_room(room: Path, tmp_path: Path, name: str) -> None:
-    """Where there is no such folder in the room, nothing is written."""
+    """The link's target is not in the room, so nothing is written there."""
     precious = tmp_path.resolve() / "precious"
     (room / "root" / name).rename(precious)
     (room / "root" / name).symlink_to(precious)
@@ -150,7 +150,7 @@ def test_link_in_the_place_of_another_folder_leads_into_the_room(room: Path, tmp
 
 @pytest.fixture
 def rooms(tmp_path: Path, room: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where rooms are made, of a small one in the place of the empty Debian."""
+    """Return the folder in which rooms are made, each a copy of a small room instead of the empty Debian."""
     folder = tmp_path.resolve() / "rooms"
     folder.mkdir()
     system = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
@@ -163,13 +163,13 @@ def rooms(tmp_path: Path, room: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def assert_nothing_is_left(rooms: Path) -> None:
-    """No room, and nothing mounted in one."""
+    """Check that no room is left, and nothing mounted in one."""
     assert list(rooms.iterdir()) == []
     assert not [path for path in Path("/proc").glob("[0-9]*/mountinfo") if f"{rooms}/" in mounts_of(path)]
 
 
 def mounts_of(path: Path) -> str:
-    """Return what a process has mounted, if it still runs."""
+    """Return the mounts that a process sees; nothing if it has ended."""
     try:
         return path.read_text()
     except OSError:
@@ -182,7 +182,7 @@ def test_exit_code_is_the_command_s(rooms: Path) -> None:
 
 
 def path_with_rm(folder: Path, code: str) -> str:
-    """Return a PATH on which another rm comes first."""
+    """Return a PATH on which a script with this code comes before the machine's own rm."""
     folder.mkdir()
     (folder / "rm").write_text(f"#!/bin/sh\n{code}\n")
     (folder / "rm").chmod(0o755)
@@ -222,13 +222,13 @@ def test_room_is_removed_when_a_signal_ends_the_run(rooms: Path, number: signal.
 
 @pytest.mark.parametrize("after", [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8])
 def test_room_is_removed_whenever_the_signal_comes(rooms: Path, after: float) -> None:
-    """While it is looked at what is there, while the room is made, or as the command starts."""
+    """It may come while the machine is examined, while the room is made, or as the command starts."""
     assert end(after=after, number=signal.SIGTERM) in {-signal.SIGTERM, 128 + signal.SIGTERM}
     assert_nothing_is_left(rooms)
 
 
 def test_further_signals_do_not_stop_the_removal(rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second Ctrl-C, of one who does not want to wait."""
+    """A user who does not want to wait presses Ctrl-C again."""
     monkeypatch.setenv("PATH", path_with_rm(tmp_path / "bin", f'sleep 1\nexec {shutil.which("rm")} "$@"'))
     command = ["bash", str(CLEANROOM), "--", "bash", "-c", "echo ready; sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -259,7 +259,7 @@ def test_folder_where_rooms_could_not_be_removed(tmp_path: Path) -> None:
 
 
 def test_mirror_must_answer(tmp_path: Path) -> None:
-    """Port 9 of this machine does not."""
+    """Nothing answers at port 9 of this machine."""
     settings = {"KIM_TORCHML_CLEANROOM": str(tmp_path), "KIM_TORCHML_CLEANROOM_CACHE": ""}
     done = clean_room("--possible", KIM_TORCHML_DEBIAN_MIRROR="http://127.0.0.1:9/debian", **settings)
     if "MB free" in done.stdout:

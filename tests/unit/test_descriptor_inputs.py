@@ -56,7 +56,7 @@ class Total(OfContributing):
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch, device):
-    """A function that opens a descriptor model of two species."""
+    """Return a function that opens a descriptor model of two species."""
     monkeypatch.setenv("KIM_MODEL_EXECUTION_DEVICE", str(device))
 
     def function(kind=OfContributing, text=SYMMETRY_FUNCTIONS, descriptor="SymmetryFunctions", cutoff=CUTOFF):
@@ -131,7 +131,7 @@ def test_neighbour_lists_are_fetched_once_whatever_is_asked_for(opened, outputs)
 
 def test_one_particle_alone_has_no_forces(opened):
     found = compute(opened(), Configuration([[0, 0, 0]], [1], [1]))
-    # All functions are 0: the network sees (0 - 1) / 2 four times.
+    # All functions are 0, so each of the four inputs of the network is (0 - 1) / 2.
     weights = OfContributing().weights.detach().numpy()
     assert found["partialEnergy"][0] == pytest.approx(float(np.tanh(-0.5 * weights.sum())))
     np.testing.assert_array_equal(found["partialForces"], np.zeros((1, 3)))

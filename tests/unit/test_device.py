@@ -21,7 +21,7 @@ ALONE = Rank(rank=None, local_rank=0, local_size=1)
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """A function that makes torch report as many GPUs."""
+    """Return a function that makes torch report this number of GPUs."""
 
     def function(count):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
@@ -33,7 +33,7 @@ def gpus(monkeypatch):
 
 @pytest.fixture
 def threads_set(monkeypatch):
-    """What torch.set_num_threads was called with."""
+    """Return the list of numbers that torch.set_num_threads was called with."""
     calls = []
     monkeypatch.setattr(torch, "set_num_threads", calls.append)
     return calls
@@ -161,7 +161,7 @@ def test_threads_that_the_user_asks_for(ours, monkeypatch, threads_set):
 
 @pytest.fixture
 def determinism(monkeypatch):
-    """Leaves torch and the environment as they were."""
+    """Restore torch's and the environment's settings after the test."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     before = torch.are_deterministic_algorithms_enabled()
     yield

@@ -17,13 +17,13 @@ Instruction = MODULE["Instruction"]
 
 
 def commands() -> list[list[str]]:
-    """The commands of all RUN instructions."""
+    """Return the commands of all RUN instructions."""
     lines = [part for instruction in INSTRUCTIONS if instruction.name == "RUN" for part in instruction.text.split("&&")]
     return [shlex.split(line) for line in lines]
 
 
 def copied() -> list[str]:
-    """What all COPY instructions take."""
+    """Return the sources of all COPY instructions."""
     return [
         word for instruction in INSTRUCTIONS if instruction.name == "COPY" for word in instruction.text.split()[:-1]
     ]
@@ -49,7 +49,7 @@ def test_every_layer_that_downloads_is_cleaned_in_the_same_layer() -> None:
 
 
 def test_sources_come_after_torch_and_dependencies() -> None:
-    """A change of src then leaves the layers before it as they are."""
+    """So a change of src leaves the layers of torch and the dependencies as they are."""
     texts = [instruction.text for instruction in INSTRUCTIONS]
     sources = next(index for index, text in enumerate(texts) if text.startswith("src/"))
     downloads = [
@@ -101,7 +101,7 @@ def test_clean_room_runs_the_same_steps(tmp_path: Path) -> None:
 
 
 def test_folders_are_copied_as_docker_does(tmp_path: Path) -> None:
-    """Of a folder its content, of a file the file."""
+    """Docker copies the content of a folder, not the folder, and a file as it is."""
     context, target = tmp_path / "context", tmp_path / "image"
     (context / "src" / "deep").mkdir(parents=True)
     (context / "src" / "deep" / "file").write_text("a")
@@ -121,7 +121,7 @@ def test_folders_are_copied_as_docker_does(tmp_path: Path) -> None:
 
 
 def test_container_has_the_environment_of_the_dockerfile() -> None:
-    """With the user, folder and entry point; values given at build time only are gone."""
+    """It also has the user, folder and entry point, but not the values that are given at build time only."""
     script = MODULE["run_script"](INSTRUCTIONS, {})
     recorder = 'cd() { echo "cd $1"; }\nexec() { echo "$*"; env; }\n'
     done = subprocess.run(
@@ -142,7 +142,7 @@ def test_container_has_the_environment_of_the_dockerfile() -> None:
 
 
 def test_container_of_another_user() -> None:
-    """As with `docker run --user`; the number needs no account."""
+    """The script does as `docker run --user`; the number needs no account."""
     assert "setpriv --reuid=77 --regid=77" in MODULE["run_script"](INSTRUCTIONS, {}, "77")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the shim calls, and what is said once per process."""
+"""The functions that the shim calls, and what is announced once per process."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ from kim_torchml.process import interpreter, notices
 
 @pytest.fixture
 def unannounced(monkeypatch):
-    """A process in which nothing has been announced yet, and that may."""
+    """Make this a process that has announced nothing yet, and that may announce something."""
     monkeypatch.setattr(notices, "_announced", False)
     monkeypatch.delenv("KIM_TORCHML_QUIET")
 

@@ -14,7 +14,7 @@ import pytest
 from kim_torchml import __version__
 from kim_torchml.driver import failure_file as dump
 
-# Two particles do not contribute, and one has a code that the model has not.
+# Two particles do not contribute, and one of them has a species code that the model does not know.
 COORDINATES = np.random.default_rng(1).normal(scale=1e3, size=(5, 3))
 COORDINATES[3] = [1e-300, -1.0 / 3.0, 1e17 / 7.0]
 CODES = np.array([1, 0, 0, 1, 7], dtype=np.int32)
@@ -24,7 +24,7 @@ ERROR = 'it said "no" to C:\\tables\nand \'{[=, T 1 2 3 of file.pt; do Å'
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """The folder of failures, which is not there yet; none has been saved by this process."""
+    """Return the folder of failures, which does not exist yet, in a process that has saved none."""
     monkeypatch.setattr(dump, "_saved", 0)
     monkeypatch.setenv("KIM_TORCHML_DUMP", str(tmp_path / "failures" / "of today"))
     return tmp_path / "failures" / "of today"
@@ -48,7 +48,7 @@ def save(**changes):
 
 
 def saved_in(addition):
-    """The file that an error's line names; the command in it must be one that a shell takes."""
+    """Return the file that an error's line names, and check that a shell understands the command in the line."""
     match = re.fullmatch(r"; the configuration was saved in (.+?\.xyz)( \(.+\))?, replay it with: (.+)", addition)
     command = shlex.split(match.group(3))
     assert command == ["kim-torchml", "replay", match.group(1), "My_Model__MO_000000000000_000"]
@@ -180,7 +180,7 @@ def test_permissions_are_those_of_any_other_file(folder):
 
 
 def test_folder_whose_name_is_no_text(monkeypatch, tmp_path):
-    """The shim makes C++ strings of what it is told."""
+    """The shim turns what it gets into C++ strings, so this must be valid UTF-8."""
     monkeypatch.setenv("KIM_TORCHML_DUMP", f"{tmp_path}/of\udcff")
     addition, second_line = save()
     assert second_line == ""
@@ -198,7 +198,7 @@ def test_folder_that_cannot_be_written(monkeypatch, tmp_path):
         f"the configuration could not be saved in '{tmp_path}/file', which `KIM_TORCHML_DUMP` names: "
     )
     assert second_line.endswith("; name a folder that can be written")
-    # It does not count.
+    # A failure that could not be saved does not count as one of the five.
     monkeypatch.setenv("KIM_TORCHML_DUMP", str(tmp_path / "folder"))
     assert sum(bool(save()[0]) for _ in range(6)) == 5
 

@@ -16,7 +16,7 @@ CUTOFF = 1.9
 
 
 def diamond(cells=1, edge=3.4):
-    """Coordinates of a rattled diamond crystal, and its cell."""
+    """Return the coordinates of a rattled diamond crystal, and its cell."""
     basis = [(0, 0, 0), (0, 2, 2), (2, 0, 2), (2, 2, 0), (1, 1, 1), (1, 3, 3), (3, 1, 3), (3, 3, 1)]
     corners = itertools.product(range(cells), repeat=3)
     points = np.array([np.array(corner) + np.array(atom) / 4 for corner in corners for atom in basis]) * edge
@@ -24,13 +24,13 @@ def diamond(cells=1, edge=3.4):
 
 
 def gas():
-    """Half of the particles have no neighbour at all."""
+    """Return a configuration in which half of the particles have no neighbour at all."""
     pairs = spread(6, 30.0, seed=5, closest=6.0)
     return Configuration(np.concatenate([pairs, pairs[:3] + np.array([0.7, 0.8, 0.9])]), np.zeros(9), np.ones(9))
 
 
 def chain(n=12):
-    """A straight chain whose first particle alone contributes: each layer reaches one farther."""
+    """Return a straight chain whose first particle alone contributes: each layer reaches one particle farther."""
     return Configuration(np.arange(n)[:, None] * [0.6 * CUTOFF, 0, 0], np.zeros(n), np.arange(n) == 0)
 
 
@@ -47,7 +47,7 @@ CONFIGURATIONS = {
 
 
 def compiled_lists(configuration, list_cutoff=np.inf):
-    """The compiled neighbour lists, given lists that reach as far as that; each list in an arbitrary order."""
+    """Return the compiled neighbour lists, made from lists that reach to `list_cutoff`, each in an arbitrary order."""
     slow, random = configuration.neighbours(), np.random.default_rng(8)
     lists = [random.permutation(slow.neighbours(i, list_cutoff)) for i in range(len(configuration))]
     counts = np.array([len(neighbours) for neighbours in lists], dtype=np.int32)
@@ -82,7 +82,7 @@ def test_neighbours_and_edges_are_those_of_the_definition(name, mixed, skin):
 
 
 def test_the_configurations_tell_layers_apart():
-    """Otherwise the test above would pass with the same edges in every layer."""
+    """Without this, the test above might pass with the same edges in every layer."""
     for name in ("cluster, half contributing", "crystal", "two cells", "slab", "chain"):
         stages = CONFIGURATIONS[name].neighbours().edge_sets(CUTOFF, 4)
         assert stages[0] < stages[1] or name == "chain"
@@ -90,7 +90,7 @@ def test_the_configurations_tell_layers_apart():
 
 
 def test_a_chain_by_hand():
-    """A_1 = {0}, A_2 = {1}, A_3 = {0, 2}, A_4 = {1, 3}."""
+    """The particles of the layers are A_1 = {0}, A_2 = {1}, A_3 = {0, 2}, A_4 = {1, 3}."""
     expected = [
         {(0, 1), (1, 0)},
         {(1, 0), (0, 1), (1, 2), (2, 1)},

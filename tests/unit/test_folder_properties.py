@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A stranger's model folder: what lies outside is never opened, whatever its files are, are called or name.
+"""A stranger's model folder: nothing outside it is opened, whatever kind, name and content its files have.
 
 KIM_TORCHML_FUZZ=20 tries 20 times as many folders, other ones in every run.
 """
@@ -86,12 +86,12 @@ named = st.sampled_from(["model.pt", "model.pt", "../outside/secret.pt", "secret
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory):
-    """A folder that a model has no business in, beside that of the model."""
+    """Return a folder beside that of the model, from which nothing may be read."""
     folder = tmp_path_factory.mktemp("models") / "outside"
     folder.mkdir()
     for suffix in (".param", ".dat", ".pt"):
         (folder / f"secret{suffix}").write_text(SECRET)
-    # What is imported at the first use is not a model's doing.
+    # A first use outside the tests does the late imports, which open files but are not the model's doing.
     inside = write_folder(folder.parent / "inside", {}, "model.pt")
     make_inputs(read_model_folder(inside, list(FILES), FILE_FORMATS), False)
     return folder
@@ -111,7 +111,7 @@ def write_folder(folder, things, model_file):
 
 
 def open_folder(folder, listed):
-    """The files that were read, or the error."""
+    """Return the files that were read and no error, or None and the error."""
     with bounded(), confined_to(folder):
         try:
             files = read_model_folder(folder, listed, FILE_FORMATS)

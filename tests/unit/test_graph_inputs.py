@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a model of preprocessing Graph is called with."""
+"""The tensors that a model of preprocessing Graph is called with."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from kim_torchml.model_files.parameter_file import read_parameter_file
 
 @pytest.fixture
 def make(tmp_path):
-    """A function that gives the builder of inputs for a number of layers."""
+    """Return a function that makes the builder of inputs for a number of layers."""
 
     def function(n_layers, atomic_numbers=False):
         text = parameter_text("Graph", elements=("Si", "C", "O"), n_layers=n_layers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""docker/check.py looks for what the Dockerfile promises, and reports whatever is broken; docker/entrypoint.sh."""
+"""docker/check.py, which checks what the Dockerfile promises and reports what is broken, and docker/entrypoint.sh."""
 
 import importlib.util
 import os
@@ -25,7 +25,7 @@ Portable Models: '/lib/models'\n\tEDIP_X__MO_1_0\n\tTorchML_Graph_Si\n
 
 @pytest.fixture
 def check():
-    """The module, anew for each test."""
+    """Return the module, loaded anew for each test."""
     spec = importlib.util.spec_from_file_location("image_check", DOCKER / "check.py")
     assert spec is not None
     assert spec.loader is not None
@@ -45,7 +45,7 @@ def test_it_looks_for_what_the_dockerfile_installs(check) -> None:
 
 
 def test_every_check_is_run(check) -> None:
-    """A function that checks and is in no list would promise what nobody looks at."""
+    """A check that is missing from the list would never run, and nobody would notice."""
     listed = {function.__name__ for functions in check.CHECKS.values() for function in functions}
     checks = {
         name for name, value in vars(check).items() if callable(value) and (value.__doc__ or "").startswith("Check ")
@@ -109,5 +109,5 @@ def test_entry_point_names_the_driver_and_the_models_that_are_there(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "  driver   TorchML__MD_123456789012_000\n" in done.stdout
     assert "  models   TorchML_Graph_Si\n" in done.stdout
-    # KIM refuses a folder that is not there.
+    # The folder must be made first, because KIM refuses one that does not exist.
     assert done.stdout.index("mkdir -p /workdir/kim-models") < done.stdout.index("set-user-portable-models-dir")

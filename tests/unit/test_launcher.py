@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A rank's place, from the variables of every launcher."""
+"""A rank's place among the others, as read from the variables of every launcher."""
 
 import pytest
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process.rank import Rank, find_rank
 
-# As the launchers set them for rank 5 of 8 on two nodes.
+# The variables that each launcher sets for rank 5 of 8 on two nodes.
 LAUNCHERS = {
     "Open MPI": "OMPI_COMM_WORLD_RANK=5 OMPI_COMM_WORLD_LOCAL_RANK=1 OMPI_COMM_WORLD_LOCAL_SIZE=4",
     "MPICH with Hydra": "PMI_RANK=5 PMI_SIZE=8 MPI_LOCALRANKID=1 MPI_LOCALNRANKS=4",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A device that runs out of memory: an error that says so, and a model that works afterwards."""
+"""A device that runs out of memory gives an error that says so, and the model works afterwards."""
 
 import re
 from weakref import WeakSet
@@ -20,7 +20,7 @@ MANY = cluster(12, 3.4, n_contributing=4)
 
 
 class Hungry(Pair):
-    """For more than ten particles it asks for more memory than any machine has."""
+    """A model that asks for more memory than any machine has if there are more than ten particles."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -50,7 +50,7 @@ def test_a_model_that_asks_for_too_much(opened, device):
 
 @pytest.mark.cuda
 def test_a_gpu_that_is_full(opened, device):
-    """What fails is not the model, but its inputs or the derivative."""
+    """Here the inputs or the derivative fail, not the model."""
     if device.type != "cuda":
         pytest.skip("needs a GPU")
     model = opened(script_bytes(Pair1))

@@ -22,7 +22,7 @@ KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind 
 
 @pytest.fixture
 def open_kind(opened):
-    """A function that opens a model of a kind of models.py, for three species."""
+    """Return a function that opens a model of a kind of models.py, for three species."""
     return lambda kind, **script: opened(script_bytes(kind, **script), elements=("Si", "C", "O"), **PARAMETERS[kind])
 
 
@@ -93,7 +93,7 @@ def test_one_configuration_leaves_nothing_for_the_next(kind, open_kind):
 
 
 def test_a_crystal_has_the_energy_of_its_infinite_repetition(opened):
-    """Two atoms in a cell and their images, against the pair sum over a block of cells, by its middle ones."""
+    """Two atoms in a cell with their images have the energy of the middle cell in a large block of cells."""
     edge = 2.6
     coordinates, cell = np.array([[0, 0, 0], [1.1, 1.2, 1.4]]), np.full(3, edge)
     found = compute(opened(script_bytes(PairOfAll)), with_images(coordinates, cell, reach=2.5))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which of a model's files is which; nothing outside its folder is read."""
+"""The files in a model's folder are told apart, and nothing outside the folder is read."""
 
 import pytest
 from opening import parameter_text
@@ -11,7 +11,7 @@ from kim_torchml.model_files.model_folder import read_model_folder
 
 @pytest.fixture
 def folder(tmp_path):
-    """A model folder with a parameter file and a model file."""
+    """Return a model folder with a parameter file and a model file."""
     path = tmp_path / "folder"
     path.mkdir()
     (path / "kim_model.param").write_text(parameter_text())

@@ -20,7 +20,7 @@ KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind 
 
 
 class NotAsked:
-    """Neighbours that must not be asked for."""
+    """Neighbours that fail the test if they are asked for."""
 
     def of_contributing(self, cutoff):
         raise AssertionError("asked for neighbours")
@@ -41,7 +41,7 @@ def test_nothing_contributes(kind, n, opened, monkeypatch):
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_a_model_is_not_called_for_particles_that_do_not_contribute(n, opened):
-    """It would return NaN."""
+    """This model would return NaN if it were called."""
     configuration = Configuration(cluster(5).coordinates[:n], [0] * n, [0] * n)
     for array in compute(opened(script_bytes(RelativeSpecies)), configuration).values():
         np.testing.assert_array_equal(array, np.zeros_like(array))
@@ -74,7 +74,7 @@ def test_particles_without_neighbours(kind, flags, opened):
 
 @KINDS
 def test_two_particles(kind, opened):
-    """n = 2 contributing particles: as many as one and its padding."""
+    """There are as many particles as where a lone particle is padded with a second one."""
     model = opened(script_bytes(kind), **PARAMETERS[kind])
     coordinates = np.array([[0, 0, 0], [1.0, 0.5, 0.2]])
     for flags in ([1, 1], [1, 0], [0, 1]):
@@ -143,7 +143,7 @@ def test_a_host_with_a_default_device_of_its_own(kind, opened):
 
 
 def in_threads(models, configurations, times):
-    """The results of each thread, which computes its configuration with its model so many times."""
+    """Return the results of threads, each of which computes its configuration with its model `times` times."""
     found = [[] for _ in models]
 
     def work(k):
@@ -168,7 +168,7 @@ def test_threads_compute_with_one_model(opened):
 
 
 class Remembering(Pair):
-    """Keeps its coordinates in an attribute for a while, as modules of torch_geometric do."""
+    """A model that keeps its coordinates in an attribute for a while, as modules of torch_geometric do."""
 
     kept: Tensor
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The operators where `out` is given, values are equal, infinite or none at all, or shapes are wrong."""
+"""The operators with `out` given, with equal or infinite values, with no values at all, and with wrong shapes."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_reductions_start_from_out(family, device):
         position = torch.where(improved, position.to(device), 7)
         expected[reduce] = (torch.where(improved, value, start), position)
     for reduce in REDUCTIONS if family == "scatter" else SEGMENT_REDUCTIONS:
-        # Every second column of a larger tensor: not contiguous.
+        # Every second column of a larger tensor is not contiguous.
         out = start.repeat_interleave(2, dim=1)[:, ::2]
         if family == "scatter":
             got = getattr(scatter, f"scatter_{reduce}")(src, index, 0, out, None)

@@ -76,8 +76,8 @@ def test_scatter_equals_the_real_one(reduce, shape, index_shape, dim, dtype, rea
 @pytest.mark.parametrize(("shape", "leading"), SEGMENT_CASES)
 def test_segments_equal_the_real_ones(reduce, shape, leading, dtype, real_scatter):
     src = values(shape, "cpu", dtype).requires_grad_(dtype == torch.float64)
-    # The real gradients are unset outside the segments, so these begin at 0, and fail for an index
-    # whose leading dimensions are 1, so this one has those of src.
+    # The packages leave gradients outside the segments unset, so the segments begin at 0 here. They fail for an index
+    # whose leading dimensions are 1, so the index has those of src.
     indptr = boundaries(leading, "cpu", first=0)
     index = indices([*shape[: len(leading)], 7], "cpu").sort().values
     for name, arguments in (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which operators are registered, and when the real packages are used instead.
 
-Registered operators are global, and registering over an installed package aborts the process, so this runs in
-processes of its own.
+Registered operators are global, and registering over an installed package aborts the process, so these tests run in
+processes of their own.
 """
 
 import textwrap
@@ -191,7 +191,7 @@ for _ in range(4):
     print(energy.item(), x.grad.tolist())
 """
     )
-    # sum(x^2) + sum(x) + 10 (1 + 3); 2 x + 1, and 10 more for the least of each segment
+    # The energy is sum(x^2) + sum(x) + 10 (1 + 3), the gradient 2 x + 1, and 10 more for the least x of each segment.
     assert printed.splitlines() == ["True"] + ["80.0 [13.0, 5.0, 17.0, 9.0]"] * 4
 
 

@@ -71,7 +71,7 @@ def test_gathers_equal_plain_loops(shape, leading, device):
 
 
 def dense_matrix(rowptr, col, value, columns):
-    """Dense form of a sparse matrix, one entry at a time."""
+    """Return the dense form of a sparse matrix, filled one entry at a time."""
     rows = [torch.zeros(columns, dtype=value.dtype, device=value.device) for _ in rowptr[1:]]
     for row in range(len(rows)):
         for entry in range(int(rowptr[row]), int(rowptr[row + 1])):
@@ -128,7 +128,7 @@ def test_mask_of_an_inserted_diagonal(k, n_rows, n_cols, device):
 
 
 def differentiable_calls(device):
-    """Every differentiable operator as a function of its one or two real inputs."""
+    """Return every differentiable operator as a function of its one or two real inputs."""
     index = indices([7], device).sort().values
     indptr = boundaries([], device, first=0)
     col = torch.tensor([0, 2, 4, 1, 2, 3, 0], device=device)
@@ -164,6 +164,6 @@ def differentiable_calls(device):
 def test_first_and_second_derivatives(name, device):
     function, *inputs = differentiable_calls(device)[name]
     inputs = [tensor.requires_grad_() for tensor in inputs]
-    # Sums on a GPU come in any order.
+    # A GPU sums in any order, so that two calls may differ in their last digits.
     assert torch.autograd.gradcheck(function, inputs, nondet_tol=1e-12)
     assert torch.autograd.gradgradcheck(function, inputs, nondet_tol=1e-12)

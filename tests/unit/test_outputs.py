@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What models return: every shape that has a meaning, and an error that gives the shape for every other."""
+"""What models return: every shape that has a meaning is taken, and every other is an error that names it."""
 
 import re
 
@@ -63,7 +63,7 @@ def test_a_graph_model_with_forces_and_a_total(opened):
 def test_a_total_in_any_shape(shape, opened):
     model = opened(script_bytes(Returning, shape=shape), prepare=False)
     assert model.prepare() == ALWAYS
-    # The probe's answer holds; here the sum of six coordinates.
+    # The shape means the total, as the probe found. Here it is the sum of six coordinates.
     assert energy(model, APART) == pytest.approx(27.0)
 
 
@@ -198,16 +198,16 @@ def test_an_energy_that_loses_its_derivative_after_the_probe(opened):
 
 
 def test_an_energy_whose_reach_is_shorter_than_the_cutoff_says(opened):
-    """The first probe's particles are out of its reach."""
+    """The particles of the first probe are out of the energy's reach."""
     model = opened(script_bytes(ShortRanged), prepare=False)
     assert model.prepare() == ALWAYS
-    # Within the cutoff, 2.5, and out of its reach.
+    # These two are within the cutoff, 2.5, and out of the energy's reach.
     found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0]], [0, 0], [1, 1]), ["partialForces"])
     np.testing.assert_array_equal(found["partialForces"], np.zeros((2, 3)))
 
 
 def test_an_energy_out_of_its_reach_beside_particles_that_do_not_contribute(opened):
-    """What those are given is no part of the energy."""
+    """The values that the model returns for those are no part of the energy."""
     model = opened(script_bytes(ShortRangedOfAll))
     found = compute(model, Configuration([[0, 0, 0], [0, 0, 2.0], [0, 2.0, 0]], [0] * 3, [1, 1, 0]))
     assert found["partialEnergy"].tolist() == [0.0]
@@ -215,7 +215,7 @@ def test_an_energy_out_of_its_reach_beside_particles_that_do_not_contribute(open
 
 
 def test_a_model_that_needs_more_neighbours_than_the_first_probe_has(opened):
-    """It fails in configurations that have fewer, not when it is opened."""
+    """It is opened without an error, and fails in configurations that have fewer."""
     model = opened(script_bytes(NearestEight), prepare=False)
     assert model.prepare() == ALWAYS
     configuration = cluster(12)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The parameter file: what is in the wild can be read, and every mistake is named with its place and its cure."""
+"""The parameter file: published ones can be read, and every mistake is named with its place and what to do."""
 
 import re
 
@@ -9,7 +9,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.model_files.parameter_file import read_parameter_file
 
-# The files of three published models, as they are.
+# The parameter files of three published models, unchanged.
 PUBLISHED_RAW = """\
 # Num of elements
 1
@@ -172,7 +172,7 @@ NAME = "`model file name` must be the name of a .pt file in the model's own fold
 COUNT = "`number of elements` must be a whole number, 1 or more, got "
 SYMBOLS = "`element symbols` must be symbols of chemical elements, got "
 MISTAKES = [
-    # What is replaced by what; the beginning of the message; the line; the advice.
+    # Each case: a text, what replaces it, the beginning of the message, the line, the advice.
     ("1\nSi", "one\nSi", COUNT + "'one'", 1, "give the number"),
     ("1\nSi", "0\nSi", COUNT + "'0'", 1, "give the number"),
     ("1\nSi", "-1\nSi", COUNT + "'-1'", 1, "give the number"),

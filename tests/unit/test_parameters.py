@@ -68,7 +68,7 @@ class LargeIntegers(Chosen):
 
 
 class PairWithMask(Pair):
-    """Its buffer holds an infinity, as masks do."""
+    """A model whose buffer holds an infinity, as masks do."""
 
     def __init__(self):
         super().__init__()
@@ -81,7 +81,7 @@ class PairWithMask(Pair):
 
 
 def chosen(choice):
-    """The TorchScript file of a model with this choice."""
+    """Return the TorchScript file of a model with this choice of parameters."""
     return script_bytes(Chosen, choice=tuple(choice.items()))
 
 
@@ -94,7 +94,7 @@ def index_of(model, name):
 
 
 def set_values(model, name, values):
-    """What KIM and the shim do: overwrite, then say which."""
+    """Set values as KIM and the shim do: overwrite them, then say which parameter was changed."""
     by_name(model)[name].values[:] = values
     model.take_parameters([index_of(model, name)])
 
@@ -193,7 +193,7 @@ def test_another_model_of_the_same_files_keeps_its_own(opened):
 
 
 def test_only_what_changed_is_pushed(opened):
-    """A value that the simulator has overwritten but not announced stays out."""
+    """A value that the simulator has overwritten but not announced does not reach the model."""
     model = opened(script_bytes(Pair1))
     expected = energy(opened(script_bytes(Pair1, bond=1.5)), CLUSTER)
     by_name(model)["decay"].values[:] = 9.9
@@ -242,7 +242,7 @@ def test_what_was_not_a_number_may_stay(opened):
 
 
 class Odd(Layers):
-    """A sparse buffer, and names that are no identifiers."""
+    """A module with a sparse buffer, and with names that are no identifiers."""
 
     def __init__(self):
         super().__init__()
@@ -280,7 +280,7 @@ def test_float32_parameters(opened):
     model = opened(script_bytes(Pair1, torch.float32))
     assert by_name(model)["decay"].values.tolist() == [float(np.float32(1.7))]
     set_values(model, "decay", 1.9)
-    # What KIM tells is what the model has.
+    # KIM gives the value that the model has, rounded to float32.
     assert by_name(model)["decay"].values.tolist() == [float(np.float32(1.9))]
     with pytest.raises(DriverError, match=r"must be finite numbers that fit torch\.float32, got 1e-50 at index 0"):
         set_values(model, "decay", 1e-50)
@@ -289,7 +289,7 @@ def test_float32_parameters(opened):
 
 
 def test_bfloat16_parameters(opened):
-    """Which numpy does not know."""
+    """numpy does not know this type."""
     model = opened(script_bytes(Pair1, torch.bfloat16))
     set_values(model, "decay", 1.9)
     assert by_name(model)["decay"].values.tolist() == [float(torch.tensor(1.9, dtype=torch.bfloat16))]
@@ -326,7 +326,7 @@ def test_tensors_that_share_part_of_their_memory(opened):
 
 
 def test_what_a_model_supports_is_that_of_its_parameters_now(opened):
-    """Its derivative hangs on one of them."""
+    """Whether this model has a derivative depends on one of its parameters."""
     model = opened(script_bytes(Switched), prepare=False)
     assert "partialForces" in model.prepare()
     set_values(model, "switch", 0.0)

@@ -14,7 +14,7 @@ REACH = {"TorchMLModel1_SW": 3.77118, "TorchMLModel2_Desc": 3.0, "TorchMLModel3_
 
 @pytest.fixture
 def published(shared, monkeypatch, device):
-    """A function that opens a published model with atomic numbers."""
+    """Return a function that opens a published model with atomic numbers."""
     monkeypatch.setenv("KIM_MODEL_EXECUTION_DEVICE", str(device))
     monkeypatch.setenv("KIM_MODEL_ELEMENTS_MAP", "1")
 

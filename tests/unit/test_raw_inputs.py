@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a model of preprocessing None is called with."""
+"""The tensors that a model of preprocessing None is called with."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from kim_torchml.model_files.parameter_file import read_parameter_file
 
 @pytest.fixture
 def build(tmp_path, device):
-    """A function that makes a model's inputs for a configuration."""
+    """Return a function that makes a model's inputs for a configuration."""
 
     def function(configuration, dtype=torch.float64, atomic_numbers=False, elements=("Si", "C", "O")):
         (tmp_path / "kim.param").write_text(parameter_text(elements=elements))
@@ -31,7 +31,7 @@ def build(tmp_path, device):
 
 
 def distances_by_row(inputs):
-    """For each contributing row, the sorted distances of its neighbours."""
+    """Return, for each contributing row, the sorted distances of its neighbours."""
     _, coordinates, counts, neighbours, _ = (tensor.detach().cpu().numpy() for tensor in inputs.arguments)
     lists = np.split(neighbours, np.cumsum(counts)[:-1])
     return [sorted(np.linalg.norm(coordinates[js] - coordinates[i], axis=1)) for i, js in enumerate(lists)]

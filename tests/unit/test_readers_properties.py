@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Readers of a stranger's files: what is right is read exactly; all else is our error, soon and in little memory.
+"""Readers of a stranger's files: right files are read exactly; all others give our error, soon and in little memory.
 
-More than 10,000 files by default, always the same ones. KIM_TORCHML_FUZZ=20 tries 20 times as many,
-other ones in every run.
+By default the tests try more than 10,000 files, always the same ones. KIM_TORCHML_FUZZ=20 tries 20 times as many, other
+ones in every run.
 """
 
 import re
@@ -34,12 +34,12 @@ from kim_torchml.model_files.parameter_file import read_parameter_file
 
 PARAMETERS, DESCRIPTOR = "kim.param", "kim.dat"
 
-# How many were read, by their names.
+# The number of files that were read, by file name.
 FILES: Counter[str] = Counter()
 
 
 def tries(count):
-    """Settings for so many examples."""
+    """Return hypothesis' settings for `count` examples."""
     return settings(
         max_examples=times(count),
         derandomize=not IS_RANDOM,
@@ -51,12 +51,12 @@ def tries(count):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """Where parameter files are written, one after the other."""
+    """Return the path at which all parameter files are written, one after the other."""
     return tmp_path_factory.mktemp("parameters") / PARAMETERS
 
 
 def read_parameters(path, text):
-    """What is read, or None for a refusal."""
+    """Return what is read, or None if the file is refused."""
     FILES[path.name] += 1
     path.write_bytes(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
     with bounded():
@@ -68,7 +68,7 @@ def read_parameters(path, text):
 
 
 def check_refusal(error, name, content):
-    """One short line that names the file, and a line that is there where it names one."""
+    """Check that an error is one short line that names the file, and that a line number in it exists in the file."""
     message = str(error)
     assert message.isprintable()
     assert len(message) < 1000
@@ -79,7 +79,7 @@ def check_refusal(error, name, content):
 
 
 def check_parameters(found):
-    """Whatever was accepted is possible, and is read again from a file that says it."""
+    """Check that the values which were accepted are possible ones."""
     assert 1 <= len(set(found.elements)) == len(found.elements)
     assert set(found.elements) <= set(ATOMIC_NUMBERS)
     assert 1e-3 <= found.cutoff <= 1e6
@@ -90,7 +90,7 @@ def check_parameters(found):
 
 
 def values_of(found):
-    """What a file says that was read."""
+    """Return the values of a file from what was read of it."""
     words = {"cutoff": repr(found.cutoff), "descriptor": found.descriptor or "None"}
     return ParameterValues(**{field.name: getattr(found, field.name) for field in fields(ParameterValues)} | words)
 
@@ -134,7 +134,7 @@ def test_parameter_files_of_anything(path, content):
 
 
 def read(text, values):
-    """(descriptor, normalisation), or None for a refusal."""
+    """Return (descriptor, normalisation), or None if the file is refused."""
     FILES[DESCRIPTOR] += 1
     with bounded():
         try:
@@ -175,7 +175,7 @@ def check_descriptor_files(values, texts):
 
 
 def check_descriptor_file(values, text):
-    """A refusal, or a descriptor for the model's species and cutoff that a second reading gives again."""
+    """Check that a file is refused, or gives a descriptor for the model's species and cutoff, also when read again."""
     found = read(text, values)
     if found is None:
         return
@@ -191,7 +191,7 @@ def check_descriptor_file(values, text):
 
 
 def mutated_files(kind):
-    """(values, mutations of their file)"""
+    """Return a strategy of pairs: values, and mutations of their file."""
     return descriptor_values(kind).flatmap(
         lambda values: st.tuples(
             st.just(values), mutated(layouts().map(lambda write: write(values.lines, values.n_loose)))
@@ -200,7 +200,7 @@ def mutated_files(kind):
 
 
 ONE_ELEMENT = DescriptorValues("SymmetryFunctions", [], 0, ("Si",), 3.0, {})
-# In a few bytes: a thousand million functions, and a number of many digits.
+# Files of few bytes that ask for a thousand million functions, or hold a number of many digits.
 MANY_FUNCTIONS = "cos\n1\nSi Si 3.0\n1000\n" + "g1 999999 0\n" * 1000
 LONG_NUMBER = "cos\n1\nSi Si 3.0\n1\ng3 1 1\n" + "9" * LONG + "x\n"
 
@@ -259,7 +259,7 @@ def test_large_sizes_are_cheap_to_read(name, rows, width):
 
 
 def test_so_many_files_were_read(request):
-    """Where all tests of this file have run: these are what the default settings promise."""
+    """The tests read as many files as the module's docstring promises, where all of them have run."""
     mine = [item for item in request.session.items if item.path == request.path]
     if len({item.originalname for item in mine}) < 10:
         pytest.skip("only some of the tests of this file run")

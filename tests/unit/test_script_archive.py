@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files that are not TorchScript, or damaged: one error each, and nothing is unpickled."""
+"""Files that are not TorchScript, or are damaged, give one error each, and nothing is unpickled."""
 
 import io
 import pickle
@@ -17,7 +17,7 @@ from kim_torchml.errors import DriverError
 
 
 class Canary:
-    """Writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -28,7 +28,7 @@ class Canary:
 
 @pytest.fixture
 def canary(tmp_path):
-    """An object whose unpickling writes a file; afterwards the file must not be there."""
+    """Return an object whose unpickling writes a file, and check afterwards that the file is not there."""
     path = tmp_path / "canary"
     yield Canary(path)
     assert not path.exists()
@@ -102,7 +102,7 @@ def test_another_zip_file_is_damaged():
 
 @pytest.mark.parametrize("part", ["data/0", "data.pkl", "code/__torch__/models.py.debug_pkl", "constants.pkl"])
 def test_one_changed_bit_in_an_entry(part):
-    """Torch does not look at the checksums: it would compute with other weights, or abort the process."""
+    """torch does not look at the checksums: it would compute with changed weights, or abort the process."""
     content = bytearray(script_bytes(PairTotal))
     name = next(name for name in members(content) if name.endswith(f"/{part}"))
     content[place_of(content, name)] ^= 8

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Code of a model that reaches outside it: refused in every disguise, before anything has been run.
+"""Code in a model that reaches outside the model is refused in every disguise, before any of it runs.
 
-Loading a TorchScript file runs the code of `__setstate__`, and calling it that of `forward`. Each disguise is put in
-both places. That torch would have written the file is shown first, so that these tests can fail.
+Loading a TorchScript file runs the code of `__setstate__`, and calling the model runs that of `forward`. Each disguise
+is put in both places. The tests first show that torch alone does write the file, so that they can fail.
 """
 
 import io
@@ -19,7 +19,7 @@ from kim_torchml.errors import DriverError
 
 CPU = torch.device("cpu")
 
-# Each writes the file PATH.
+# Each of these lines writes the file PATH.
 SAVING = {
     "called": 'torch.save(coordinates, "PATH")',
     "spaced": 'torch . save (coordinates, "PATH")',
@@ -57,7 +57,7 @@ OTHER = {
 
 @pytest.fixture
 def target(tmp_path):
-    """The file that the model writes; after each test it must not be there."""
+    """Return the path of the file that the model tries to write, and check after the test that it is not there."""
     path = tmp_path / "written"
     yield path
     assert not path.exists()
@@ -161,7 +161,7 @@ class Forking(nn.Module):
 
 
 class Exporting(nn.Module):
-    """A method that forward does not call."""
+    """A model with a method that forward does not call."""
 
     def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
         return coordinates.mean()
@@ -201,7 +201,7 @@ def test_code_in_other_places(place, disguise, target):
 
 
 def test_graphs_are_checked_too(target, monkeypatch):
-    """Where the look at the code misses something, the loaded graphs still show it before the first call."""
+    """What the check of the code misses, the check of the loaded graphs still finds before the first call."""
     monkeypatch.setattr("kim_torchml.engines.torchscript.program.inspect_archive", lambda content, name: frozenset())
     for kind in PLACES.values():
         content = with_line(f'torch.save(x, "{target}")', instead="return torch.sum(x)", kind=kind)
@@ -210,7 +210,7 @@ def test_graphs_are_checked_too(target, monkeypatch):
 
 
 def test_blocks_of_graphs_are_checked_too(target, monkeypatch):
-    """A branch that is not taken, within a loop."""
+    """The operator stands in a loop, in a branch that is not taken."""
     monkeypatch.setattr("kim_torchml.engines.torchscript.program.inspect_archive", lambda content, name: frozenset())
     line = f'for i in range(2):\n      if torch.gt(torch.dim(x), 7):\n        torch.save(x, "{target}")'
     content = with_line(line, instead="return torch.sum(x)", kind=Outer)
@@ -219,7 +219,7 @@ def test_blocks_of_graphs_are_checked_too(target, monkeypatch):
 
 
 class Innocent(nn.Module):
-    """Names that only look dangerous."""
+    """A model with names that only look dangerous."""
 
     def __init__(self):
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Models that keep something in their attributes: recognised, and computed with by one thread at a time."""
+"""Models that keep something in their attributes are recognised, and one thread at a time computes with them."""
 
 import threading
 
@@ -26,7 +26,7 @@ def test_models_that_keep_nothing_are_recognised(kind, keeps):
 
 @pytest.fixture
 def keeps(device):
-    """Whether a model is taken for one that keeps something."""
+    """Return whether a model is taken for one that keeps something."""
     from kim_torchml.engines.torchscript.graphs import keeps_state
 
     return lambda kind: keeps_state(load_module(script_bytes(kind), "model.pt", device))
@@ -51,7 +51,7 @@ class Pairs(Pair):
 
 
 def test_parameters_change_while_others_compute(opened):
-    """A copy of a model that keeps a list is made while another thread is not in it."""
+    """A model that keeps a list is copied only while no other thread is inside it."""
     computing, changing = (opened(script_bytes(InList)) for _ in range(2))
     configuration = cluster(8)
     expected = compute(computing, configuration)

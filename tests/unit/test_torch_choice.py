@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""docker/install.sh torch: which build it takes, from where, what it says where there is none. Needs no network."""
+"""docker/install.sh torch: which build it takes, from where, and what it says if there is none, all without network."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ NAME = f"torch-{VERSION}-py3-none-any.whl"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with pip and nothing else."""
+    """Return an environment with pip and nothing else."""
     folder = tmp_path_factory.mktemp("environment") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     return folder
@@ -24,7 +24,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path) -> str:
-    """An index, on the disk, with a torch that holds nothing."""
+    """Return the address of an index on the disk, with an empty package torch."""
     folder = tmp_path / "index" / "torch"
     folder.mkdir(parents=True)
     info = f"torch-{VERSION}.dist-info"
@@ -47,7 +47,7 @@ def install(environment: Path, **variables: str) -> subprocess.CompletedProcess[
 
 @pytest.fixture
 def torch_installed(environment: Path):
-    """Tells which torch is in the environment, and takes it away again."""
+    """Return a function that tells which torch is in the environment; torch is removed after the test."""
 
     def tell() -> str:
         code = "from importlib.metadata import version; print(version('torch'))"
@@ -68,7 +68,7 @@ def test_build_is_taken_from_the_index_that_is_named(environment: Path, index: s
 
 
 def test_pip_s_own_settings_come_first(environment: Path, index: str, torch_installed) -> None:
-    """A mirror, or wheels on the disk."""
+    """They may name a mirror, or wheels on the disk."""
     done = install(environment, KIM_TORCHML_TORCH_BUILD="cpu", PIP_INDEX_URL=index)
     assert done.returncode == 0, done.stderr
     assert f"installing torch=={VERSION} (" in done.stdout
@@ -77,7 +77,7 @@ def test_pip_s_own_settings_come_first(environment: Path, index: str, torch_inst
 
 @pytest.mark.parametrize("named", ["", "https://127.0.0.1:9/whl"])
 def test_build_that_no_index_has(environment: Path, named: str) -> None:
-    """One line tells what is wanted, before anything is installed."""
+    """The error is one line that says what is needed, and comes before anything is installed."""
     offline = {"PIP_INDEX_URL": "file:///no"} if named else {"PIP_NO_INDEX": "1"}
     done = install(environment, KIM_TORCHML_TORCH_BUILD="cpu", KIM_TORCHML_TORCH_INDEX=named, **offline)
     assert done.returncode == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Outputs in the simulator's units. KIM's own factors are tested through KIM (tests/integration/test_kim_units.py)."""
+"""Outputs in the simulator's units. tests/integration/test_kim_units.py tests KIM's own factors, through KIM."""
 
 import numpy as np
 import pytest

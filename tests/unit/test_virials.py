@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Virials against the energy's derivative by a strain, and closed formulas by pair."""
+"""Virials are compared with the derivative of the energy by a strain, and with closed formulas by pair."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from kim_torchml.driver import open_model as open_by_driver
 from kim_torchml.evaluation.virials import virial_of_forces, virials_of_pairs
 
 KINDS = pytest.mark.parametrize("kind", PARAMETERS, ids=[kind.__name__ for kind in PARAMETERS])
-# KIM's order of a symmetric tensor's entries.
+# The order in which KIM has the entries of a symmetric tensor.
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (2, 0), (0, 1)]
 CUTOFF = 3.0
 ETA = 0.4
@@ -23,7 +23,7 @@ G2_AND_G4 = G2.replace("\n1\ng2 1 2", "\n2\ng2 1 2").replace("center", "g4 2 3\n
 
 
 class SumOfDescriptors(nn.Module):
-    """Energies of contributing particles: 0.3 times the sum of their descriptors."""
+    """A model that returns, for each contributing particle, 0.3 times the sum of its descriptor."""
 
     def forward(self, descriptors: torch.Tensor) -> torch.Tensor:
         return 0.3 * descriptors.sum(dim=1)
@@ -31,7 +31,7 @@ class SumOfDescriptors(nn.Module):
 
 @pytest.fixture
 def described(tmp_path, device, monkeypatch):
-    """A function that opens a model of symmetry functions for two species."""
+    """Return a function that opens a model of symmetry functions for two species."""
     monkeypatch.setenv("KIM_MODEL_EXECUTION_DEVICE", str(device))
 
     def function(text):
@@ -47,7 +47,7 @@ def described(tmp_path, device, monkeypatch):
 
 
 def strain_derivative(model, configuration, step=1e-4):
-    """dE/d strain, Voigt order, by central differences of fourth order."""
+    """Return dE/d strain in Voigt order, by central differences of fourth order."""
     result = np.zeros(6)
     for place, (a, b) in enumerate(VOIGT):
 
@@ -91,7 +91,7 @@ def test_virials_of_particles_sum_to_the_virial(text, described):
 
 
 def test_virials_of_particles_in_a_pair_potential(described):
-    """E_i = 0.3 sum_j g2(r_ij): each contributing end of a pair shares dE_i/dr r (x) r / r, half to each end."""
+    """With E_i = 0.3 sum_j g2(r_ij), a pair has dE_i/dr r (x) r / r from each contributing end i, half for each end."""
     configuration = interleaved(cluster(8, 3.0, n_contributing=5, n_species=2))
     points, n = configuration.coordinates, len(configuration)
     expected = np.zeros((n, 6))
@@ -130,7 +130,7 @@ def test_particles_without_neighbours_have_no_virial(described):
 
 
 def test_signs_and_order():
-    """Two particles that pull at each other along (1, 2, 3)."""
+    """Two particles pull at each other along (1, 2, 3)."""
     vector = np.array([1.0, 2.0, 3.0])
     virial = virial_of_forces(np.array([[0.0, 0, 0], vector]), np.array([vector, -vector]))
     np.testing.assert_allclose(virial, [1.0, 4.0, 9.0, 6.0, 3.0, 2.0])
@@ -139,7 +139,7 @@ def test_signs_and_order():
 
 
 def test_a_virial_that_is_not_symmetric_is_made_so():
-    """Where the energy changes as all particles turn together."""
+    """Such a virial comes from an energy that changes when all particles are rotated together."""
     virial = virial_of_forces(np.array([[0.0, 2.0, 0.0]]), np.array([[3.0, 0.0, 0.0]]))
     np.testing.assert_array_equal(virial, [0.0, 0.0, 0.0, 0.0, 0.0, -3.0])
 
