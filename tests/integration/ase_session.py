@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A user's session with ASE, run by test_ase.py in a process of its own.
 
-Prints one JSON object: what the calculators gave for a rattled crystal, and where MD ended.
+It prints one JSON object: the calculators' results for a rattled crystal, and the state in which MD ended.
 """
 
 import gc
@@ -14,7 +14,7 @@ from ase.calculators.kim import KIM
 from ase.md.verlet import VelocityVerlet
 from configurations import crystal
 
-STEP = 1e-4  # Å; of strain: no unit
+STEP = 1e-4  # Å for coordinates, without a unit for strains
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
 
 
@@ -25,7 +25,7 @@ def energy_of(atoms: Atoms, calculator: KIM) -> float:
 
 
 def central_difference(changed, calculator: KIM) -> float:
-    """Derivative, of fourth order, of the energy of changed(x) at x = 0."""
+    """Return the derivative of the energy of changed(x) by x at x = 0, by central differences of fourth order."""
     e = {k: energy_of(changed(k * STEP), calculator) for k in (-2, -1, 1, 2)}
     return (e[-2] - 8.0 * e[-1] + 8.0 * e[1] - e[2]) / (12.0 * STEP)
 
@@ -47,7 +47,7 @@ def strained(atoms: Atoms, component: int, by: float) -> Atoms:
 
 
 def results(name: str) -> dict:
-    """Energy, forces and stress of a crystal, and the last two from energies alone."""
+    """Return energy, forces and stress of a crystal, and forces and stress once more from energies alone."""
     atoms = crystal()
     calculator = KIM(name)
     atoms.calc = calculator
@@ -64,7 +64,7 @@ def results(name: str) -> dict:
 
 
 def energies_of_successive_calculators(name: str) -> list[float]:
-    """Energies of the same atoms from calculators that are deleted, collected and made again."""
+    """Return energies of the same atoms from calculators that are deleted, collected and made again."""
     energies = []
     for _ in range(3):
         calculator = KIM(name)

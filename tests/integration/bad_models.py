@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Portable models with one thing wrong each, and what the driver must say of it."""
+"""Portable models with one mistake each, and the driver's message about it."""
 
 import io
 import pickle
@@ -20,9 +20,9 @@ class Bad:
     """A model that fails.
 
     Attributes:
-        model: The portable model.
-        stage: What fails: create, arguments (loading it and the probe) or compute.
-        message: What stderr must hold, a regular expression.
+        model: the portable model.
+        stage: stage that fails: create, arguments (loading the model and the probe) or compute.
+        message: regular expression that must match stderr.
     """
 
     model: PortableModel
@@ -42,7 +42,7 @@ _MODEL = tiny.scripted(tiny.RawModel())
 
 
 def _text(name: str, old: str, new: str, message: str, line: str, graph: bool = False) -> Bad:
-    """A model whose parameter file has `new` in place of `old`; `line`: where the message finds it, if it says."""
+    """Return a model whose parameter file has `new` in place of `old`; `line` is the line that the message names."""
     sound = _SOUND_GRAPH if graph else _SOUND
     assert sound.count(old) == 1
     files = {"file.param": sound.replace(old, new).encode(), "model.pt": _MODEL}
@@ -50,18 +50,18 @@ def _text(name: str, old: str, new: str, message: str, line: str, graph: bool = 
 
 
 def _bytes(name: str, content: bytes, message: str) -> Bad:
-    """A model with another content of the TorchScript file."""
+    """Return a model whose TorchScript file has this content."""
     files = {"file.param": _SOUND.encode(), "model.pt": content}
     return Bad(PortableModel(name, files), "create", message)
 
 
 def _module(name: str, module: nn.Module, stage: str, message: str) -> Bad:
-    """A model of the kind None with another module."""
+    """Return a model of the kind None with this module."""
     return Bad(tiny.raw(name, module), stage, message)
 
 
 class _Raw(nn.Module):
-    """What these modules of the kind None share. Only the probe of the driver has 5 particles."""
+    """Base of these modules of the kind None. They recognise the driver's probe by its 5 particles."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class RaisesLater(_Raw):
 
 
 class DetachedRaisesLater(_Raw):
-    """It supports no forces."""
+    """A module that gives no forces, and raises an error for more than 10 particles."""
 
     def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
         if r.size(0) > 10:
@@ -92,7 +92,7 @@ class DetachedRaisesLater(_Raw):
 
 
 class RaisesIfNegative(_Raw):
-    """Sound until its parameter is set so."""
+    """A module that works until its parameter is set to a negative value."""
 
     def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
         if float(self.scale) < 0.0:
@@ -101,7 +101,7 @@ class RaisesIfNegative(_Raw):
 
 
 class RaisesFarAway(_Raw):
-    """No forces, until an atom comes too far along x."""
+    """A module whose forces are 0, until an atom comes too far along x and it raises an error."""
 
     def forward(self, species: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor) -> Tensor:
         if bool((r[:, 0] > 8.0).any()):
@@ -162,7 +162,7 @@ class ReadsFile(_Raw):
 
 
 class _Runs:
-    """Pickled, this writes a file as soon as it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable, tuple[Path, bytes]]:
         return Path.write_bytes, (Path("unpickled"), b"!")
@@ -235,5 +235,5 @@ def _in_model() -> list[Bad]:
 
 @cache
 def all_bad_models() -> list[Bad]:
-    """Return one of every sort."""
+    """Return one bad model of every sort."""
     return _in_parameter_file() + _in_model_file() + _in_model()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Structures, and what a simulator makes of them: particles, of which some do not contribute."""
+"""Structures, and the particles that a simulator makes of them, some of which do not contribute."""
 
 from dataclasses import dataclass, replace
 
@@ -16,9 +16,9 @@ class Configuration:
     """Particles as KIM wants them.
 
     Attributes:
-        coordinates: Shape [n, 3], Å.
-        codes: Species codes, shape [n], int32.
-        contributing: Shape [n], int32, 1 = contributing.
+        coordinates: Cartesian coordinates, shape [n, 3], Å.
+        codes: species codes, shape [n], int32.
+        contributing: flags, shape [n], int32, 1 = contributing.
     """
 
     coordinates: np.ndarray
@@ -33,13 +33,13 @@ class Configuration:
         return Configuration(self.coordinates[order].copy(), self.codes[order], self.contributing[order])
 
     def moved(self, particle: int, axis: int, by: float) -> "Configuration":
-        """Return a copy with one coordinate changed, Å."""
+        """Return a copy with one coordinate of one particle changed by `by`, Å."""
         coordinates = self.coordinates.copy()
         coordinates[particle, axis] += by
         return replace(self, coordinates=coordinates)
 
     def write(self, path) -> None:
-        """Write it for the C++ simulator."""
+        """Write the configuration to a file for the C++ simulator."""
         rows = zip(self.codes, self.contributing, self.coordinates.tolist(), strict=True)
         lines = [f"{code} {flag} {x!r} {y!r} {z!r}\n" for code, flag, (x, y, z) in rows]
         path.write_text(f"{len(self)}\n{''.join(lines)}")
@@ -63,7 +63,7 @@ def cluster(seed: int = 1) -> Atoms:
 
 
 def of_atoms(atoms: Atoms, reach: float = 0.0) -> Configuration:
-    """Return the atoms as contributing particles, then those of their images that are within reach (Å)."""
+    """Return the atoms as contributing particles, followed by their images within `reach` (Å)."""
     codes = np.array([SPECIES[symbol] for symbol in atoms.symbols], dtype=np.int32)
     contributing = np.ones(len(atoms), dtype=np.int32)
     if not atoms.pbc.any():
@@ -79,7 +79,7 @@ def of_atoms(atoms: Atoms, reach: float = 0.0) -> Configuration:
 
 
 def mixed(n: int = 40, seed: int = 1) -> Configuration:
-    """Return the middle of a crystal: n particles, contributing or not by chance."""
+    """Return n particles from the middle of a crystal; chance decides which of them contribute."""
     random = np.random.default_rng(seed)
     atoms = crystal(3, seed=seed)
     centre = atoms.cell.array.sum(axis=0) / 2

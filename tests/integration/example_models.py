@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The repository's own models, KIM's own Stillinger-Weber model, and silicon for all of them."""
+"""The example models, KIM's own Stillinger-Weber model, and a silicon crystal for all of them."""
 
 import kimpy
 import numpy as np
@@ -9,7 +9,7 @@ from ase.build import bulk
 STILLINGER_WEBER = "TorchML_StillingerWeber_Si"
 DESCRIPTOR = "TorchML_Descriptor_Si"
 GRAPH = "TorchML_Graph_Si"
-# KIM id -> folder in examples/.
+# The folder in examples/ of each KIM id.
 EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", DESCRIPTOR: "descriptor", GRAPH: "graph"}
 
 REFERENCE = "SW_StillingerWeber_1985_Si__MO_"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The published models on a structure, run by test_golden.py in a process of its own: python golden_session.py FILE.
 
-A process of its own, because torch_scatter cannot be imported any more where its operators were replaced.
-Prints one JSON object by model: energy, forces; and whether torch_scatter was refused afterwards.
+It needs a process of its own, because torch_scatter can no longer be imported where the driver has replaced its
+operators. It prints one JSON object: energy and forces by model, and the error of importing torch_scatter afterwards.
 """
 
 import importlib
@@ -28,7 +28,7 @@ def main() -> None:
     except ImportError as error:
         found["torch_scatter"] = str(error)
     print(json.dumps(found))
-    # With species codes the graph model computes 0/0. What the driver says of it is on stderr.
+    # Given species codes, the graph model computes 0/0. The driver's error is on stderr.
     del os.environ["KIM_MODEL_ELEMENTS_MAP"]
     atoms.calc = KIM("TorchMLModel3_Graph")
     try:

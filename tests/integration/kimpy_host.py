@@ -37,7 +37,7 @@ class KimpyModel:
     def __init__(
         self, name: str, with_arguments: bool = True, length: str = "A", energy: str = "eV", scale: float = 1.0
     ) -> None:
-        """`scale`: one Å in the unit of length."""
+        """Create the model; `scale` is one Å in the unit of length."""
         self._scale = scale
         accepted, self.model = kimpy.model.create(
             kimpy.numbering.zeroBased,
@@ -53,7 +53,7 @@ class KimpyModel:
             self.create_arguments()
 
     def create_arguments(self) -> None:
-        """Create the arguments anew: only then the driver probes the model."""
+        """Create new compute arguments, which makes the driver probe the model."""
         self.arguments = self.model.compute_arguments_create()
 
     def with_own_arguments(self) -> "KimpyModel":
@@ -64,13 +64,13 @@ class KimpyModel:
 
     @property
     def cutoff(self) -> float:
-        """Cutoff of its one neighbour list, in the model's unit of length as created."""
+        """Cutoff of the model's only neighbour list, in the unit of length that the model was created with."""
         cutoffs, _ = self.model.get_neighbor_list_cutoffs_and_hints()
         (cutoff,) = cutoffs
         return float(cutoff)
 
     def supports(self, name: str) -> bool:
-        """Return whether an output is optional; it is not supported otherwise."""
+        """Return whether an output is supported, which KIM calls optional; check that it is not supported otherwise."""
         status = self.arguments.get_argument_support_status(_named(name))
         assert status in (kimpy.support_status.optional, kimpy.support_status.notSupported)
         return status == kimpy.support_status.optional
@@ -86,11 +86,12 @@ class KimpyModel:
     ) -> list[np.ndarray]:
         """Return outputs in the order of `outputs`, from arrays that held `fill` before.
 
-        `neighbours`: a callback in place of kimpy's own lists, which reach one skin beyond the cutoff.
-        `claimed_n`: what to say in place of the number of particles.
+        `neighbours` is a callback in place of kimpy's own lists, which reach one skin beyond the cutoff.
+        `claimed_n` is a wrong number of particles to give to the model.
         """
         n = len(configuration)
-        # Kept: KIM only borrows them. At least one entry, so that the pointers of no particles are not NULL.
+        # The arrays are kept here because KIM only borrows them. They have at least one entry, so that KIM gets no NULL
+        # pointers where there are no particles.
         self._inputs = {
             "numberOfParticles": np.array([n if claimed_n is None else claimed_n], dtype=np.int32),
             "particleSpeciesCodes": np.resize(configuration.codes, max(n, 1)).astype(np.int32),
@@ -122,7 +123,7 @@ class KimpyModel:
         self.arguments.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)
 
     def _lists_from_python(self, configuration: Configuration) -> Callable:
-        """Return a callback for other units than Å: kimpy's lists refuse distances as small as those in cm or m."""
+        """Return a neighbour callback for units other than Å: kimpy's lists refuse the small numbers in cm or m."""
         points = configuration.coordinates / self._scale
         found = cKDTree(points).query_ball_point(points, self.cutoff / self._scale + SKIN)
         lists = [np.setdiff1d(neighbours, i).astype(np.int32) for i, neighbours in enumerate(found)]

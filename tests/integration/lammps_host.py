@@ -39,13 +39,13 @@ class Case:
     """One structure with one model in LAMMPS.
 
     Attributes:
-        name: Of the files that it reads and writes.
-        model: KIM id.
-        atoms: The structure; its cell is LAMMPS' box, and must be lower triangular.
+        name: name of the files that the case reads and writes.
+        model: KIM id of the model.
+        atoms: structure, whose cell is LAMMPS' box and must be lower triangular.
         processors: LAMMPS' grid of processors.
-        run: Commands that compute.
+        run: LAMMPS commands that compute.
         units: LAMMPS' unit system.
-        species: In the order of LAMMPS' types.
+        species: element symbols in the order of LAMMPS' types.
     """
 
     name: str
@@ -57,14 +57,14 @@ class Case:
     species: tuple[str, ...] = tuple(SPECIES)
 
     def write(self, folder: Path) -> str:
-        """Write the data file; return the commands."""
+        """Write the data file and return LAMMPS' commands."""
         write_data(self.atoms, self.species, folder / f"{self.name}.data")
         boundary = " ".join("p" if periodic else "f" for periodic in self.atoms.pbc)
         values = vars(self) | {"boundary": boundary, "species": " ".join(self.species)}
         return (_SET_UP + _MEASURE).format(**values)
 
     def read(self, folder: Path) -> "CaseResults":
-        """Read what it has written."""
+        """Read the results that LAMMPS has written."""
         rows = np.atleast_2d(np.loadtxt(folder / f"{self.name}.dump", skiprows=9))
         energy, sum_of_atoms, pressure = map(float, (folder / f"{self.name}.energy").read_text().split())
         return CaseResults(energy, sum_of_atoms, pressure, rows[:, 1:4], rows[:, 4])
@@ -72,7 +72,7 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseResults:
-    """Energy, the sum of the atoms' energies (eV), pressure (bar), forces [atoms, 3] (eV/Å), energies [atoms]."""
+    """Energy, sum of the atoms' energies (eV), pressure (bar), forces [atoms, 3] (eV/Å), energies [atoms] (eV)."""
 
     energy: float
     sum_of_atoms: float
@@ -82,7 +82,7 @@ class CaseResults:
 
 
 def write_data(atoms: Atoms, species: tuple[str, ...], path: Path) -> None:
-    """Write a LAMMPS data file in which every digit counts."""
+    """Write a LAMMPS data file with all digits of the coordinates."""
     (xx, _, _), (xy, yy, _), (xz, yz, zz) = atoms.cell.array.tolist()
     lines = [
         "atoms of a test",
@@ -103,7 +103,7 @@ def write_data(atoms: Atoms, species: tuple[str, ...], path: Path) -> None:
 def run_lammps(
     collection: KimCollection, folder: Path, commands: str, ranks: int = 1, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run commands; with no more than one rank, without mpirun."""
+    """Run LAMMPS commands, under mpirun if there is more than one rank."""
     script = folder / "in.lammps"
     script.write_text(commands)
     launcher = [] if ranks == 1 else ["mpirun", "--oversubscribe", "-np", str(ranks)]

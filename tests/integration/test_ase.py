@@ -38,7 +38,7 @@ except KeyboardInterrupt:
 
 
 def version_of(python: Path) -> str:
-    """Return X.Y, or nothing where there is no such Python."""
+    """Return the version X.Y of a Python, or an empty string if there is no such Python."""
     if not python.exists():
         return ""
     command = "import sysconfig; print(sysconfig.get_python_version())"
@@ -48,7 +48,7 @@ def version_of(python: Path) -> str:
 
 @pytest.fixture(scope="module", params=[sys.executable, "/usr/bin/python3"])
 def session(request: pytest.FixtureRequest, collection: KimCollection) -> dict:
-    """Output of ase_session.py, which must have ended well and said one line."""
+    """Return the output of ase_session.py, which must have succeeded and announced itself in one line."""
     python = Path(request.param)
     if version_of(python) != sysconfig.get_python_version():
         pytest.skip(f"{python} is Python '{version_of(python)}', the packages are for another version")
@@ -78,7 +78,7 @@ def test_forces_are_minus_the_gradient(session: dict, name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_stress_is_the_derivative_by_strain(session: dict, name: str) -> None:
-    """Also where forces on particles beyond the cell make the difference."""
+    """This must hold where forces on particles beyond the cell contribute to the stress, too."""
     found = session["models"][name]
     np.testing.assert_allclose(found["stress"], found["numerical_stress"], rtol=0, atol=1e-9)
     assert np.abs(found["stress"]).max() > 1e-3
@@ -100,14 +100,14 @@ def test_md_conserves_energy(session: dict) -> None:
 
 
 def test_interrupt_reaches_the_host(collection: KimCollection) -> None:
-    """Ctrl-C in the middle of a calculation is KeyboardInterrupt in the user's script, as ever."""
+    """Ctrl-C in the middle of a calculation raises KeyboardInterrupt in the user's script, as it does anywhere."""
     done = collection.run_python("-c", INTERRUPTED, KIM_TORCHML_QUIET="1")
     assert done.returncode == 7, done.stderr
     assert "Segmentation" not in done.stderr
 
 
 def test_other_version_of_the_package_imported_first(collection: KimCollection, own_folder: Path) -> None:
-    """An error that names both versions and both places."""
+    """The error names both versions and both places."""
     package = own_folder / "site" / "kim_torchml"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('__version__ = "99.1"\n')

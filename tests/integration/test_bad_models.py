@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every malformed model, through KIM: one line on stderr and in KIM's log, an error for the simulator, no harm done."""
+"""Every bad model, through KIM, gives one line on stderr and in KIM's log, and an error that the simulator survives."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("bad_models")
 
 
 def fail(case: bad.Bad) -> str:
-    """Use a bad model until it fails; return the stage that did."""
+    """Use a bad model until it fails, and return the stage that failed."""
     stage = "create"
     try:
         model = KimpyModel(case.model.name, with_arguments=False)
@@ -37,7 +37,7 @@ def test_is_refused_with_a_reason(name: str, capfd: pytest.CaptureFixture[str]) 
     assert printed.out == ""
     assert re.fullmatch(rf"\[kim-torchml\] error: {case.message}\n", printed.err), printed.err
     assert Path("kim.log").read_text().count(printed.err.removeprefix("[kim-torchml] error: ").strip()) == 1
-    # Neither the model's code nor a pickle has run.
+    # The model's code and its pickles would have written files; neither has run.
     assert {path.name for path in Path.cwd().iterdir()} == {"kim.log"}
 
 

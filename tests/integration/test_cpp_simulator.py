@@ -40,7 +40,7 @@ class Simulator:
         )
 
     def lines(self, *arguments: str, **variables: str) -> list[dict]:
-        """Run it silenced; it must succeed and print JSON alone."""
+        """Run the simulator with the driver's announcements off; it must succeed and print nothing but JSON."""
         done = self.run(*arguments, KIM_TORCHML_QUIET="1", **variables)
         assert (done.returncode, done.stderr) == (0, "")
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -84,13 +84,13 @@ def test_threads_with_arguments_of_their_own(host: Simulator) -> None:
     (alone,) = host.lines("compute", tiny.GRAPH_3, FILE)
     for line in found:
         assert_as_from_kimpy(line, tiny.GRAPH_3, mixed())
-        # To the last digit; in this line no lists were asked for.
+        # The results agree to the last digit. `requests` differs, as it counts the requests for lists.
         assert line | {"requests": None} == alone | {"requests": None}
 
 
 @pytest.fixture
 def python_library() -> str:
-    """libpython, to be preloaded: then the host seems to be one that may finalise Python itself, like LAMMPS."""
+    """Return libpython, to be preloaded: then the host looks like LAMMPS, which may finalise Python itself."""
     path = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME") or "")
     found = [path, path.parent / sysconfig.get_config_var("MULTIARCH") / path.name]
     libraries = [str(path) for path in found if path.is_file() and ".so" in path.name]
@@ -100,14 +100,14 @@ def python_library() -> str:
 
 
 def test_models_that_come_and_go_in_threads(host: Simulator, python_library: str) -> None:
-    """Whether or not the host has Python's library."""
+    """They work whether or not the host has Python's library."""
     for variables in ({}, {"LD_PRELOAD": python_library}):
         (found,) = host.lines("workers", tiny.GRAPH_2, FILE, "10", **variables)
         assert_as_from_kimpy(found, tiny.GRAPH_2, mixed())
 
 
 def test_thread_that_comes_after_the_main_threads_last_model(host: Simulator, python_library: str) -> None:
-    """It works; where the host may finalise Python it cannot, and that is an error, not a hang."""
+    """The thread works. Where the host may finalise Python, it cannot work, and gets an error rather than a hang."""
     assert len(host.lines("after", tiny.GRAPH_2, FILE)) == 2
     done = host.run("after", tiny.GRAPH_2, FILE, LD_PRELOAD=python_library, KIM_TORCHML_QUIET="1")
     assert done.returncode == 1
@@ -118,7 +118,7 @@ def test_thread_that_comes_after_the_main_threads_last_model(host: Simulator, py
 
 @pytest.mark.parametrize(("name", "stages"), [(tiny.RAW, 1), (tiny.GRAPH_3, 3)])
 def test_lists_are_asked_for_once_and_only_where_needed(host: Simulator, name: str, stages: int) -> None:
-    """A model of L layers needs the lists of what L - 1 steps of at most one cutoff reach."""
+    """A model of L layers needs the lists of particles that are at most L - 1 steps of one cutoff away."""
     (found,) = host.lines("compute", name, FILE)
     particles = mixed()
     assert (found["cutoff"], found["influence_distance"]) == (tiny.CUTOFF, pytest.approx(stages * tiny.CUTOFF))
@@ -149,7 +149,7 @@ def test_model_that_prints_does_so_on_stderr(host: Simulator) -> None:
 
 
 def test_leaves_the_process_as_it_was(host: Simulator) -> None:
-    """Locale, working directory, floating-point mode, umask and signal handlers; LANG asks for a change."""
+    """Locale, directory, floating-point mode, umask and signal handlers stay, though LANG asks for another locale."""
     before, while_it_lives, afterwards = host.lines("state", tiny.GRAPH_2, FILE, LANG="C.UTF-8", PYTHONUTF8="0")
     assert while_it_lives == before
     assert afterwards == before
@@ -172,7 +172,7 @@ def test_interrupt_ends_it_while_it_computes(host: Simulator) -> None:
 
 
 def test_working_directory_is_not_searched_for_python_code(host: Simulator) -> None:
-    """Neither by an empty item of PYTHONPATH nor by name, nor while Python itself starts."""
+    """It is left out whether PYTHONPATH names it by an empty item or by its path, and also while Python starts."""
     caught = host.folder / "caught"
     for module in ("torch", "numpy", "kim_torchml", "sitecustomize", "usercustomize", "encodings", "warnings"):
         (host.folder / f"{module}.py").write_text(f"open({str(caught)!r}, 'a').write('{module} ')\n")
@@ -218,7 +218,7 @@ def test_rank_is_named_in_messages(host: Simulator) -> None:
 
 
 def test_threads_of_torch(host: Simulator) -> None:
-    """At most OMP_NUM_THREADS, at least one; KIM_TORCHML_THREADS has the last word."""
+    """torch uses at most OMP_NUM_THREADS threads and at least one; KIM_TORCHML_THREADS overrides that."""
     cores = len(os.sched_getaffinity(0))
     for variables, expected in (
         ({"OMP_NUM_THREADS": "1"}, 1),

@@ -15,7 +15,7 @@ from kim_collection import HERE, KimCollection, PortableModel
 def session(
     bare_collection: KimCollection, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict, str, str]:
-    """What golden_session.py printed: its results, how the last calculation ended, and stderr."""
+    """Return the output of golden_session.py: its results, how the last calculation ended, and stderr."""
     models = []
     for name in MODELS:
         files = sorted((shared / "portable_models" / name).iterdir())
@@ -38,7 +38,7 @@ def test_published_model_gives_its_golden_data(session: tuple, shared: Path, nam
 
 
 def test_published_graph_model_ran_without_torch_scatter(session: tuple) -> None:
-    """The operators that it names came from the driver, and the package is kept out of the process from then on."""
+    """The driver provided the operators that the model names, and the package can no longer be imported after that."""
     installed = {distribution.name.replace("-", "_") for distribution in importlib.metadata.distributions()}
     if "torch_scatter" in installed:
         pytest.skip("torch_scatter is installed here, so its own operators were used")
@@ -46,7 +46,7 @@ def test_published_graph_model_ran_without_torch_scatter(session: tuple) -> None
 
 
 def test_published_graph_model_needs_atomic_numbers(session: tuple) -> None:
-    """With species codes it is an error that says so, not a wrong number."""
+    """With species codes there is an error that says so, not a wrong number."""
     _, ended, errors = session
     assert ended == "KimpyError"
     assert "must be finite, got NaN" in errors

@@ -26,7 +26,7 @@ def check(model: KimpyModel, particles: Configuration, chosen: list[int]) -> Non
     for particle in chosen:
         expected = minus_gradient(model, particles, particle)
         np.testing.assert_allclose(forces[particle], expected, rtol=0, atol=1e-9)
-    # Nothing outside acts, and a rotation costs nothing.
+    # No external force acts, so the total force is 0; a rotation changes no energy, so the total torque is 0.
     np.testing.assert_allclose(forces.sum(axis=0), 0.0, rtol=0, atol=1e-12)
     torque = np.cross(particles.coordinates, forces).sum(axis=0)
     np.testing.assert_allclose(torque, 0.0, rtol=0, atol=1e-11)
@@ -50,7 +50,7 @@ def test_cluster(name: str) -> None:
 
 @pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2])
 def test_crystal_with_its_images(name: str) -> None:
-    """The last particle is an image at the edge."""
+    """The particles that are checked include the last one, an image at the edge."""
     model = KimpyModel(name)
     particles = of_atoms(crystal(), model.model.get_influence_distance())
     assert len(particles) > 64 + 50

@@ -19,7 +19,7 @@ from test_kim_units import crystal_commands
 pytestmark = pytest.mark.usefixtures("collection", "examples")
 
 NAMES = ["n_elements", "A", "B", "p", "q", "sigma", "gamma", "lambda_", "costheta0"]
-# As KIM's own model has them: its parameters are one number per pair of species.
+# Parameters that have the same name in KIM's own model, where each is one number per pair of species.
 SAME_NAMES = {"A": "A", "B": "B", "p": "p", "q": "q", "sigma": "sigma", "gamma": "gamma"}
 
 

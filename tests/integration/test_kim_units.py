@@ -27,7 +27,7 @@ OUTPUTS = (ENERGY, FORCES, PARTICLE_ENERGIES, VIRIAL, PARTICLE_VIRIALS)
 
 @pytest.fixture(scope="module")
 def factors(simulator: Path, collection: KimCollection) -> dict[tuple[str, str], dict[str, float]]:
-    """KIM's own factors from Å, eV and eV/Å, by the units of length and energy; ergs are counted from its joules."""
+    """Return KIM's factors from Å, eV and eV/Å by units of length and energy; those of erg follow from the joule's."""
     found = {}
     for length, energy in itertools.product(LENGTHS, ENERGIES):
         done = subprocess.run(
@@ -46,7 +46,7 @@ def factors(simulator: Path, collection: KimCollection) -> dict[tuple[str, str],
 
 
 def test_energies_are_those_of_others(factors: dict) -> None:
-    """To the digits in which KIM's constants are those of today."""
+    """KIM's factors agree with ASE's, to the digits in which KIM's constants are still today's."""
     for name, per_ev in (
         ("J", ase.units._e),
         ("erg", 1e7 * ase.units._e),
@@ -108,7 +108,7 @@ def test_stillinger_weber_in_other_units_is_kims_own(length: str, energy: str, f
     [(("unused", "unused"), ("A", "eV")), (("nm", "unused"), ("nm", "eV")), (("unused", "J"), ("A", "J"))],
 )
 def test_units_that_are_left_open_are_the_models_own(requested: tuple[str, str], used: tuple[str, str]) -> None:
-    """KIM then says that not all units are those that were asked for, and a simulator looks which they are."""
+    """KIM then says that the model uses other units than requested, and a simulator must ask which ones."""
     accepted, model = kimpy.model.create(
         kimpy.numbering.zeroBased,
         getattr(kimpy.length_unit, requested[0]),
@@ -122,7 +122,7 @@ def test_units_that_are_left_open_are_the_models_own(requested: tuple[str, str],
     assert tuple(map(str, model.get_units())) == (*used, "unused", "unused", "unused")
 
 
-# LAMMPS' unit systems, in KIM's words, and grams per mole in its unit of mass.
+# LAMMPS' unit systems: KIM's names of their units of length and energy, and one gram per mole in their unit of mass.
 SYSTEMS = {
     "metal": ("A", "eV", 1.0),
     "real": ("A", "kcal_mol", 1.0),
@@ -147,7 +147,7 @@ print "$(pe:%.17g)" file energy.txt
 
 
 def crystal_commands(folder: Path, model: str, system: str, scale: float = 1.0) -> str:
-    """Write the data file of `silicon`, one Å being `scale`; return the commands that set it up."""
+    """Write the data file of `silicon`, with `scale` as one Å, and return the commands that set it up."""
     atoms = silicon()
     atoms.set_cell(scale * atoms.cell.array, scale_atoms=True)
     write_data(atoms, ("Si",), folder / "crystal.data")

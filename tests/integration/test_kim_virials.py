@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Virials through KIM, beside KIM's own model, derivatives by a strain, and what LAMMPS and ASE make of the forces."""
+"""Virials through KIM, compared with KIM's own model, derivatives by a strain, and stresses of LAMMPS and ASE."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from lammps_host import Case, run_lammps
 
 pytestmark = pytest.mark.usefixtures("collection", "examples")
 
-# KIM's order of a symmetric tensor's entries; LAMMPS': xx yy zz xy xz yz.
+# KIM's order of a symmetric tensor's entries; LAMMPS has them as xx yy zz xy xz yz.
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (2, 0), (0, 1))
 LAMMPS_TO_KIM = [0, 1, 2, 5, 4, 3]
 BAR = 1e5 * units.Pascal  # eV/Å³
@@ -30,7 +30,7 @@ def virial_of(model: KimpyModel, configuration: Configuration) -> np.ndarray:
 
 
 def strain_derivative(model: KimpyModel, configuration: Configuration, step: float = 1e-4) -> np.ndarray:
-    """dE/d strain in KIM's order, by central differences of fourth order, eV."""
+    """Return dE/d strain in KIM's order, by central differences of fourth order, eV."""
     result = np.empty(6)
     for place, (a, b) in enumerate(VOIGT):
         strain = np.zeros((3, 3))
@@ -97,7 +97,7 @@ print "${sums} ${more} ${press} ${shear} $(vol:%.17g)" file stress.txt"""
 def run_stress(
     collection: KimCollection, folder: Path, model: str, atoms: Atoms, species: tuple[str, ...], ranks: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Sum of stress/atom (bar Å³), pressure tensor (bar), both in LAMMPS' order, and volume (Å³)."""
+    """Return the sum of stress/atom (bar Å³), the pressure tensor (bar), both in LAMMPS' order, and the volume (Å³)."""
     case = Case("stress", model, atoms, run=STRESS, species=species)
     done = run_lammps(collection, folder, case.write(folder), ranks)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -112,7 +112,7 @@ def test_stress_of_atoms_in_lammps_sums_to_the_virial(
 ) -> None:
     atoms, species = (silicon(), ("Si",)) if name == DESCRIPTOR else (crystal(), tuple(tiny.ELEMENTS))
     sums, pressure, volume = run_stress(collection, own_folder, name, atoms, species, ranks)
-    # LAMMPS has the global virial from the forces; the sign is that of a stress, not of a pressure.
+    # LAMMPS computes the pressure from the forces. stress/atom has the sign of a stress, the opposite of a pressure's.
     np.testing.assert_allclose(sums, -pressure * volume, rtol=0, atol=1e-10 * np.abs(sums).max())
     model = KimpyModel(name)
     virial = virial_of(model, of_atoms(atoms, model.model.get_influence_distance()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What KIM promises simulators, seen through kimpy: arguments in, outputs out, in any combination."""
+"""KIM's promises to simulators, checked through kimpy: any combination of outputs, for any arguments."""
 
 import itertools
 
@@ -96,7 +96,7 @@ def test_particle_energies_sum_to_the_energy(name: str) -> None:
 
 @pytest.mark.parametrize("name", [tiny.RAW, tiny.RAW_ALL, tiny.RAW_FORCES])
 def test_particle_energies_are_each_particles_own(name: str) -> None:
-    """From the formula of RawModel, not from the driver."""
+    """The expected energies come from the formula of RawModel, not from the driver."""
     particles = mixed()
     _, energies = KimpyModel(name).compute(particles, (ENERGY, PARTICLE_ENERGIES))
     differences = particles.coordinates[:, None] - particles.coordinates[None, :]
@@ -110,7 +110,7 @@ def test_particle_energies_are_each_particles_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", [tiny.RAW_COUNTS, tiny.GRAPH_COUNTS])
 def test_neighbours_end_at_the_cutoff(name: str) -> None:
-    """The simulator's lists reach farther; a gas has pairs at any distance."""
+    """The simulator's lists reach farther than the cutoff, and a gas has pairs at any distance."""
     random = np.random.default_rng(1)
     contributing = random.integers(0, 2, 150).astype(np.int32)
     particles = Configuration(random.uniform(0.0, 12.0, (150, 3)), np.zeros(150, dtype=np.int32), contributing)
@@ -124,7 +124,7 @@ def test_neighbours_end_at_the_cutoff(name: str) -> None:
 
 @pytest.mark.parametrize("name", [tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3])
 def test_graph_models_see_far_enough_across_the_boundary(name: str) -> None:
-    """A crystal with its images gives, per cell, what twice the crystal gives."""
+    """A crystal with its images has the same energy per cell as a crystal of twice the size."""
     model = KimpyModel(name)
     reach = model.model.get_influence_distance()
     (one,) = model.compute(of_atoms(crystal(), reach), (ENERGY,))

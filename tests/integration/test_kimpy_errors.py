@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a simulator may do wrong through kimpy: an error in one sentence, and the model goes on afterwards."""
+"""What a simulator does wrong through kimpy gives an error in one sentence, and the model works afterwards."""
 
 import re
 from dataclasses import replace
@@ -21,7 +21,7 @@ def no_neighbours(*_) -> tuple[np.ndarray, int]:
 
 
 def expect_failure(model: KimpyModel, message: str, capfd: pytest.CaptureFixture[str], *arguments, **options) -> None:
-    """Compute and check that stderr, and KIM's log, say the message once and nothing else."""
+    """Compute, and check that stderr and KIM's log hold the message once and nothing else."""
     before = model.compute(mixed(), (ENERGY,))[0][0]
     capfd.readouterr()
     with pytest.raises(RuntimeError):
@@ -66,7 +66,7 @@ def test_neighbour_callback_that_fails(name: str, capfd: pytest.CaptureFixture[s
 
 
 def test_neighbour_callback_that_raises(capfd: pytest.CaptureFixture[str]) -> None:
-    """An error of the host's own code keeps its type, and the traceback that its author needs."""
+    """The error of the host's own code keeps its type, and the traceback that its author needs."""
 
     def fail(*_) -> tuple[np.ndarray, int]:
         raise ValueError("no list today")
@@ -98,7 +98,7 @@ def test_refresh_that_is_refused_leaves_the_model_working(capfd: pytest.CaptureF
     assert model.model.get_parameter_metadata(0)[2] == "n_elements"
     assert model.model.get_parameter_int(0, 0) == 2
     model.model.set_parameter(0, 0, 7)
-    # kimpy does not hand the error on, so stderr is all a user sees.
+    # kimpy does not pass the error on, so stderr is all that a user sees.
     model.model.clear_then_refresh()
     message = PREFIX + r"the parameter `n_elements` is read-only: it must be 2, got 7; all .+ set back\n"
     assert re.fullmatch(message, capfd.readouterr().err)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The GIL, threads, and what the driver leaves alone in a host's Python."""
+"""The GIL, threads, and the settings of a host's Python that the driver leaves alone."""
 
 import decimal
 import os
@@ -51,7 +51,7 @@ def test_threads_compute_with_one_model_and_arguments_of_their_own(name: str, re
 
 @pytest.mark.parametrize("release_gil", [False, True])
 def test_two_threads_compute_at_the_same_time(release_gil: bool) -> None:
-    """Each with its own model and arguments; one started them in the main thread, both compute elsewhere."""
+    """Each thread has its own model and arguments, which were created in the main thread."""
     models = [KimpyModel(tiny.GRAPH_3), KimpyModel(tiny.GRAPH_3), KimpyModel(tiny.RAW)]
     particles = [mixed(seed=seed) for seed in (1, 2, 3)]
     expected = [model.compute(p) for model, p in zip(models, particles, strict=True)]
@@ -148,7 +148,7 @@ def test_host_keeps_its_settings(name: str) -> None:
 
 
 def test_host_may_compute_without_gradients() -> None:
-    """torch.no_grad() round a simulator's loop must not take the forces away."""
+    """torch.no_grad() around a simulator's loop must not take the forces away."""
     model = KimpyModel(tiny.GRAPH_2)
     _, expected = model.compute(mixed())
     with torch.no_grad():

@@ -16,8 +16,8 @@ from lammps_host import Case, CaseResults, run_lammps
 
 ANNOUNCEMENT = re.compile(r"\[kim-torchml(?: rank \d)?\] driver \S+, torch \S+, model model\.pt .*, device cpu, .*\n")
 
-# Two ranks share the long box in the middle, at 30 Å; LAMMPS sends particles over from as far as the influence
-# distance and a skin of half an Å.
+# Two ranks divide the long box in the middle, at 30 Å. Each also gets the other's particles within the influence
+# distance and a skin of half an Å from there.
 HALF = 30.0
 
 DYNAMICS = """\
@@ -30,7 +30,7 @@ print "$(etotal:%.17g) $(ke:%.17g)" file dynamics.end"""
 
 
 def in_long_box(atoms: Atoms, top: float) -> Atoms:
-    """Put atoms into a box of 60 Å, the highest one at `top`."""
+    """Put atoms into a box of 60 Å, with the highest one at `top`."""
     placed = Atoms(atoms.symbols, atoms.positions - atoms.positions.min(axis=0) + 1.0)
     placed.positions[:, 2] += top - placed.positions[:, 2].max()
     placed.cell = [*(placed.positions.max(axis=0) + 1.0)[:2], 2 * HALF]
@@ -38,7 +38,7 @@ def in_long_box(atoms: Atoms, top: float) -> Atoms:
 
 
 def chain() -> Atoms:
-    """Atoms in a row along the long box, so that each layer of a model reaches almost one cutoff farther."""
+    """Return atoms in a row along the long box, so that each layer of a model reaches almost one cutoff farther."""
     n = 24
     atoms = Atoms(f"Si{n}", np.outer(np.arange(n), [0.0, 0.0, 2 * HALF / n]), cell=[12, 12, 2 * HALF], pbc=True)
     atoms.rattle(0.05, seed=1)
@@ -48,7 +48,8 @@ def chain() -> Atoms:
 def cases() -> dict[str, Case]:
     small = cluster()
     atom = Atoms("Ge", positions=[[1.0, 2.0, 3.0]], cell=[20, 20, 20], pbc=False)
-    # Three layers reach 8.7 Å: with a top at 20 Å the upper rank has nothing, at 29 Å only what does not contribute.
+    # Three layers reach 8.7 Å. With the highest atom at 20 Å the upper rank has no particles, at 29 Å only
+    # non-contributing ones.
     made = [
         Case("raw_crystal", tiny.RAW, crystal()),
         Case("graph1_crystal", tiny.GRAPH_1, crystal()),
@@ -80,7 +81,7 @@ CASES = cases()
 def runs(
     collection: KimCollection, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, tuple[Path, CompletedProcess[str]]]:
-    """All cases, in one process of one rank and in one of two; by number of ranks."""
+    """Run all cases in one process of one rank, then in one of two, and return the results by number of ranks."""
     done = {}
     for ranks in (1, 2):
         folder = tmp_path_factory.mktemp("lammps")
@@ -132,7 +133,7 @@ def test_lammps_gives_what_kimpy_gives(runs: dict, name: str) -> None:
     case = CASES[name]
     model = KimpyModel(case.model)
     reach = model.model.get_influence_distance()
-    # Forces on images belong to their atoms; a structure without images needs none added.
+    # The forces on images belong to their atoms; a structure that is not periodic has no images.
     particles = of_atoms(case.atoms, reach)
     energy, forces, energies = model.compute(particles, (ENERGY, FORCES, PARTICLE_ENERGIES))
     found = results(runs, name, 1)
@@ -144,7 +145,7 @@ def test_lammps_gives_what_kimpy_gives(runs: dict, name: str) -> None:
 
 
 def test_dynamics_conserve_energy(runs: dict) -> None:
-    """50 steps from rest; the potential energy that becomes kinetic is a thousand times what may be lost."""
+    """In 50 steps from rest, the energy that becomes kinetic is a thousand times the change that is allowed."""
     folder, _ = runs[1]
     total, kinetic = np.loadtxt(folder / "dynamics.start")
     total_at_end, kinetic_at_end = np.loadtxt(folder / "dynamics.end")

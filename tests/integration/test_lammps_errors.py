@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What goes wrong in LAMMPS: it ends with exit code 1, and stderr says why in a sentence."""
+"""Errors in LAMMPS end it with exit code 1, and stderr gives the reason in one sentence."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("bad_models")
 
 
 def errors_of(collection: KimCollection, case: Case, ranks: int = 1, **variables: str) -> list[str]:
-    """Run a case that fails; return the driver's lines on stderr without the one on what runs."""
+    """Run a case that fails, and return the driver's lines on stderr without the announcement of the model."""
     folder = Path.cwd()
     done = run_lammps(collection, folder, case.write(folder), ranks, KIM_TORCHML_QUIET="1", **variables)
     assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
@@ -58,7 +58,7 @@ def test_device_that_is_not_there(collection: KimCollection) -> None:
 
 
 def test_interrupt_ends_lammps_while_it_computes(collection: KimCollection) -> None:
-    """By the signal itself, as without this driver; Debian's LAMMPS brings a Python of its own."""
+    """The signal itself ends LAMMPS, as without this driver, though Debian's LAMMPS has a Python of its own."""
     folder = Path.cwd()
     (folder / "in.lammps").write_text(Case("case", tiny.GRAPH_2, crystal(), run="run 1000000").write(folder))
     with subprocess.Popen(

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Resident memory of the C++ simulator does not grow.
 
-After the warm-up, a line is fitted to the resident memory in each of five windows, and the least of the five slopes
-counts: what leaks does so in every window, whereas fragmentation costs some pages here and there until it settles
-(seen: 100 bytes per life in the first 2,000 lives, 0 in the next 4,000). The limits are below what one forgotten object
-of Python's would cost. That the measurement notices such a leak is tested too, by bytes that the simulator itself
-forgets.
+After the warm-up, a line is fitted to the resident memory in each of five windows, and the smallest of the five slopes
+counts. A leak shows in every window, whereas fragmentation costs some pages here and there until it settles (measured:
+100 bytes per life in the first 2,000 lives, 0 in the next 4,000). The limits are below the size of one forgotten Python
+object. That the measurement notices such a leak is tested too, with bytes that the simulator itself forgets.
 """
 
 import json
@@ -34,12 +33,13 @@ class Plan:
 
 COMPUTES = Plan("run", warm_up=500, window=1000, limit=16.0)
 LIVES = Plan("live", warm_up=100, window=600, limit=64.0)
-# A descriptor's many small tensors settle later (seen: 180, 50, 0, 0, 5 bytes per life in these windows).
+# The memory of a descriptor's many small tensors settles later (measured: 180, 50, 0, 0, 5 bytes per life in these
+# windows).
 MORE_LIVES = Plan("live", warm_up=100, window=1200, limit=64.0)
 
 
 def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, model: str, leak: int = 0) -> float:
-    """Return the least slope of resident memory among the windows, in bytes per repetition."""
+    """Return the smallest slope of resident memory among the windows, in bytes per repetition."""
     mixed().write(folder / "particles.txt")
     count = plan.warm_up + WINDOWS * plan.window
     done = subprocess.run(
@@ -74,7 +74,7 @@ def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, mo
 def test_memory_does_not_grow(
     simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, name: str
 ) -> None:
-    """5,000 computes with a changing neighbour list; 3,000 times create, compute and destroy, or 6,000."""
+    """It does not in 5,000 computes with changing neighbour lists, nor in 3,000 or 6,000 lives of a model."""
     assert slope(simulator, collection, own_folder, plan, name) < plan.limit
 
 

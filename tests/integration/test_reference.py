@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The repository's own models: numbers of KIM's Stillinger-Weber model, and of one simulator beside another."""
+"""The example models are compared with KIM's Stillinger-Weber model, and one simulator with another."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from lammps_host import Case, CaseResults, run_lammps
 
 
 def droplet() -> Atoms:
-    """64 atoms in the lower half of a long box, so that the upper of two ranks gets none."""
+    """Return 64 atoms in the lower half of a long box, so that the upper of two ranks gets none."""
     atoms = silicon()
     atoms.positions += 1.0 - atoms.positions.min(axis=0)
     atoms.pbc = False
@@ -28,7 +28,7 @@ STRUCTURES = {"crystal": silicon, "droplet": droplet}
 def lammps(
     collection: KimCollection, examples: None, reference: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str, int], CaseResults]:
-    """Results by model, structure and number of ranks."""
+    """Return LAMMPS' results by model, structure and number of ranks."""
     del examples
     cases = [
         Case(f"{model}_{name}", model, make(), "1 1 *", species=("Si",))

@@ -13,11 +13,12 @@ import tiny_models as tiny
 from effort import seed, times
 from kim_collection import KimCollection, compile_simulator, export_sources
 
-# Leaks: of Python and torch, which keep what they have until the process ends. Sizes beyond reason: torch answers them.
+# Leaks are not reported, because Python and torch keep memory until the process ends. An allocation of an absurd size
+# returns NULL, so that torch raises its own error.
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    # Python's objects are watched too.
+    # With malloc in place of Python's own allocator, the sanitizer watches Python's objects too.
     "PYTHONMALLOC": "malloc",
 }
 FLAGS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
@@ -26,9 +27,9 @@ MODELS = (tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR)
 
 @pytest.fixture(scope="module")
 def sanitized_collection(tmp_path_factory: pytest.TempPathFactory) -> KimCollection:
-    """A collection with the driver built under the sanitizers, and three models."""
+    """Return a collection with the driver built under the sanitizers, and three models."""
     collection = KimCollection(tmp_path_factory.mktemp("sanitized"))
-    # KIM's manager loads what it has built into a program that is not linked with the sanitizers.
+    # KIM's manager loads the driver into a program that is not linked with the sanitizers.
     settings = {"KIM_TORCHML_SANITIZE": "1", "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0"}
     collection.install(export_sources(tmp_path_factory.mktemp("export")), KIM_TORCHML_PYTHON=sys.executable, **settings)
     models = [model for model in tiny.sound_models() if model.name in MODELS]
@@ -46,10 +47,10 @@ def fuzz_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fuzz(fuzz_program: Path, sanitized_collection: KimCollection, own_folder: Path) -> Fuzz:
-    """A function that runs the simulator and returns its exit code, stdout and stderr."""
+    """Return a function that runs the simulator and returns its exit code, stdout and stderr."""
 
     def function(*arguments: str | int) -> tuple[int, str, str]:
-        # The program reads what is said on stderr.
+        # stderr is a file, because the program itself reads what the driver writes there.
         with (own_folder / "stderr").open("a+b") as stderr:
             done = subprocess.run(
                 [str(fuzz_program), *map(str, arguments)],
@@ -67,9 +68,9 @@ def fuzz(fuzz_program: Path, sanitized_collection: KimCollection, own_folder: Pa
 
 
 def result_of(run: tuple[int, str, str]) -> dict:
-    """What a run found that ended well."""
+    """Check that a run has succeeded, and return its results."""
     code, stdout, stderr = run
-    # A sanitizer's report is the end of what was said.
+    # A sanitizer's report comes last on stderr.
     assert code == 0, f"{stdout}\n{stderr[-6000:]}"
     found: dict = json.loads(stdout)
     return found
@@ -77,7 +78,7 @@ def result_of(run: tuple[int, str, str]) -> dict:
 
 @pytest.mark.parametrize(("name", "calls"), [(tiny.RAW, 1000), (tiny.GRAPH_2, 1000), (tiny.DESCRIPTOR, 500)])
 def test_odd_calls(fuzz: Fuzz, name: str, calls: int) -> None:
-    """Each ends as it should, and the sound call after it gives bit for bit what it gave before."""
+    """Each odd call ends as it should, and the sound call after it gives the same bits as before."""
     counts = result_of(fuzz("run", name, seed(MODELS.index(name)), times(calls)))
     assert sum(map(sum, counts.values())) == times(calls)
     assert [kind for kind, (succeeded, refused) in counts.items() if succeeded + refused == 0] == []
@@ -85,7 +86,7 @@ def test_odd_calls(fuzz: Fuzz, name: str, calls: int) -> None:
 
 
 def test_two_million_particles(fuzz: Fuzz) -> None:
-    """Almost all of them far away: the others' results are the same."""
+    """Almost all of them are far away, and the results of the others do not change."""
     assert result_of(fuzz("large", tiny.GRAPH_2, 2_000_000)) == {"n": 2_000_000}
 
 
@@ -102,7 +103,7 @@ def test_more_coordinates_than_an_int_can_count(fuzz: Fuzz) -> None:
     ],
 )
 def test_sanitizers_are_on(fuzz: Fuzz, kind: str, report: str) -> None:
-    """In the driver, too: the first two mistakes show only in its own code."""
+    """The sanitizers are on in the driver too: the first two mistakes show only in its own code."""
     code, _, stderr = fuzz("mistakes", tiny.GRAPH_2, kind)
     assert code != 0
     assert re.search(report, stderr), stderr[-6000:]

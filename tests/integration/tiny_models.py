@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Tiny TorchScript models of the kinds None and Graph: quick, smooth, different for every species."""
+"""Tiny TorchScript models of the kinds None, Graph and Descriptor. They are quick and smooth and tell species apart."""
 
 import io
 
@@ -12,7 +12,7 @@ ELEMENTS = ("Si", "Ge")
 
 
 def fade(squared_distances: Tensor, cutoff: Tensor) -> Tensor:
-    """Return 1 at no distance and 0, with two derivatives, at the cutoff and beyond."""
+    """Return 1 at distance 0, falling to 0 at the cutoff and beyond, with two continuous derivatives."""
     return torch.clamp(1.0 - squared_distances / cutoff.square(), min=0.0).pow(3)
 
 
@@ -20,7 +20,10 @@ class RawModel(nn.Module):
     """E_i = 1/2 sum_j s(i, j) fade(r_ij) - 0.1 (sum_j fade(r_ij))^2."""
 
     def __init__(self, gives: str = "contributing", dtype: torch.dtype = torch.float64) -> None:
-        """`gives`: contributing (particles' energies), all (particles', with nonsense for the others) or total."""
+        """Make the model; `gives` says which energies it returns.
+
+        These are `contributing` (of the contributing particles), `all` (nonsense for the other particles) or `total`.
+        """
         super().__init__()
         self.gives = gives
         self.register_buffer("cutoff", torch.tensor(CUTOFF, dtype=dtype))
@@ -46,7 +49,7 @@ class RawModel(nn.Module):
 
 
 class RawModelWithForces(RawModel):
-    """Differentiates inside, as TorchMLModel1_SW does."""
+    """A model that differentiates its energy itself, as TorchMLModel1_SW does."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -75,7 +78,7 @@ class RawModelThatPrints(RawModel):
 
 
 class RawSlow(RawModel):
-    """For more than 60 particles it first spends about a second in torch."""
+    """A model that first spends about a second in torch if there are more than 60 particles."""
 
     def forward(
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
@@ -97,7 +100,7 @@ class GraphLayers(nn.Module):
     def energies(self, species: Tensor, coordinates: Tensor, edges: list[Tensor]) -> Tensor:
         features = 1.0 + 0.5 * species.to(coordinates.dtype)
         for layer in range(len(edges)):
-            # The outermost edges come first, so that features of contributing particles are complete in the end.
+            # The largest set of edges comes first, so that the features of contributing particles are right in the end.
             pairs = edges[len(edges) - 1 - layer]
             bonds = fade((coordinates[pairs[1]] - coordinates[pairs[0]]).square().sum(1), self.cutoff)
             message = torch.zeros_like(features).index_add(0, pairs[0], bonds * features[pairs[1]])
@@ -123,7 +126,7 @@ class GraphModel3(GraphLayers):
 
 
 class GraphCounts(GraphLayers):
-    """Likewise, from the edges."""
+    """The energy of a particle is the number of its neighbours, counted from the edges."""
 
     def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
         ones = torch.ones(edges_1.size(1), dtype=coordinates.dtype, device=coordinates.device)
@@ -131,14 +134,14 @@ class GraphCounts(GraphLayers):
 
 
 class GraphTotal(GraphLayers):
-    """Two layers; gives the total, as TorchMLModel3_Graph does."""
+    """A model of two layers that returns the total energy, as TorchMLModel3_Graph does."""
 
     def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, edges_2: Tensor, mask: Tensor) -> Tensor:
         return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0].sum()
 
 
 class DescriptorModel(nn.Module):
-    """A network that is linear but for one function: energies of the contributing particles."""
+    """A small network that returns the energies of the contributing particles; it is linear but for one function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +194,7 @@ def graph(name: str, module: nn.Module, n_layers: int) -> PortableModel:
     return PortableModel(name, files)
 
 
-# Right in everything: the names by which the tests run them.
+# KIM ids of the models that have no mistake.
 RAW = "Tiny_Raw"
 RAW_ALL = "Tiny_RawAll"
 RAW_TOTAL = "Tiny_RawTotal"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A portable model of Ar and Kr with at most one defect, which is chosen at compile time: -DDEFECT=WRONG_FORCE_SIGN.
-// SOUND has none: a Morse pair potential times a factor that takes it to zero, twice differentiable, at the cutoff.
-// Written for the tests of `kim-torchml verify`: each defect is what one of its checks is there to find.
+// SOUND has no defect: it is a Morse pair potential times a twice differentiable factor that is zero at the cutoff.
+// The tests of `kim-torchml verify` use it: each defect is one that a check of that command must find.
 
 #include <algorithm>
 #include <array>
@@ -70,7 +70,7 @@ Vector cross(Vector const& a, Vector const& b) {
     return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
 }
 
-// (1 - (r / cutoff)^2)^3 and its derivative.
+// Returns (1 - (r / cutoff)^2)^3 and its derivative.
 std::array<double, 2> fade(Parameters const& p, double r) {
     if (defect == CUTOFF_JUMP) {
         return {1.0, 0.0};
@@ -80,7 +80,7 @@ std::array<double, 2> fade(Parameters const& p, double r) {
     return {rest * rest * rest, -6.0 * x * rest * rest / p.cutoff};
 }
 
-// The energy of a bond and its derivative.
+// Returns the energy of a bond and its derivative.
 std::array<double, 2> pair(Parameters const& p, int first, int second, double r) {
     double const depth = 0.5 * (p.depth[first] + p.depth[second]);
     double const decay = std::exp(-p.steepness * (r - 0.5 * (p.bond[first] + p.bond[second])));
@@ -119,7 +119,7 @@ struct Work {
     double* forces;
     std::array<double, 6> virial = {};
 
-    // Adds a gradient of the energy by the vector from i to j.
+    // Adds the gradient of the energy by the vector from i to j to the forces and the virial.
     void add_gradient(int i, int j, Vector const& between, Vector const& gradient) {
         for (int k = 0; k < 3; ++k) {
             forces[3 * i + k] += gradient[k];
@@ -173,8 +173,8 @@ void add_pairs(Parameters const& p, Work& work, int i, std::vector<Neighbour> co
     }
 }
 
-// a . (b x c), where each is a sum of the vectors to the neighbours with a weight of its own: the same for any order of
-// the atoms and after any rotation, but not after an inversion.
+// Adds the energy a . (b x c), where a, b and c are sums of the vectors to the neighbours with different weights. It
+// depends neither on the order of the atoms nor on their orientation, but changes its sign under inversion.
 void add_chiral(Parameters const& p, Work& work, int i, std::vector<Neighbour> const& neighbours) {
     std::array<Vector, 3> sums = {};
     for (auto const& [j, between, r] : neighbours) {
@@ -309,7 +309,7 @@ int compute(KIM::ModelCompute const* const model, KIM::ModelComputeArguments con
             return true;
         }
         if (defect == SHARED_BUFFER) {
-            // On a busy machine threads would otherwise rarely meet.
+            // Without this, threads would rarely meet here on a busy machine.
             std::this_thread::yield();
         }
     }
@@ -324,7 +324,7 @@ void leak() {
         size = 1 << 20;
     }
     if (size > 0) {
-        // Volatile, or the compiler may do without the memory.
+        // The pointer is volatile, because otherwise the compiler might leave out the allocation.
         static char* volatile left_behind;
         left_behind = new char[size];
         std::memset(left_behind, 1, size);
