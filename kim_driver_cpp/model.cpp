@@ -107,7 +107,7 @@ void Model::register_parameters(KIM::ModelDriverCreate* driver_create) {
 }
 
 void Model::refresh_parameters() {
-    const std::vector<int> changed = parameters_.changed();
+    const std::vector<int> changed = parameters_.changed_indices();
     // ASE refreshes before every step, which must cost nothing where nothing has changed.
     if (changed.empty()) {
         return;

@@ -45,7 +45,7 @@ void Parameters::register_with(KIM::ModelDriverCreate* driver_create) {
     }
 }
 
-std::vector<int> Parameters::changed() const {
+std::vector<int> Parameters::changed_indices() const {
     std::vector<int> indices;
     int index = 0;
     for (const Parameter& parameter : parameters_) {

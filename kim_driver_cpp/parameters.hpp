@@ -19,7 +19,7 @@ class Parameters {
     void register_with(KIM::ModelDriverCreate* driver_create);
 
     // Indices of the parameters that differ, in any bit, from the values that were accepted last.
-    std::vector<int> changed() const;
+    std::vector<int> changed_indices() const;
     // Accepts all values as they are now.
     void accept();
     // Restores the values that were accepted last.

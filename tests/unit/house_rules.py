@@ -32,6 +32,7 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 # Only these folders differentiate: descriptors have derivatives of their own.
 MAY_DIFFERENTIATE = ("engines", "descriptors")
+DIFFERENTIATING = ("torch.autograd", "torch.func", "functorch")
 
 
 @dataclass(frozen=True)
@@ -155,18 +156,14 @@ def engines_business(source: Source) -> list[str]:
     """Return where a source differentiates or takes a program's lock, which engines alone do."""
     if source.folder in MAY_DIFFERENTIATE:
         return []
-    found = [
-        f"{source.module}, line {line}: {name}"
-        for line, name in imports_of(source)
-        if _is_within(name, "torch.autograd")
-    ]
+    found = {line: name for line, name in imports_of(source) if any(_is_within(name, each) for each in DIFFERENTIATING)}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute):
             text = ast.unparse(node)
             is_lock_of_another = node.attr == "_lock" and ast.unparse(node.value) not in ("self", "cls")
-            if is_lock_of_another or text.endswith(("autograd.grad", ".backward")):
-                found.append(f"{source.module}, line {node.lineno}: {text}")
-    return found
+            if is_lock_of_another or text in DIFFERENTIATING or text.endswith(("autograd.grad", ".backward")):
+                found.setdefault(node.lineno, text)
+    return [f"{source.module}, line {line}: {name}" for line, name in found.items()]
 
 
 def too_long(source: Source) -> list[str]:

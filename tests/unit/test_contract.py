@@ -12,9 +12,11 @@ from opening import compute
 from particles import cluster, interleaved
 from torch import Tensor, nn
 
+from kim_torchml.engines import OPENERS
 from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.evaluation.probe_configurations import FEW, probe_particles
 from kim_torchml.inputs import ModelInputs
+from kim_torchml.model_files.parameter_file import MODEL_SUFFIX
 
 CPU = torch.device("cpu")
 
@@ -66,7 +68,7 @@ def test_only_contributing_rows_are_differentiated(columns, energy, rows):
     """A model of single precision may return its energies in double precision."""
     program = TorchScriptProgram(script_bytes(Weighted, torch.float32, columns=columns, energy=energy), "x.pt", CPU)
     leaf = torch.arange(12, dtype=torch.float32).reshape(4, 3).requires_grad_(True)
-    result = program.run(ModelInputs((leaf,), leaf, rows, None, 1), wants_gradient=True)
+    result = program.run(ModelInputs((leaf,), leaf, 4, rows, None, 1), wants_gradient=True)
     counts = torch.zeros(4)
     counts[rows] = 1.0
     expected = 2.0 * (counts * torch.tensor([2.0, 3.0, 5.0, 7.0]))[:, None] * leaf.detach()
@@ -78,10 +80,27 @@ def test_only_contributing_rows_are_differentiated(columns, energy, rows):
         assert not tensor.requires_grad
 
 
+class OfEdges(nn.Module):
+    """Energies of three rows from vectors of edges: the leaf has another length than the energies."""
+
+    def forward(self, centre: Tensor, vectors: Tensor) -> Tensor:
+        return torch.zeros(3, dtype=vectors.dtype).index_add(0, centre, vectors.square().sum(1))
+
+
+def test_a_leaf_of_another_length_than_the_rows():
+    program = TorchScriptProgram(script_bytes(OfEdges), "x.pt", CPU)
+    centre = torch.tensor([0, 0, 1, 1, 2, 2])
+    vectors = torch.arange(18, dtype=torch.float64).reshape(6, 3).requires_grad_(True)
+    result = program.run(ModelInputs((centre, vectors), vectors, 3, slice(0, 2), None, 6), wants_gradient=True)
+    expected = 2.0 * vectors.detach()
+    expected[4:] = 0.0
+    assert torch.equal(result.gradient, expected)
+
+
 def test_no_gradient_where_none_is_wanted():
     program = TorchScriptProgram(script_bytes(Weighted, torch.float32), "x.pt", CPU)
     leaf = torch.ones(4, 3, requires_grad=True)
-    assert program.run(ModelInputs((leaf,), leaf, slice(0, 4), None, 1), wants_gradient=False).gradient is None
+    assert program.run(ModelInputs((leaf,), leaf, 4, slice(0, 4), None, 1), wants_gradient=False).gradient is None
 
 
 @pytest.mark.parametrize("kind", [PairTotal, PairOfContributing, PairOfAll, Graph2])
@@ -100,13 +119,13 @@ def test_energies_of_particles_that_do_not_contribute_have_no_force(kind, opened
 def test_rows_are_added_to_their_particles():
     """Two rows of one particle, as an owner and its image; a row beyond the particles' counts for none."""
     of_rows = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
-    inputs = ModelInputs((), of_rows, slice(0, 2), torch.tensor([1, 0, 1]), 1)
+    inputs = ModelInputs((), of_rows, 4, slice(0, 2), torch.tensor([1, 0, 1]), 1)
     assert inputs.by_particle(of_rows, 2).tolist() == [[2.0], [5.0]]
 
 
 def test_zeros_keep_their_sign_on_the_way_to_particles():
     rows = torch.tensor([[-0.0], [0.0]])
-    values = ModelInputs((), rows, slice(0, 2), torch.tensor([1, 0]), 1).by_particle(rows, 2)
+    values = ModelInputs((), rows, 2, slice(0, 2), torch.tensor([1, 0]), 1).by_particle(rows, 2)
     assert np.signbit(values.numpy()).tolist() == [[False], [True]]
 
 
@@ -130,7 +149,7 @@ def test_results_are_the_callers_own():
 
     def run(value):
         leaf = torch.full((4, 3), value, dtype=torch.float64)
-        return program.run(ModelInputs((leaf,), leaf, slice(0, 4), None, 1), wants_gradient=True).energies
+        return program.run(ModelInputs((leaf,), leaf, 4, slice(0, 4), None, 1), wants_gradient=True).energies
 
     first = run(1.0)
     run(2.0)
@@ -142,5 +161,9 @@ def test_a_call_that_fails_leaves_the_lock_free():
     program._lock = threading.Lock()
     tensors = tuple(torch.ones(4, 3, dtype=torch.float64) for _ in range(5))
     with pytest.raises(Exception, match=r"^the model in x\.pt raised an error"):
-        program.run(ModelInputs(tensors, tensors[1], slice(0, 4), None, 1), wants_gradient=True)
+        program.run(ModelInputs(tensors, tensors[1], 4, slice(0, 4), None, 1), wants_gradient=True)
     assert not program._lock.locked()
+
+
+def test_every_suffix_of_model_files_has_an_engine():
+    assert set(OPENERS) == {MODEL_SUFFIX}

@@ -12,7 +12,8 @@ EXAMPLES = HERE.parents[1] / "examples"
 BLOCK = """
 import sys
 
-BLOCKED = {"click", "rich", "jinja2", "ase", "kimpy", "scipy", "matplotlib", "torch_geometric", "torch_scatter"}
+BLOCKED = {"click", "rich", "jinja2", "ase", "kimpy", "scipy", "matplotlib", "torch_geometric"}
+BLOCKED |= {"torch_scatter", "torch_sparse"}
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):

@@ -28,6 +28,11 @@ STATEMENTS = [
     (r"KIM-API (\d+\.\d+) or newer", OLDEST_KIM_API, ["README.md", "docs/install.md"]),
     (r"(?:libkim-api` must print|--version +#) (\d+\.\d+) or newer", OLDEST_KIM_API, ["docs/install.md"]),
     (r"find_package\(KIM-API-ITEMS (\d+\.\d+) ", OLDEST_KIM_API, ["README.md", "examples/*/CMakeLists.txt"]),
+    (
+        r"find_package\(KIM-API-ITEMS (\d+\.\d+) ",
+        OLDEST_KIM_API,
+        ["tests/*/*/CMakeLists.txt", "tests/integration/kim_collection.py"],
+    ),
     (r'"kim-api-version" "(.+)"', OLDEST_KIM_API, ["examples/*/kimspec.edn"]),
 ]
 

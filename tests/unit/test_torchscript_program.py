@@ -29,7 +29,7 @@ def five_tensors(device=CPU, n=4):
 
 def call(program, tensors, wants_gradient=False):
     """Call a model with tensors, the second of which is the leaf; all of its rows contribute."""
-    return program.run(ModelInputs(tuple(tensors), tensors[1], slice(None), None, 1), wants_gradient)
+    return program.run(ModelInputs(tuple(tensors), tensors[1], len(tensors[1]), slice(None), None, 1), wants_gradient)
 
 
 def test_threads_that_print_leave_stdout_as_it_was(capfd):

@@ -23,7 +23,7 @@ from kim_torchml.process.rank import find_rank
 # A host that goes on after failures, in a loop perhaps, must not fill the disk.
 MOST_PER_PROCESS = 5
 
-# Species of a particle whose code is none of the model's; ASE reads it as an unknown element.
+# Species of a particle whose code the model does not have; ASE reads it as an unknown element.
 UNKNOWN_SPECIES = "X"
 
 COLUMNS = "species:S:1:pos:R:3:contributing:I:1:particle_id:I:1:species_code:I:1"
@@ -72,7 +72,7 @@ def save_failure(
         "step": str(step),
         "step_counts": "computes of this model in its process; KIM does not tell the simulator's step",
         "requested": " ".join(requested),
-        "settings": settings.of_results(),
+        "settings": settings.variables_that_change_results(),
         "parameters": json.dumps(parameters) if parameters else "",
         "error": message,
     }
@@ -117,7 +117,7 @@ def _quoted(text: str) -> str:
 def _rows(
     symbols: Sequence[str], coordinates: np.ndarray, contributing: np.ndarray, codes: np.ndarray
 ) -> Iterator[str]:
-    # 17 digits: what is read is what was written.
+    # With 17 digits a number that is read is the number that was written.
     columns = zip(symbols, coordinates.tolist(), contributing.tolist(), codes.tolist(), strict=True)
     for particle, (symbol, (x, y, z), flag, code) in enumerate(columns):
         yield f"{symbol} {x:.17g} {y:.17g} {z:.17g} {flag} {particle} {code}\n"
@@ -144,7 +144,7 @@ def _publish(unfinished: Path, wanted: Path) -> Path:
         except FileExistsError:
             continue
         except OSError:
-            # A file system without hard links.
+            # Some file systems have no hard links.
             if path.exists():
                 continue
             unfinished.rename(path)

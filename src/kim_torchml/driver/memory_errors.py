@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A device without enough memory, told in one sentence."""
+"""Tell users in one sentence that a device has not enough memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

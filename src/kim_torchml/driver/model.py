@@ -92,7 +92,7 @@ class Model:
         return supported_outputs(set(capability.quantities))
 
     def _capability(self) -> Capability:
-        """Return what the model gives with parameters as they are now: the energy's derivative may hang on them."""
+        """Return what the model gives with parameters as they are now: whether it has forces may depend on them."""
         if self._has_own_parameters():
             return find_capability(self._program, self._inputs)
         return self._opened.capability()
@@ -155,7 +155,7 @@ class Model:
         parameters = [self.parameters[i] for i in changed]
         with enough_memory(self._device, self.file_name, "a copy of it with other parameters"):
             new = new_tensors(self._program, parameters)
-            # In single precision they have been rounded: KIM is to tell what the model has.
+            # A model in single precision has rounded them, and KIM must show the rounded values.
             rounded = {name: tensor.to(torch.float64).reshape(-1).numpy() for name, tensor in new.items()}
             self._program = self._program.with_tensors(new)
         for parameter in parameters:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kim_torchml.driver.output_shapes import ENERGY, FORCES, PARTICLE_ENERGIES, PARTICLE_VIRIALS, VIRIAL
 from kim_torchml.driver.units import Units
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity
 from kim_torchml.evaluation.returned_values import check_finite
@@ -19,7 +20,7 @@ class Output:
     Attributes:
         needs: quantity that it is made from; None for the energy alone.
         value: function that returns it in eV and Å.
-        unit: function that returns one of its units in the simulator's.
+        unit: function that returns the factor from eV or eV/Å to the simulator's unit.
     """
 
     needs: Quantity | None
@@ -35,13 +36,13 @@ def _in_energy(units: Units) -> float:
     return units.energy
 
 
-# The key is KIM's name. A new output is one line here and one in output_shapes.py.
+# A new output is one line here, one in output_shapes.py and one in the shim's all_outputs().
 OUTPUTS = {
-    "partialEnergy": Output(None, lambda found: found.energy, _in_energy),
-    "partialForces": Output(Quantity.FORCES, lambda found: found.forces, lambda units: units.force),
-    "partialParticleEnergy": Output(Quantity.PARTICLE_ENERGIES, lambda found: found.particle_energies, _in_energy),
-    "partialVirial": Output(Quantity.FORCES, _virial, _in_energy),
-    "partialParticleVirial": Output(Quantity.PARTICLE_VIRIALS, lambda found: found.particle_virials, _in_energy),
+    ENERGY: Output(None, lambda found: found.energy, _in_energy),
+    FORCES: Output(Quantity.FORCES, lambda found: found.forces, lambda units: units.force),
+    PARTICLE_ENERGIES: Output(Quantity.PARTICLE_ENERGIES, lambda found: found.particle_energies, _in_energy),
+    VIRIAL: Output(Quantity.FORCES, _virial, _in_energy),
+    PARTICLE_VIRIALS: Output(Quantity.PARTICLE_VIRIALS, lambda found: found.particle_virials, _in_energy),
 }
 
 

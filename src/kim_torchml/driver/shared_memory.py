@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import torch
 
-# Device, address of the first entry, shape and strides: equal for tied weights alone.
+# Device, address of the first entry, shape and strides. Two tensors have the same only if they are tied weights.
 Memory = tuple[torch.device, int, tuple[int, ...], tuple[int, ...]]
 
 
@@ -34,7 +34,7 @@ def find_sharing(tensors: Iterable[torch.Tensor]) -> set[Memory]:
     """
     distinct = {memory_of(tensor): _extent(tensor) for tensor in tensors if spans_memory(tensor)}
     sharing: set[Memory] = set()
-    # In the order of addresses, a tensor can only reach into the memory of one that begins no earlier.
+    # In the order of addresses it is enough to remember the tensor that reaches farthest so far.
     reaching: tuple[Memory, int] | None = None
     for memory, (begin, end) in sorted(distinct.items(), key=lambda item: (str(item[0][0]), item[1])):
         if reaching is not None and reaching[0][0] == memory[0] and begin < reaching[1]:

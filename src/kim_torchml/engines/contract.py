@@ -59,7 +59,11 @@ class ProgramInputs(Protocol):
 
     @property
     def leaf(self) -> torch.Tensor:
-        """The tensor that the energy is differentiated by, shape [rows, ...]."""
+        """The tensor that the energy is differentiated by, of any shape."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows: nodes as the program sees them."""
 
     @property
     def contributing_rows(self) -> slice | torch.Tensor:
@@ -73,7 +77,7 @@ class ProgramResult:
     Attributes:
         energies: Energies as the program returned them, eV: the total, one per row or one per contributing row.
         gradient: Derivative of the sum of the contributing rows' energies by the leaf, in the leaf's shape; None where
-            it was not asked for, where autograd does not lead to the leaf, or where the program returns forces itself.
+            it was not asked for, where the energy does not depend on the leaf, or where the program returns forces.
         forces: Forces that the program itself returned; None if it returns the energy alone.
     """
 
@@ -106,6 +110,7 @@ class Program(ABC):
             Energies and what was asked for.
         Raises:
             DriverError: If the program fails, or returns something else than the signature says.
+            RuntimeError, MemoryError: If the device has not enough memory; `engines.errors` tells such errors.
         """
 
     @abstractmethod

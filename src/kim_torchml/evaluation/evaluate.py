@@ -62,19 +62,16 @@ def evaluate(
     wants_forces = Quantity.FORCES in wanted
     result = program.run(inputs, wants_forces)
     n_contributing = int(np.count_nonzero(particles.contributing))
-    check_entries(result.energies, layout, len(inputs.leaf), n_contributing, name)
-    contributing = result.energies.reshape(-1)
-    if layout is EnergyLayout.ALL:
-        contributing = contributing[inputs.contributing_rows]
+    check_entries(result.energies, layout, inputs.n_rows, n_contributing, name)
+    of_rows = result.energies.reshape(-1)
+    contributing = of_rows[inputs.contributing_rows] if layout is EnergyLayout.ALL else of_rows
     # In double precision, so that the sum of many float32 energies does not lose digits.
     total = contributing[0] if layout is EnergyLayout.TOTAL else contributing.to(torch.float64).sum()
     energy = np.asarray(total.item())
     check_finite(energy, "energy", name)
     energies = None
     if Quantity.PARTICLE_ENERGIES in wanted:
-        # Every contributing particle has one entry, in the order of the particles.
-        energies = np.zeros(n)
-        energies[particles.contributing] = _to_numpy(contributing)
+        energies = _particle_energies(of_rows, inputs, particles, layout)
     forces = None
     if wants_forces:
         forces = _to_numpy(inputs.by_particle(_forces_on_rows(program, inputs, result), n))
@@ -109,10 +106,23 @@ def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.to("cpu", torch.float64).numpy()
 
 
+def _particle_energies(
+    energies: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout
+) -> np.ndarray:
+    """Return the energies of particles, shape [n], float64; 0 for those that do not contribute."""
+    contributing = particles.contributing
+    if layout is EnergyLayout.ALL:
+        return np.where(contributing, _to_numpy(inputs.by_particle(energies, len(particles))), 0.0)
+    # The model returns one energy for each contributing particle, in the order of the particles.
+    values = np.zeros(len(particles))
+    values[contributing] = _to_numpy(energies)
+    return values
+
+
 def _forces_on_rows(program: Program, inputs: ModelInputs, result: ProgramResult) -> torch.Tensor:
     """Return the forces on all rows, shape [rows, 3]: the model's own, or minus the derivative of its energy."""
     if result.forces is not None:
-        return check_forces(result.forces, len(inputs.leaf), program.file_name)
+        return check_forces(result.forces, inputs.n_rows, program.file_name)
     return -_gradient_of_rows(program, inputs, result)
 
 
@@ -125,7 +135,7 @@ def _gradient_of_rows(program: Program, inputs: ModelInputs, result: ProgramResu
     if result.gradient is not None:
         return result.gradient
     if inputs.n_pairs == 0 or _is_constant(program, inputs):
-        # The forces, its negative, are then 0.0 and not -0.0.
+        # Forces are the negative of it: 0.0 rather than -0.0.
         return torch.full_like(inputs.leaf, -0.0)
     raise DriverError(
         f"the energy of the model in {program.file_name} does not depend on the coordinates through autograd, so "

@@ -12,7 +12,7 @@ from kim_torchml.evaluation.probe_configurations import FEW, MANY, ProbeShape, p
 from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout
 from kim_torchml.inputs import InputKind, PairKind, Particles
 
-# A model may cut its interactions off before the cutoff of its parameter file: then nearer particles tell more.
+# A model may have a shorter cutoff than its parameter file says: then particles must be nearer to interact.
 _SCALES = (1.0, 0.6, 0.35)
 
 
@@ -55,7 +55,7 @@ def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
     layout = probe_layout(result.energies, len(particles), int(particles.contributing.sum()), program.file_name)
     quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
     if result.forces is not None:
-        check_forces(result.forces, len(inputs.leaf), program.file_name)
+        check_forces(result.forces, inputs.n_rows, program.file_name)
         quantities.add(Quantity.FORCES)
     elif result.gradient is not None or _can_be_differentiated(program, kind, shape):
         quantities.add(Quantity.FORCES)

@@ -15,7 +15,7 @@ class ProbeShape:
 
     Attributes:
         positions: positions without symmetry, which would make derivatives vanish, shape [n, 3].
-        contributing: whether each particle contributes, shape [n]; some do not, in between.
+        contributing: whether each particle contributes, shape [n]; particles that do not come between others.
     """
 
     positions: np.ndarray

@@ -59,8 +59,8 @@ class ModelInputs:
 
     Attributes:
         arguments: arguments of the model's forward, in order.
-        leaf: tensor that the energy is differentiated by, shape [rows, 3]: one of `arguments`, or what they were made
-            from.
+        leaf: tensor that the energy is differentiated by: one of `arguments`, or what they were made from.
+        n_rows: number of rows: nodes as the model sees them.
         contributing_rows: rows that stand for contributing particles, in the order of the particles: a slice, or bool
             of shape [rows].
         particle_of_row: particle that each row stands for, shape [rows]; None where row i is particle i. Rows beyond
@@ -70,6 +70,7 @@ class ModelInputs:
 
     arguments: tuple[torch.Tensor, ...]
     leaf: torch.Tensor
+    n_rows: int
     contributing_rows: slice | torch.Tensor
     particle_of_row: torch.Tensor | None
     n_pairs: int

@@ -62,7 +62,7 @@ class DescriptorInputs(PairKind):
             neighbours=_indices(neighbours, device),
         )
         contributing_rows = rows_that_contribute(particles.contributing, device)
-        return ModelInputs((self._describe(neighbourhoods),), rows, contributing_rows, None, len(neighbours))
+        return ModelInputs((self._describe(neighbourhoods),), rows, len(rows), contributing_rows, None, len(neighbours))
 
     def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> PairInputs:
         """Return inputs of the same values, with one row for each centre and each of its neighbours."""
@@ -78,7 +78,7 @@ class DescriptorInputs(PairKind):
             neighbours=torch.arange(len(centres), len(particle_of_row), device=device),
         )
         of_centres = slice(0, len(centres))
-        inputs = ModelInputs((self._describe(neighbourhoods),), rows, of_centres, None, len(neighbours))
+        inputs = ModelInputs((self._describe(neighbourhoods),), rows, len(rows), of_centres, None, len(neighbours))
         return PairInputs(inputs, np.repeat(centres, counts), neighbours)
 
     def _describe(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:

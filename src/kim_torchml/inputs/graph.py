@@ -43,7 +43,9 @@ class GraphInputs(InputKind):
         species = self.species(particles.species_codes, device)
         edge_indices = [to_tensor(edge_index, device) for edge_index in edges]
         contributing_rows = rows_that_contribute(particles.contributing, device)
-        return ModelInputs((species, rows, *edge_indices, mask), rows, contributing_rows, None, edges[0].shape[1])
+        return ModelInputs(
+            (species, rows, *edge_indices, mask), rows, len(rows), contributing_rows, None, edges[0].shape[1]
+        )
 
     def _build_for_one(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Add a second particle out of reach: models scatter by the mask and expect both of its values."""
@@ -53,4 +55,4 @@ class GraphInputs(InputKind):
         no_edges = [torch.empty((2, 0), dtype=torch.int64, device=device) for _ in range(self.n_layers)]
         mask = torch.tensor([0, 1], device=device)
         only_particle = torch.tensor([0], device=device)
-        return ModelInputs((species, rows, *no_edges, mask), rows, slice(0, 1), only_particle, 0)
+        return ModelInputs((species, rows, *no_edges, mask), rows, len(rows), slice(0, 1), only_particle, 0)

@@ -53,4 +53,4 @@ class RawInputs(InputKind):
             to_tensor(is_contributing, device),
         )
         particle_of_row = None if order is None else to_tensor(order, device)
-        return ModelInputs(arguments, rows, slice(0, n_contributing), particle_of_row, len(neighbours))
+        return ModelInputs(arguments, rows, len(rows), slice(0, n_contributing), particle_of_row, len(neighbours))

@@ -127,10 +127,10 @@ def _inside(folder: Path, name: str) -> Path:
     try:
         target = path.resolve()
         leaves = target.parent != folder.resolve()
-        # Reading a pipe or a device might never end. What is not there is left to who reads it.
+        # Reading a pipe or a device might never end. A file that is missing is reported when it is read.
         is_special = not leaves and target.exists() and not target.is_file()
     except (OSError, RuntimeError, ValueError) as error:
-        # Links in a circle (a RuntimeError up to Python 3.12), names that no file can have.
+        # The path has links in a circle (a RuntimeError up to Python 3.12), or is a name that no file can have.
         raise DriverError(f"the file {name} cannot be found: {error}; put the file itself there") from error
     if leaves:
         raise DriverError(

@@ -13,7 +13,7 @@ PYTHON = "KIM_TORCHML_PYTHON"
 DUMP = "KIM_TORCHML_DUMP"
 
 
-def of_results() -> str:
+def variables_that_change_results() -> str:
     """Return the variables that change results, as "NAME=value ...", without those that are not set."""
     return " ".join(f"{name}={os.environ[name]}" for name in (DEVICE, ELEMENTS_MAP) if name in os.environ)
 

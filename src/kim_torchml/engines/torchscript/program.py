@@ -140,7 +140,7 @@ def _of_contributing(energies: torch.Tensor, inputs: ProgramInputs) -> torch.Ten
     Their sum is differentiated. Weights for torch.autograd.grad would do the same, but torch 2.13 imports sympy then:
     half a second and 30 MB.
     """
-    return energies.reshape(-1)[inputs.contributing_rows] if energies.numel() == len(inputs.leaf) else energies
+    return energies.reshape(-1)[inputs.contributing_rows] if energies.numel() == inputs.n_rows else energies
 
 
 def _without_optimisation() -> AbstractContextManager[None]:

@@ -82,9 +82,9 @@ def _describe(file: Path, failed: FailedCompute, model: str) -> str:
     if "step" in facts:
         where = f"at compute {facts['step']} of {facts.get('model')} ({facts.get('model_file')})"
         lines.append(_line("saved", f"{where}, by driver {facts.get('driver_version')}"))
-        if facts.get("settings", "") != settings.of_results():
+        if facts.get("settings", "") != settings.variables_that_change_results():
             lines.append(_line("set then", facts.get("settings") or "nothing"))
-            lines.append(_line("set here", settings.of_results() or "nothing"))
+            lines.append(_line("set here", settings.variables_that_change_results() or "nothing"))
     names = ", ".join(failed.parameters)
     if not _is_of(failed, model):
         lost = f"; nor are its parameters {names} set, which the simulator had set" if names else ""

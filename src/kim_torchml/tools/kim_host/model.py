@@ -10,8 +10,7 @@ import kimpy
 import kimpy.neighlist
 import numpy as np
 
-from kim_torchml.driver.output_shapes import OUTPUT_NAMES, shape_of_output
-from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES
+from kim_torchml.driver.output_shapes import ENERGY, FORCES, OUTPUT_NAMES, shape_of_output
 from kim_torchml.tools.kim_host.particles import Integers, KimParticles
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.kim_host.units import ENERGIES, LENGTHS, METAL, UnitSystem
@@ -101,7 +100,7 @@ class KimModel:
         return [float(cutoff) * self.length for cutoff in cutoffs]
 
     @property
-    def asks_for_others(self) -> bool:
+    def may_ask_for_noncontributing(self) -> bool:
         """Whether the model may ask for the neighbours of non-contributing particles."""
         _, hints = self.kim.get_neighbor_list_cutoffs_and_hints()
         return not all(hints)
@@ -253,7 +252,9 @@ class ModelArguments:
         cutoffs = np.array(self._model.cutoffs) * (1.0 + SKIN) * scale
         reach = max(float(cutoffs.max(initial=0.0)), self._model.influence_distance * scale)
         self._lists = kimpy.neighlist.create()
-        wanted = np.ones_like(particles.contributing) if self._model.asks_for_others else particles.contributing
+        wanted = (
+            np.ones_like(particles.contributing) if self._model.may_ask_for_noncontributing else particles.contributing
+        )
         self._lists.build(np.ascontiguousarray(particles.coordinates * scale), reach, cutoffs, wanted)
         get_neighbours = kimpy.compute_callback_name.GetNeighborList
         self._kim.set_callback_pointer(get_neighbours, kimpy.neighlist.get_neigh_kim(), self._lists)

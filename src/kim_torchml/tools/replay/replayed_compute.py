@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kim_torchml.driver.failure_file import UNKNOWN_SPECIES
+from kim_torchml.driver.output_shapes import ENERGY, FORCES, PARTICLE_ENERGIES
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.tools.kim_host.model import ComputeFailedError, KimModel, ModelError
-from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES, PARTICLE_ENERGIES
 from kim_torchml.tools.kim_host.particles import KimParticles
 from kim_torchml.tools.replay.failed_compute import FailedCompute
 from kim_torchml.tools.replay.neighbours import neighbour_lists

@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from kim_torchml.driver.output_shapes import ENERGY, FORCES
 from kim_torchml.tools.kim_host.model import KimModel, ModelError
-from kim_torchml.tools.kim_host.outputs import ENERGY, FORCES
 from kim_torchml.tools.kim_host.particles import AtomsAndImages, particles_of
 from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.verification.crystals import crystal

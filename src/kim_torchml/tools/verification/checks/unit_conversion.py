@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kim_torchml.driver.output_shapes import PARTICLE_ENERGIES, VIRIAL
 from kim_torchml.tools.kim_host.model import KimModel, ModelError
-from kim_torchml.tools.kim_host.outputs import PARTICLE_ENERGIES, VIRIAL
 from kim_torchml.tools.kim_host.particles import AtomsAndImages
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.kim_host.units import KIM_ERG_MISTAKE, METAL, SYSTEMS, UnitSystem

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kim_torchml import __version__
-from kim_torchml.driver import failure_file as dump
+from kim_torchml.driver import failure_file
 
 # Two particles do not contribute, and one of them has a species code that the model does not know.
 COORDINATES = np.random.default_rng(1).normal(scale=1e3, size=(5, 3))
@@ -25,7 +25,7 @@ ERROR = 'it said "no" to C:\\tables\nand \'{[=, T 1 2 3 of file.pt; do Å'
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """Return the folder of failures, which does not exist yet, in a process that has saved none."""
-    monkeypatch.setattr(dump, "_saved", 0)
+    monkeypatch.setattr(failure_file, "_saved", 0)
     monkeypatch.setenv("KIM_TORCHML_DUMP", str(tmp_path / "failures" / "of today"))
     return tmp_path / "failures" / "of today"
 
@@ -44,7 +44,7 @@ def save(**changes):
         "species_codes": CODES,
         "contributing": CONTRIBUTING,
     }
-    return dump.save_failure(**(arguments | changes))
+    return failure_file.save_failure(**(arguments | changes))
 
 
 def saved_in(addition):
@@ -156,7 +156,7 @@ def test_file_system_without_hard_links(monkeypatch, folder):
 
 def test_only_the_first_failures_are_saved(folder):
     additions = [save(step=step)[0] for step in range(1, 9)]
-    assert len(list(folder.iterdir())) == dump.MOST_PER_PROCESS == 5
+    assert len(list(folder.iterdir())) == failure_file.MOST_PER_PROCESS == 5
     assert [bool(addition) for addition in additions] == [True] * 5 + [False] * 3
     assert "(the last of 5 that one process saves)" in additions[4]
     assert "the last" not in "".join(additions[:4])
@@ -208,7 +208,7 @@ def test_disk_that_is_full(monkeypatch, folder):
         yield "5\n"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dump, "_lines", lines)
+    monkeypatch.setattr(failure_file, "_lines", lines)
     addition, second_line = save()
     assert addition == ""
     assert "No space left on device" in second_line
