@@ -50,7 +50,10 @@ bool import_distribution(const py::dict& modules) {
     try {
         const py::module_ package = py::module_::import("kim_torchml");
         if (version_of(package) == KIM_TORCHML_VERSION) {
-            py::module_::import("kim_torchml.driver");
+            // What the shim will call, so that a broken installation shows now and not when a model is opened.
+            for (const char* module : {"kim_torchml.driver.model", "kim_torchml.driver.failure_file"}) {
+                py::module_::import(module);
+            }
             return true;
         }
     } catch (py::error_already_set& error) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The contract of inputs, engines and evaluation: signatures, the derivative that counts, and rows of particles."""
 
+import signal
 import threading
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import torch
 from misbehaving import Failing
 from models import PARAMETERS, Graph2, PairOfAll, PairOfContributing, PairTotal, script_bytes
-from opening import compute
+from opening import assert_close, compute
 from particles import cluster, interleaved
+from stateful import InSlice
 from torch import Tensor, nn
 
 from kim_torchml.engines import OPENERS
@@ -154,6 +156,33 @@ def test_results_are_the_callers_own():
     first = run(1.0)
     run(2.0)
     assert first.tolist() == [3.0] * 4
+
+
+def test_a_signal_handler_may_compute_in_the_thread_that_it_has_interrupted(opened, monkeypatch):
+    """With a model that keeps results, whose lock the thread holds."""
+    model, configuration = opened(script_bytes(InSlice)), cluster(8)
+    expected = compute(model, configuration)
+    sent, handled = [], []
+
+    def handle(number, frame):
+        del number, frame
+        handled.append(compute(model, configuration))
+
+    def forward(arguments, plain=model._program._forward):
+        if not sent:
+            sent.append(signal.SIGALRM)
+            signal.raise_signal(signal.SIGALRM)
+        return plain(arguments)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        monkeypatch.setattr(model._program, "_forward", forward)
+        found = compute(model, configuration)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert handled
+    for result in (found, handled[0]):
+        assert_close(result, expected)
 
 
 def test_a_call_that_fails_leaves_the_lock_free():

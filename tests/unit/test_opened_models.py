@@ -4,16 +4,21 @@
 import gc
 import threading
 from collections import deque
+from pathlib import Path
 from weakref import WeakSet
 
+import numpy as np
 import pytest
 import torch
 from misbehaving import MixedPrecision, Raising
-from models import PairOfAll, PairTotal, script_bytes
-from opening import parameter_text
+from models import Pair, PairOfAll, PairTotal, script_bytes
+from opening import compute, open_model, parameter_text
+from particles import cluster
+from torch import Tensor
 
 from kim_torchml.driver import opened_models
 from kim_torchml.driver.opened_models import open_files
+from kim_torchml.driver.shared_memory import find_sharing, memory_of, share_memory
 from kim_torchml.errors import DriverError
 
 CPU = torch.device("cpu")
@@ -165,3 +170,49 @@ def test_a_model_is_probed_once(folder, monkeypatch):
         thread.join()
     assert len(set(found)) == 1
     assert probes == [1]
+
+
+def test_a_parameter_file_is_read_once(folder, monkeypatch):
+    """What is parsed is what is kept: a file that changes meanwhile leaves no wrong model behind."""
+    path, names = folder("first", script_bytes(PairTotal))
+    reads = []
+    plain = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self.name) or plain(self))
+    open_files(path, names, CPU, False)
+    assert sorted(reads) == sorted(names)
+
+
+def test_which_tensors_share_memory():
+    """Against comparing every tensor with every other one, for views of two tensors."""
+    random = np.random.default_rng(4)
+    for _ in range(300):
+        roots = [torch.zeros(12, dtype=torch.float64), torch.zeros(12, dtype=torch.float64)]
+        views = []
+        for _ in range(random.integers(1, 8)):
+            root, start, length = roots[random.integers(2)], random.integers(12), random.integers(1, 12)
+            view = root[start : start + length : random.integers(1, 3)]
+            views.append(view.view(torch.int64) if random.random() < 0.3 else view)
+        expected = {memory_of(a) for a in views if any(share_memory(a, b) for b in views)}
+        assert find_sharing(views) == expected
+
+
+def test_a_model_that_changes_what_it_holds_has_set_no_parameters(tmp_path):
+    """Only what a simulator has set counts as changed."""
+    model = open_model(tmp_path, script_bytes(Counting))
+    names = [parameter.name for parameter in model.parameters]
+    compute(model, cluster(5))
+    model.parameters[names.index("decay")].values[:] = 1.6
+    model.take_parameters([names.index("decay")])
+    assert model.changed_parameters() == {"decay": [1.6]}
+
+
+class Counting(Pair):
+    """Counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, s: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, c: Tensor) -> Tensor:
+        self.calls.add_(1.0)
+        return self.site_energies(s, r, counts, neighbours)

@@ -166,11 +166,12 @@ class Model:
         """Return the values of those parameters that the model computes with other values than its file has."""
         if not self._has_own_parameters():
             return {}
-        now = parameter_values(self._program, self.parameters)
+        # Not the file's values: a model may itself change what it holds.
+        before, now = (parameter_values(each, self.parameters) for each in (self._opened.program, self._program))
         return {
-            before.name: now[before.name].tolist()
-            for before in self._opened.parameters()
-            if before.name in now and not np.array_equal(before.values, now[before.name], equal_nan=True)
+            name: values.tolist()
+            for name, values in now.items()
+            if not np.array_equal(before[name], values, equal_nan=True)
         }
 
     def write(self, folder: str) -> list[str]:

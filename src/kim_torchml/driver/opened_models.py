@@ -54,7 +54,7 @@ class OpenedModel:
             self.program = open_program(files.program, file_name, device, self.inputs.signature)
         self._parameters = ParameterTemplate(publish_parameters(self.program, len(files.parameters.elements)))
         self._capability: Capability | None = None
-        self._capability_lock = threading.Lock()
+        self._capability_lock = threading.RLock()
 
     def parameters(self) -> list[Parameter]:
         """Return the model's KIM parameters with the values of its file, in memory of the caller's own."""
@@ -72,7 +72,7 @@ class OpenedModel:
             return self._capability
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _living: "weakref.WeakSet[OpenedModel]" = weakref.WeakSet()
 _recent: "deque[OpenedModel]" = deque(maxlen=_KEPT_MODELS)
 

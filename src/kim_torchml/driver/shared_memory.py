@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import torch
 
-# Device, address of the first entry, shape and strides. Two tensors have the same only if they are tied weights.
-Memory = tuple[torch.device, int, tuple[int, ...], tuple[int, ...]]
+# Device, type, address of the first entry, shape and strides. Two tensors have the same only if they are tied weights.
+Memory = tuple[torch.device, torch.dtype, int, tuple[int, ...], tuple[int, ...]]
 
 
 def spans_memory(tensor: torch.Tensor) -> bool:
@@ -16,7 +16,7 @@ def spans_memory(tensor: torch.Tensor) -> bool:
 
 def memory_of(tensor: torch.Tensor) -> Memory:
     """Return where the entries of a dense tensor are."""
-    return tensor.device, tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
+    return tensor.device, tensor.dtype, tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
 
 
 def share_memory(first: torch.Tensor, second: torch.Tensor) -> bool:

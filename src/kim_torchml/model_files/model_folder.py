@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kim_torchml.errors import DriverError
-from kim_torchml.model_files.parameter_file import KindFormat, ParameterFile, read_parameter_file
+from kim_torchml.model_files.parameter_file import KindFormat, ParameterFile, parse_parameter_file, read_parameter_bytes
 
 PARAMETER_SUFFIX = ".param"
 DESCRIPTOR_SUFFIX = ".dat"
@@ -72,14 +72,16 @@ def read_model_folder(folder: Path, names: Sequence[str], kinds: Mapping[str, Ki
         DriverError: If there is not one parameter file or descriptor file, or the file it names is not among `names`.
     """
     parameter_file = _only_file(names, PARAMETER_SUFFIX, "the model")
-    parameters = read_parameter_file(_inside(folder, parameter_file), kinds)
+    # Read once: what is kept and compared with later files is what was parsed.
+    content = read_parameter_bytes(_inside(folder, parameter_file))
+    parameters = parse_parameter_file(content, parameter_file, kinds)
     if parameters.model_file not in names:
         raise DriverError(
             f"`model file name` must be one of the model's files ({_listed(names)}), got "
             f"'{parameters.model_file}' (file {parameter_file}); correct the name, or list the file in "
             "PARAMETER_FILES of the model's CMakeLists.txt"
         )
-    contents = {name: _read(folder, name) for name in names}
+    contents = {name: content if name == parameter_file else _read(folder, name) for name in names}
     return ModelFolder(parameters, _descriptor_file(contents, parameters), tuple(contents.items()))
 
 

@@ -103,11 +103,37 @@ def read_parameter_file(path: Path, kinds: Mapping[str, KindFormat]) -> Paramete
     Raises:
         DriverError: Naming file, line, what was expected, what was found and what to do.
     """
+    return parse_parameter_file(read_parameter_bytes(path), path.name, kinds)
+
+
+def read_parameter_bytes(path: Path) -> bytes:
+    """Return the content of a parameter file.
+
+    Raises:
+        DriverError: If it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DriverError(f"cannot read the parameter file {path.name}: {error}; it must be plain text") from error
-    values = _Values(text, path.name)
+        return path.read_bytes()
+    except OSError as error:
+        raise _not_readable(path.name, error) from error
+
+
+def _not_readable(name: str, error: Exception) -> DriverError:
+    return DriverError(f"cannot read the parameter file {name}: {error}; it must be plain text")
+
+
+def parse_parameter_file(content: bytes, name: str, kinds: Mapping[str, KindFormat]) -> ParameterFile:
+    """Return what the content of a parameter file says; see read_parameter_file.
+
+    Args:
+        content: The file's bytes.
+        name: Its name, for messages.
+        kinds: What the files of each kind of input hold, by the kind's word.
+    """
+    try:
+        values = _Values(content.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise _not_readable(name, error) from error
     elements = _read_elements(values)
     preprocessing = _read_preprocessing(values, kinds)
     kind = kinds[preprocessing]

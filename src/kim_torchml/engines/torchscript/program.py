@@ -62,8 +62,11 @@ class TorchScriptProgram(Program):
         self.dtype = floating_type(self._module, graphs, file_name)
 
     def _new_lock(self) -> AbstractContextManager[Any]:
-        """Return a lock for a model that keeps results in its attributes: two threads must not be in it at once."""
-        return threading.Lock() if self._keeps_state else nullcontext()
+        """Return a lock for a model that keeps results in its attributes: two threads must not be in it at once.
+
+        It is re-entrant: a signal handler may compute too, in the thread that the signal has interrupted.
+        """
+        return threading.RLock() if self._keeps_state else nullcontext()
 
     @property
     def n_inputs(self) -> int:
