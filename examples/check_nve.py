@@ -96,7 +96,7 @@ def make_calculator(folder: Path) -> ScriptCalculator:
 
 def graph_energy(files: ModelFolder) -> Energy:
     """Return the energy of a Graph model; every layer gets all edges."""
-    model = torch.jit.load(io.BytesIO(files.script))
+    model = torch.jit.load(io.BytesIO(files.program))
 
     def energy(coordinates: Tensor, n_atoms: int, edges: Tensor) -> Tensor:
         mask = (torch.arange(len(coordinates)) >= n_atoms).to(torch.int64)
@@ -107,7 +107,7 @@ def graph_energy(files: ModelFolder) -> Energy:
 
 def descriptor_energy(files: ModelFolder) -> Energy:
     """Return the energy of a Descriptor model."""
-    model = torch.jit.load(io.BytesIO(files.script))
+    model = torch.jit.load(io.BytesIO(files.program))
     parameters, file = files.parameters, files.descriptor
     descriptor, normalisation = read_descriptor(
         file.text, file.name, parameters.descriptor, parameters.elements, parameters.cutoff
