@@ -58,11 +58,6 @@ def test_defect_fails_its_check(defective: dict[str, Verified], defect: str) -> 
         ("CUTOFF_JUMP", "at 4.6000 Å, the cutoff."),
         ("ENERGY_KINK", "the slope of the energy jumps by 0.00"),
         ("KINK_WITHOUT_FORCES", "the slope of the energy jumps by 0.00"),
-        # A slow machine watches fewer cycles.
-        ("SMALL_LEAK", "bytes with every create, compute and destroy ("),
-        ("SMALL_LEAK", " cycles; allocated memory)."),
-        ("LUMPY_LEAK", "bytes, in lumps, with every create, compute and destroy ("),
-        ("LUMPY_LEAK", " cycles; "),
         ("SHARED_BUFFER", "results differ from the serial ones: a model for each thread, Python's lock released."),
         ("FORGOTTEN_UNIT", "Wrong in real (A, kcal_mol); si (m, J); cgs (cm, erg); electron (Bohr, Hartree)"),
         ("FORGOTTEN_UNIT", "energy, forces, particle energies, virial."),
@@ -73,6 +68,19 @@ def test_defect_fails_its_check(defective: dict[str, Verified], defect: str) -> 
 )
 def test_comment_says_what_is_wrong(defective: dict[str, Verified], defect: str, said: str) -> None:
     assert said in defective[broken(defect)].result(FOUND_BY[defect])["comment"]
+
+
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        ("SMALL_LEAK", "bytes with every create, compute and destroy ({} cycles; allocated memory)."),
+        ("LUMPY_LEAK", "bytes, in lumps, with every create, compute and destroy ({} cycles; "),
+    ],
+)
+def test_comment_tells_how_many_cycles_were_watched(defective: dict[str, Verified], defect: str, said: str) -> None:
+    """How many there are depends on the machine's speed: the last one that was watched tells."""
+    result = defective[broken(defect)].result("memory-leak")
+    assert said.format(result["details"]["cycles"][-1] + 1) in result["comment"]
 
 
 @pytest.mark.parametrize(("defect", "size"), [("LEAK", 1040), ("SMALL_LEAK", 48)])
