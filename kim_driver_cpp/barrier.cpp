@@ -13,14 +13,21 @@ namespace py = pybind11;
 namespace kim_torchml {
 namespace {
 
+std::string out_of_memory(const Routine& routine) {
+    return std::string("this machine has not enough memory ") + routine.memory_is_for;
+}
+
 // The driver's own errors are sentences for the user; anything else keeps its type and traceback.
-std::string readable(py::error_already_set& error, bool* is_interrupt) {
+std::string readable(py::error_already_set& error, const Routine& routine, bool* is_interrupt) {
     const GilLock gil;
     if (error.matches(PyExc_KeyboardInterrupt)) {
         // Ctrl-C has ended our Python code: raise it again for the host, whose own code must end too.
         PyErr_SetInterrupt();
         *is_interrupt = true;
         return "interrupted";
+    }
+    if (error.matches(PyExc_MemoryError)) {
+        return out_of_memory(routine);
     }
     if (py::hasattr(error.type(), "is_kim_torchml_error")) {
         return py::str(error.value());
@@ -30,30 +37,35 @@ std::string readable(py::error_already_set& error, bool* is_interrupt) {
 
 }  // namespace
 
-int run_guarded(const std::function<void()>& body, std::string* message, const OnFailure& on_failure) {
-    bool is_interrupt = false;
+std::optional<Failure> run_guarded(const Routine& routine, const std::function<void()>& body,
+                                   const OnFailure& on_failure) {
+    Failure failure{};
     try {
         body();
-        return 0;
+        return std::nullopt;
     } catch (py::error_already_set& error) {
-        *message = readable(error, &is_interrupt);
+        failure.message = readable(error, routine, &failure.is_interrupt);
     } catch (const std::bad_alloc&) {
-        *message = "this machine has not enough memory for so many particles; use fewer, or more ranks";
+        failure.message = out_of_memory(routine);
     } catch (const std::exception& error) {
-        *message = error.what();
+        failure.message = error.what();
     } catch (...) {
-        *message = "an unknown C++ exception";
+        failure.message = "an unknown C++ exception";
     }
-    FailureNote note;
-    if (on_failure && !is_interrupt) {
-        note = on_failure(*message);
+    if (on_failure && !failure.is_interrupt) {
+        const FailureNote note = on_failure(failure.message);
+        failure.message += note.addition;
+        failure.second_line = note.second_line;
     }
-    *message += note.addition;
-    report_error(*message);
-    if (!note.second_line.empty()) {
-        report_error(note.second_line);
+    return failure;
+}
+
+void report(const Failure& failure) {
+    if (failure.is_interrupt) {
+        report_line(failure.message);
+    } else {
+        report_failure(failure.message, failure.second_line);
     }
-    return 1;
 }
 
 }  // namespace kim_torchml

@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "build_configuration.hpp"
+#include "python_version.hpp"
 
 namespace py = pybind11;
 
@@ -48,12 +49,31 @@ std::string configured_python() {
 void check(PyStatus status, const std::string& executable) {
     if (PyStatus_Exception(status)) {
         const char* home = std::getenv("PYTHONHOME");
-        const std::string cause =
-            home != nullptr ? std::string("; PYTHONHOME is set to '") + home + "': unset it" : std::string();
+        const char* path = std::getenv("PYTHONPATH");
+        std::string cause;
+        if (home != nullptr) {
+            cause += std::string("; PYTHONHOME is set to '") + home + "': unset it";
+        }
+        if (path != nullptr && *path != '\0') {
+            cause +=
+                std::string("; PYTHONPATH is set to '") + path + "': unset it if it names folders of another Python";
+        }
         throw std::runtime_error("Python does not start with '" + executable +
                                  "': " + (status.err_msg != nullptr ? status.err_msg : "no reason given") + cause +
                                  "; or install the driver again or name a working environment's python in "
                                  "KIM_TORCHML_PYTHON");
+    }
+}
+
+// The library that is loaded is the Python that the driver was built for. With the executable of another version it
+// would look for packages in a folder that has none, and report that torch is missing.
+void check_version(const std::string& executable) {
+    const std::string version = version_of_python(executable);
+    if (!version.empty() && version != KIM_TORCHML_PYTHON_VERSION) {
+        throw std::runtime_error("KIM_TORCHML_PYTHON must name a Python " KIM_TORCHML_PYTHON_VERSION
+                                 ", for which the driver was built, got '" +
+                                 executable + "', which is Python " + version +
+                                 "; name another, or install the driver again for this one");
     }
 }
 
@@ -132,6 +152,7 @@ void ensure_interpreter(bool host_has_python) {
                                  "' cannot be run; install the driver again, or name another environment's python "
                                  "(" KIM_TORCHML_PYTHON_VERSION ", with torch) in KIM_TORCHML_PYTHON");
     }
+    check_version(executable);
     start_python(executable);
     state.started_here = true;
     state.main_thread_takes_it_back = host_has_python && is_main_thread();

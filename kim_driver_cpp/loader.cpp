@@ -48,10 +48,10 @@ extern "C" __attribute__((visibility("default"))) int kim_torchml_model_driver_c
         const kim_torchml::RequestedUnits units{length_unit, energy_unit};
         return load_shim(folder)(driver_create, units, folder, python.was_present);
     } catch (const std::exception& error) {
-        kim_torchml::report_error(error.what());
         driver_create->LogEntry(KIM::LOG_VERBOSITY::error, error.what(), __LINE__, __FILE__);
+        kim_torchml::report_failure(error.what());
     } catch (...) {
-        kim_torchml::report_error("an unknown C++ exception came out of the driver's loader");
+        kim_torchml::report_failure("an unknown C++ exception came out of the driver's loader");
     }
     return 1;
 }

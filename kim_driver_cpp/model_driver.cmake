@@ -16,6 +16,7 @@ project("${KIM_TORCHML_DRIVER_NAME}" LANGUAGES CXX)
 kim_api_items_setup_after_project(ITEM_TYPE "modelDriver")
 
 include("${CMAKE_CURRENT_LIST_DIR}/python_environment.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/switches.cmake")
 
 set(SHIM_DIR "${CMAKE_CURRENT_LIST_DIR}")
 configure_file("${SHIM_DIR}/build_configuration.hpp.in" "${CMAKE_CURRENT_BINARY_DIR}/build_configuration.hpp" @ONLY)
@@ -36,7 +37,7 @@ set(DRIVER_FOLDER "${ITEM_INSTALL_PREFIX}/${PROJECT_NAME}")
 set(CMAKE_BUILD_TYPE Release)
 
 target_sources("${PROJECT_NAME}" PRIVATE
-  "${SHIM_DIR}/loader.cpp" "${SHIM_DIR}/python_library.cpp" "${SHIM_DIR}/report.cpp")
+  "${SHIM_DIR}/loader.cpp" "${SHIM_DIR}/python_library.cpp" "${SHIM_DIR}/python_version.cpp" "${SHIM_DIR}/report.cpp")
 
 add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/model_driver.cpp"
@@ -49,12 +50,14 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/neighbours/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/parameters.cpp"
+  "${SHIM_DIR}/python_version.cpp"
   "${SHIM_DIR}/report.cpp"
   "${SHIM_DIR}/units.cpp")
 set_target_properties(kim_torchml_shim PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden)
 # The shim is not linked with libpython: the loader makes the symbols of the process's own libpython global.
 target_include_directories(kim_torchml_shim SYSTEM PRIVATE ${PYTHON_INCLUDE} ${PYBIND11_INCLUDE})
 
+read_switch(KIM_TORCHML_SANITIZE SANITIZE)
 foreach(target "${PROJECT_NAME}" kim_torchml_shim)
   target_include_directories("${target}" PRIVATE "${SHIM_DIR}" "${CMAKE_CURRENT_BINARY_DIR}")
   target_link_libraries("${target}" PRIVATE KIM-API::kim-api ${CMAKE_DL_LIBS})
@@ -63,7 +66,7 @@ foreach(target "${PROJECT_NAME}" kim_torchml_shim)
   set_target_properties("${target}" PROPERTIES
     CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
     INSTALL_RPATH_USE_LINK_PATH ON)
-  if("$ENV{KIM_TORCHML_SANITIZE}" STREQUAL "1")
+  if(SANITIZE)
     # For tests (tests/integration/test_sanitizers.py): a host of such a driver must be linked with the sanitizers.
     set(SANITIZERS -fsanitize=address,undefined -fno-sanitize-recover=undefined)
     target_compile_options("${target}" PRIVATE ${SANITIZERS} -O0 -g1 -fno-omit-frame-pointer)
@@ -73,7 +76,8 @@ endforeach()
 
 get_target_property(SHIM_SOURCES kim_torchml_shim SOURCES)
 set(SHIM_WARNINGS "-Wall -Wextra")
-if("$ENV{KIM_TORCHML_WERROR}" STREQUAL "1")
+read_switch(KIM_TORCHML_WERROR WARNINGS_ARE_ERRORS)
+if(WARNINGS_ARE_ERRORS)
   string(APPEND SHIM_WARNINGS " -Werror")
 endif()
 set_source_files_properties(${SHIM_SOURCES} "${SHIM_DIR}/loader.cpp" "${SHIM_DIR}/python_library.cpp"

@@ -13,6 +13,19 @@
 namespace kim_torchml {
 namespace {
 
+namespace routines {
+
+constexpr const char* for_the_model = "for the model; use a machine that has more, or fewer ranks on each";
+constexpr Routine ModelDriverCreate{"ModelDriverCreate", for_the_model};
+constexpr Routine Destroy{"Destroy", for_the_model};
+constexpr Routine Refresh{"Refresh", for_the_model};
+constexpr Routine WriteParameterizedModel{"WriteParameterizedModel", for_the_model};
+constexpr Routine ComputeArgumentsCreate{"ComputeArgumentsCreate", for_the_model};
+constexpr Routine ComputeArgumentsDestroy{"ComputeArgumentsDestroy", for_the_model};
+constexpr Routine Compute{"Compute", "for so many particles; use fewer, or more ranks"};
+
+}  // namespace routines
+
 template <class KimObject>
 Model* model_of(const KimObject* kim) {
     void* buffer = nullptr;
@@ -21,11 +34,11 @@ Model* model_of(const KimObject* kim) {
 }
 
 int destroy(KIM::ModelDestroy* const kim) {
-    return guarded(kim, "Destroy", [&] { delete model_of(kim); });
+    return guarded(kim, routines::Destroy, [&] { delete model_of(kim); });
 }
 
 int refresh(KIM::ModelRefresh* const kim) {
-    return guarded(kim, "Refresh", [&] {
+    return guarded(kim, routines::Refresh, [&] {
         Model* model = model_of(kim);
         // KIM has forgotten these pointers, and needs them even where the refresh fails.
         model->point_to_cutoffs(kim);
@@ -34,26 +47,26 @@ int refresh(KIM::ModelRefresh* const kim) {
 }
 
 int write_parameterized_model(KIM::ModelWriteParameterizedModel const* const kim) {
-    return guarded(kim, "WriteParameterizedModel", [&] { model_of(kim)->write(*kim); });
+    return guarded(kim, routines::WriteParameterizedModel, [&] { model_of(kim)->write(*kim); });
 }
 
 int compute(KIM::ModelCompute const* const kim, KIM::ModelComputeArguments const* const arguments) {
     return guarded(
-        kim, "Compute", [&] { model_of(kim)->compute(*arguments); },
+        kim, routines::Compute, [&] { model_of(kim)->compute(*arguments); },
         [&](const std::string& message) { return model_of(kim)->save_failure(*kim, *arguments, message); });
 }
 
 int compute_arguments_create(KIM::ModelCompute const* const kim, KIM::ModelComputeArgumentsCreate* const arguments) {
-    return guarded(arguments, "ComputeArgumentsCreate", [&] { model_of(kim)->create_arguments(arguments); });
+    return guarded(arguments, routines::ComputeArgumentsCreate, [&] { model_of(kim)->create_arguments(arguments); });
 }
 
 int compute_arguments_destroy(KIM::ModelCompute const* const /*kim*/,
                               KIM::ModelComputeArgumentsDestroy* const arguments) {
-    return guarded(arguments, "ComputeArgumentsDestroy", [&] { delete scratch_of(*arguments); });
+    return guarded(arguments, routines::ComputeArgumentsDestroy, [&] { delete scratch_of(*arguments); });
 }
 
-template <class Routine>
-void set_routine(KIM::ModelDriverCreate* driver_create, KIM::ModelRoutineName name, Routine* routine,
+template <class Function>
+void set_routine(KIM::ModelDriverCreate* driver_create, KIM::ModelRoutineName name, Function* routine,
                  bool required = true) {
     // KIM declares one function type per routine: naming it here checks what the cast hides.
     if (driver_create->SetRoutinePointer(name, KIM::LANGUAGE_NAME::cpp, required,
@@ -98,7 +111,7 @@ extern "C" __attribute__((visibility("default"))) int kim_torchml_shim_create(KI
                                                                               bool host_has_python) {
     using namespace kim_torchml;
     std::unique_ptr<LiveModel> creating;
-    return guarded(driver_create, "ModelDriverCreate", [&] {
+    return guarded(driver_create, routines::ModelDriverCreate, [&] {
         ensure_interpreter(host_has_python);
         creating = std::make_unique<LiveModel>();
         create(driver_create, units, driver_folder);

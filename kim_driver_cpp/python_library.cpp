@@ -6,18 +6,12 @@
 #include <cstdlib>
 
 #include "build_configuration.hpp"
+#include "python_version.hpp"
 
 namespace kim_torchml {
 namespace {
 
 constexpr const char* wanted_version = KIM_TORCHML_PYTHON_VERSION;
-
-// "3.11.2 (main, ...)" -> "3.11"
-std::string major_minor(const std::string& version) {
-    const auto first = version.find('.');
-    const auto end = version.find_first_not_of("0123456789", first + 1);
-    return version.substr(0, end);
-}
 
 std::string library_name() {
     const std::string path = KIM_TORCHML_PYTHON_LIBRARY;

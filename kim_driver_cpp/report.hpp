@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Writes one line on stderr, tagged with the MPI rank. Users see stderr on their screens, but not KIM's log.
+// Reports failures on stderr, tagged with the MPI rank. Users see stderr on their screens, but not KIM's log.
 #pragma once
 
 #include <string>
@@ -9,6 +9,11 @@ namespace kim_torchml {
 // Rank of this process as the MPI launcher put it into the environment, or an empty string.
 std::string rank_from_environment();
 
-void report_error(const std::string& message);
+// Writes an error on a line of its own. A line that cannot be written is dropped.
+void report_line(const std::string& message);
+
+// Writes a failure on one line, and what belongs to it on another if `second_line` is not empty. Ends the process where
+// KIM_TORCHML_ON_ERROR is "exit".
+void report_failure(const std::string& message, const std::string& second_line = "");
 
 }  // namespace kim_torchml

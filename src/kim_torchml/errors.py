@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The one exception that users of the driver see."""
+"""The one exception that users of the driver see, and how texts of others are quoted in it."""
 
 
 def printable(text: str) -> str:
     """Return a text on one line, without control characters and bytes that are no text: it may quote a file."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, longest: int = 300) -> str:
+    """Return a text on one line, without its middle where it is longer than `longest` characters."""
+    line = " ".join(text.split())
+    if len(line) <= longest:
+        return line
+    end = longest // 3
+    return f"{line[: longest - end - 5]} ... {line[-end:]}"
 
 
 class DriverError(Exception):

@@ -8,6 +8,8 @@ import torch
 from fake_machine import FakeMachine
 from opening import open_model
 
+from kim_torchml.process import notices
+
 # The variables that users, launchers and schedulers set begin with these.
 _PREFIXES = ("KIM_", "OMPI_", "MV2_", "PMI_", "MPI_", "PALS_", "SLURM_", "OMP_", "CUDA_VISIBLE")
 
@@ -37,6 +39,13 @@ def one_thread():
 def fake(tmp_path):
     """Return a machine for the doctor, with nothing on it."""
     return FakeMachine(tmp_path)
+
+
+@pytest.fixture
+def talkative(monkeypatch):
+    """Make this a process that has said nothing yet, and that may."""
+    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.delenv("KIM_TORCHML_QUIET")
 
 
 @pytest.fixture

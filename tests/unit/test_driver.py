@@ -14,14 +14,7 @@ from particles import cluster
 import kim_torchml
 from kim_torchml import driver
 from kim_torchml.errors import DriverError
-from kim_torchml.process import interpreter, notices
-
-
-@pytest.fixture
-def unannounced(monkeypatch):
-    """Make this a process that has announced nothing yet, and that may announce something."""
-    monkeypatch.setattr(notices, "_announced", False)
-    monkeypatch.delenv("KIM_TORCHML_QUIET")
+from kim_torchml.process import interpreter
 
 
 def test_what_the_shim_reads_of_a_model(tmp_path):
@@ -106,7 +99,7 @@ def test_a_process_of_ours(monkeypatch, tmp_path):
     assert len(calls) == 1
 
 
-def test_one_line_at_first_use(tmp_path, unannounced, monkeypatch, capfd):
+def test_one_line_at_first_use(tmp_path, talkative, monkeypatch, capfd):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "5")
     monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1")
     model = open_model(tmp_path, script_bytes(PairOfAll))
@@ -126,17 +119,17 @@ def test_one_line_at_first_use(tmp_path, unannounced, monkeypatch, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_the_line_names_no_rank_where_there_is_none(tmp_path, unannounced, capfd):
+def test_the_line_names_no_rank_where_there_is_none(tmp_path, talkative, capfd):
     open_model(tmp_path, script_bytes(PairOfAll))
     assert capfd.readouterr().err.startswith("[kim-torchml] driver ")
 
 
-def test_nothing_is_said_before_the_model_runs(tmp_path, unannounced, capfd):
+def test_nothing_is_said_before_the_model_runs(tmp_path, talkative, capfd):
     open_model(tmp_path, script_bytes(PairOfAll), prepare=False)
     assert capfd.readouterr().err == ""
 
 
-def test_the_line_can_be_silenced(tmp_path, unannounced, monkeypatch, capfd):
+def test_the_line_can_be_silenced(tmp_path, talkative, monkeypatch, capfd):
     monkeypatch.setenv("KIM_TORCHML_QUIET", "1")
     open_model(tmp_path, script_bytes(PairOfAll))
     assert capfd.readouterr().err == ""

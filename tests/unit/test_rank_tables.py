@@ -11,7 +11,7 @@ REPORT = Path(__file__).parents[2] / "kim_driver_cpp" / "report.cpp"
 
 def test_the_two_tables_agree():
     source = REPORT.read_text()
-    entries = re.findall(r'\{"(\w+)", "(\w+)"\},\s+// (.+)', source)
+    entries = re.findall(r'\{"(\w+)", "(\w+)", "\w+"\},\s+// (.+)', source)
     assert len(entries) == source.count('{"')
     found = [(name.strip(), rank, local_rank) for local_rank, rank, name in entries]
     assert found == [(name, rank, local_rank) for name, (rank, local_rank, _) in _LAUNCHERS.items()]

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kim_torchml.errors import DriverError
 from kim_torchml.process import interpreter
+from kim_torchml.process.imports import import_needed_packages
 
 if TYPE_CHECKING:
     from kim_torchml.driver.model import Model
@@ -32,21 +30,10 @@ def open_model(folder: str, names: Sequence[str], energy: float = 1.0, force: fl
     Returns:
         The model, loaded and not yet probed.
     Raises:
-        DriverError: If a file is missing or wrong, or torch cannot be imported.
+        DriverError: If a file is missing or wrong, or torch or numpy cannot be imported.
     """
-    _import_torch()
+    import_needed_packages()
     from kim_torchml.driver.model import Model
     from kim_torchml.driver.units import Units
 
     return Model(Path(folder), names, Units(energy, force))
-
-
-def _import_torch() -> None:
-    try:
-        importlib.import_module("torch")
-    except (ImportError, OSError) as error:
-        raise DriverError(
-            f"torch cannot be imported ({error}) in the Python environment of this process ({sys.prefix}); install "
-            "it there, or name the python of an environment that has it in KIM_TORCHML_PYTHON (where the simulator "
-            "is itself a Python program, run it in such an environment)"
-        ) from error

@@ -1,27 +1,51 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What this process says on stderr, tagged with its rank."""
 
-import sys
+import threading
 
 from kim_torchml import __version__
 from kim_torchml.process import settings
 from kim_torchml.process.rank import Rank
+from kim_torchml.process.standard_error import write_line
 
-_announced = False
+# What was said; every line is said once, however often the simulator creates the model.
+_said: set[str] = set()
+_lock = threading.Lock()
+
+_FIRST_USE = "first use"
 
 
 def announce_first_use(rank: Rank, facts: str) -> None:
-    """Say once per process, on stderr, what runs where; KIM_TORCHML_QUIET=1 silences it."""
-    global _announced
-    if _announced or settings.is_quiet():
-        return
-    _announced = True
-    print(f"[kim-torchml{_tag(rank)}] driver {__version__}, {facts}", file=sys.stderr, flush=True)
+    """Say once per process what runs where, unless KIM_TORCHML_QUIET is on."""
+    if not settings.is_quiet() and _is_new(_FIRST_USE):
+        write_line(f"[kim-torchml{_tag(rank)}] driver {__version__}, {facts}")
 
 
 def warn(rank: Rank, message: str) -> None:
-    """Say on stderr what a user should know although it is no error."""
-    print(f"[kim-torchml{_tag(rank)}] warning: {message}", file=sys.stderr, flush=True)
+    """Say once per process what a user should know although it is no error, unless KIM_TORCHML_QUIET is on.
+
+    All ranks of a run have the same model and the same settings: the first speaks for all.
+    """
+    if not settings.is_quiet():
+        _warn(rank, message)
+
+
+def warn_of_switches(rank: Rank) -> None:
+    """Say once per process which switches have values that are neither on nor off."""
+    for reason in settings.doubtful_switches():
+        _warn(rank, f"{reason}; correct or unset it")
+
+
+def _warn(rank: Rank, message: str) -> None:
+    if not rank.rank and _is_new(message):
+        write_line(f"[kim-torchml{_tag(rank)}] warning: {message}")
+
+
+def _is_new(message: str) -> bool:
+    with _lock:
+        is_new = message not in _said
+        _said.add(message)
+        return is_new
 
 
 def _tag(rank: Rank) -> str:

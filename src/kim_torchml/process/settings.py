@@ -4,6 +4,8 @@
 import os
 import re
 
+from kim_torchml.errors import shortened
+
 DEVICE = "KIM_MODEL_EXECUTION_DEVICE"
 ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
 THREADS = "KIM_TORCHML_THREADS"
@@ -11,6 +13,16 @@ QUIET = "KIM_TORCHML_QUIET"
 DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
 PYTHON = "KIM_TORCHML_PYTHON"
 DUMP = "KIM_TORCHML_DUMP"
+ON_ERROR = "KIM_TORCHML_ON_ERROR"
+# The shim reads it (kim_driver_cpp/report.cpp): what a failure does to this process.
+ON_ERROR_WORDS = ("exit", "return")
+
+# Variables that are on or off.
+SWITCHES = (ELEMENTS_MAP, QUIET, DETERMINISTIC)
+
+# The words that CMake takes too, in any case.
+_ON = ("1", "true", "yes", "on")
+_OFF = ("", "0", "false", "no", "off")
 
 
 def variables_that_change_results() -> str:
@@ -28,19 +40,37 @@ def execution_device() -> str:
     return os.environ.get(DEVICE, "").strip() or "cpu"
 
 
+def is_on(name: str) -> bool:
+    """Return whether a switch is on; a word that is neither on nor off counts as on, as in the published driver."""
+    return os.environ.get(name, "").strip().lower() not in _OFF
+
+
+def why_no_switch(name: str, text: str) -> str:
+    """Return what is wrong with the value of a switch, or an empty string."""
+    if text.strip().lower() in (*_ON, *_OFF):
+        return ""
+    words = f"{', '.join(_ON)}, or {', '.join(filter(None, _OFF))}"
+    return f"the environment variable {name} must be one of {words}, got '{shortened(text, 60)}', which counts as on"
+
+
+def doubtful_switches() -> list[str]:
+    """Return what is wrong with the switches whose values are neither on nor off, one sentence each."""
+    return [reason for name in SWITCHES if (reason := why_no_switch(name, os.environ.get(name, "")))]
+
+
 def wants_atomic_numbers() -> bool:
     """Return whether models of the kinds None and Graph get atomic numbers instead of species codes."""
-    return ELEMENTS_MAP in os.environ
+    return is_on(ELEMENTS_MAP)
 
 
 def is_quiet() -> bool:
-    """Return whether the line about the first use is to be left out."""
-    return os.environ.get(QUIET, "") == "1"
+    """Return whether the line about the first use and warnings are to be left out."""
+    return is_on(QUIET)
 
 
 def wants_determinism() -> bool:
     """Return whether a GPU is to give the same bits for the same input, which torch's fastest algorithms do not."""
-    return os.environ.get(DETERMINISTIC, "") == "1"
+    return is_on(DETERMINISTIC)
 
 
 def count_of(text: str) -> int | None:

@@ -2,6 +2,7 @@
 """Load a TorchScript file that has been looked into, and find out what its floating inputs must be."""
 
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
     Raises:
         DriverError: If torch cannot load it.
     """
+    # Without TorchScript its loader fails with an AttributeError that names neither.
+    if not torch.jit._state._enabled.enabled:
+        raise DriverError(
+            f"the model file {file_name} is TorchScript, which is switched off in this process by the environment "
+            f"variable PYTORCH_JIT={os.environ.get('PYTORCH_JIT', '')}: unset it"
+        )
     try:
         # Loading may run code of the file (`__setstate__`), and that may print.
         with expected_deprecations(), stdout_to_stderr():

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Importing torch and numpy, and finding out what keeps them from being imported; nothing here needs either.
+
+Clusters set PYTHONPATH for a Python of their own, and torch reads variables that can break its import: then advice to
+install torch, which is there, would not help.
+"""
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from kim_torchml.errors import DriverError, shortened
+from kim_torchml.process import settings
+
+NEEDED = ("torch", "numpy")
+
+PYTHON_PATH = "PYTHONPATH"
+_THIS_PACKAGE = Path(__file__).parents[1]
+_PREFIXES_OF_TORCH = ("TORCH", "PYTORCH", "ATEN_")
+
+
+def import_needed_packages() -> None:
+    """Import what the driver needs beside the standard library.
+
+    Raises:
+        DriverError: If one cannot be imported. The message names the environment variable that is to blame, if one is.
+    """
+    for name in NEEDED:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a broken package may raise anything
+            reason = shortened(str(error) or type(error).__name__)
+            raise DriverError(
+                f"{name} cannot be imported ({reason}) in the Python environment of this process ({sys.prefix}); "
+                f"{_advice(name, error)}"
+            ) from error
+
+
+def _advice(name: str, error: Exception) -> str:
+    folder = next((item for file in _files_of(error) for item in _python_path() if _lies_in(file, item)), None)
+    if folder is not None:
+        return _advice_on_python_path(name, folder)
+    if name == "torch" and _is_there(name):
+        names = variables_of_torch(os.environ)
+        if names:
+            steering = ", ".join(f"{name}='{shortened(os.environ[name], 60)}'" for name in names)
+            return f"torch itself is there, but these environment variables steer it: {steering}; unset them"
+    return (
+        f"install it there, or name the python of an environment that has it in {settings.PYTHON} (where the simulator "
+        "is itself a Python program, run it in such an environment)"
+    )
+
+
+def _advice_on_python_path(name: str, folder: str) -> str:
+    blamed = f"the module that failed came from {folder}, which the environment variable PYTHONPATH names"
+    this = f"{sys.version_info.major}.{sys.version_info.minor}"
+    other = re.search(r"python(\d\.\d+)", folder)
+    if other is not None and other.group(1) != this:
+        return f"{blamed} and which belongs to Python {other.group(1)}, but this is Python {this}: unset PYTHONPATH"
+    return (
+        f"{blamed}: unset PYTHONPATH if that folder was made for another Python than {this}, otherwise repair {name} "
+        "there"
+    )
+
+
+def variables_of_torch(environment: Iterable[str]) -> list[str]:
+    """Return the names of those environment variables that torch may read."""
+    return sorted(name for name in environment if name.startswith(_PREFIXES_OF_TORCH))
+
+
+def _files_of(error: BaseException) -> Iterator[str]:
+    """Yield the files that an import went through before it failed, the last first; those of this package aside."""
+    seen: BaseException | None = error
+    while seen is not None:
+        frames = reversed(traceback.extract_tb(seen.__traceback__))
+        named = (
+            [seen.path] if isinstance(seen, ImportError) else [seen.filename] if isinstance(seen, SyntaxError) else []
+        )
+        files = [*named, *(frame.filename for frame in frames)]
+        yield from (file for file in files if file and file[0] != "<" and not _lies_in(file, _THIS_PACKAGE))
+        seen = seen.__cause__ or seen.__context__
+
+
+def _python_path() -> list[str]:
+    return [item for item in os.environ.get(PYTHON_PATH, "").split(os.pathsep) if item]
+
+
+def _lies_in(file: str, folder: str | Path) -> bool:
+    return Path(file).absolute().is_relative_to(Path(folder).absolute())
+
+
+def _is_there(name: str) -> bool:
+    """Return whether a package can be found, so that something else than its absence keeps it from being imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        # A host has put something else in its place.
+        return False
