@@ -96,6 +96,10 @@ class cuda:
     is_available = staticmethod(lambda: {gpus!r} > 0)
     device_count = staticmethod(lambda: {gpus!r})
     get_device_name = staticmethod(lambda index: "NVIDIA Test")
+class jit:
+    class _state:
+        class _enabled:
+            enabled = True
 """
 
 

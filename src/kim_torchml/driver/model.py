@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from kim_torchml.driver.units import Units
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
 from kim_torchml.evaluation.first_call import Capability, find_capability
+from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
 from kim_torchml.inputs import Neighbours, PairKind, Particles
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.device import choose_device, describe_device, set_determinism
@@ -82,14 +83,27 @@ class Model:
             f"torch {torch.__version__}, model {self.file_name} ({self._file.preprocessing}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
+        notices.warn_of_switches(self._rank)
+        for doubt in self._doubts(capability):
+            notices.warn(self._rank, doubt)
+        return supported_outputs(set(capability.quantities))
+
+    def _doubts(self, capability: Capability) -> Iterator[str]:
+        """Yield sentences on what a user should know of the model although it is no error."""
         if Quantity.FORCES not in capability.quantities:
-            notices.warn(
-                self._rank,
+            yield (
                 f"the energy of the model in {self.file_name} does not depend on the coordinates through "
                 "autograd, so it supports no forces; do not detach or convert coordinates in the model, or let it "
-                "return the forces itself",
+                "return the forces itself"
             )
-        return supported_outputs(set(capability.quantities))
+        if self._inputs.gives_species_codes:
+            sign = sign_of_atomic_numbers(self._program, self.species)
+            if sign:
+                yield (
+                    f"the model in {self.file_name} gets species codes (0, 1, ..), but may expect atomic numbers: "
+                    f"{sign}; if it was trained on atomic numbers, set {settings.ELEMENTS_MAP}=1"
+                )
+        yield from capability.doubts
 
     def _capability(self) -> Capability:
         """Return what the model gives with parameters as they are now: whether it has forces may depend on them."""

@@ -86,6 +86,19 @@ class ProgramResult:
     forces: torch.Tensor | None
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table that a program looks up by its first argument.
+
+    Attributes:
+        name: dotted name of the tensor that holds it, or what else it is, for messages.
+        n_rows: number of rows.
+    """
+
+    name: str
+    n_rows: int
+
+
 class Program(ABC):
     """A model file that can be called, by several threads at once.
 
@@ -116,6 +129,14 @@ class Program(ABC):
     @abstractmethod
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return parameters and buffers by their dotted names, on the program's device."""
+
+    @abstractmethod
+    def argument_names(self) -> Sequence[str]:
+        """Return the names that the model's author has given to the arguments, in order; none if none is known."""
+
+    @abstractmethod
+    def tables(self) -> Sequence[Table]:
+        """Return the tables that nothing but the first argument is an index of, such as the embedding of species."""
 
     @abstractmethod
     def attribute(self, name: str) -> Any:

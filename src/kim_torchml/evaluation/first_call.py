@@ -8,6 +8,7 @@ from itertools import product
 from kim_torchml.engines.contract import Program
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Quantity
+from kim_torchml.evaluation.mask_probe import doubts_about_mask
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, ProbeShape, probe_particles
 from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout
 from kim_torchml.inputs import InputKind, PairKind, Particles
@@ -23,10 +24,12 @@ class Capability:
     Attributes:
         layout: what the entries of its energy stand for.
         quantities: what it gives beside the energy.
+        doubts: sentences on what makes its results doubtful.
     """
 
     layout: EnergyLayout
     quantities: frozenset[Quantity]
+    doubts: tuple[str, ...] = ()
 
 
 def find_capability(program: Program, kind: InputKind) -> Capability:
@@ -61,7 +64,8 @@ def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
         quantities.add(Quantity.FORCES)
         if isinstance(kind, PairKind):
             quantities.add(Quantity.PARTICLE_VIRIALS)
-    return Capability(layout, frozenset(quantities))
+    doubts = doubts_about_mask(program, kind, shape, layout)
+    return Capability(layout, frozenset(quantities), doubts)
 
 
 def _can_be_differentiated(program: Program, kind: InputKind, shape: ProbeShape) -> bool:

@@ -38,7 +38,7 @@ MANY = ProbeShape(
 
 
 class _AllNeighbours:
-    """Every particle is every other's neighbour."""
+    """Neighbour lists in which every particle is every other's neighbour."""
 
     def __init__(self, contributing: np.ndarray) -> None:
         self._contributing = contributing
@@ -56,7 +56,40 @@ class _AllNeighbours:
         return [np.ascontiguousarray(stage.T) for stage in stages]
 
 
-def probe_particles(shape: ProbeShape, cutoff: float, scale: float = 1.0, species_code: int = 0) -> Particles:
-    """Return a probe for a cutoff in Å, or one `scale` times as large; all particles are of one species."""
+def probe_particles(
+    shape: ProbeShape,
+    cutoff: float,
+    scale: float = 1.0,
+    species_code: int = 0,
+    contributing: np.ndarray | None = None,
+) -> Particles:
+    """Return a probe, whose particles are all of one species.
+
+    Args:
+        shape: Its shape.
+        cutoff: Cutoff of the model, Å.
+        scale: Factor for all distances.
+        species_code: Code of the species.
+        contributing: Which particles contribute instead of those that the shape says, shape [n].
+    """
     codes = np.full(len(shape.positions), species_code, dtype=np.int32)
-    return Particles(shape.positions * (scale * cutoff), codes, shape.contributing, _AllNeighbours(shape.contributing))
+    flags = shape.contributing if contributing is None else contributing
+    return Particles(shape.positions * (scale * cutoff), codes, flags, _AllNeighbours(flags))
+
+
+def with_distant_particles(particles: Particles, distance: float, n_species: int) -> Particles:
+    """Return a probe with one more particle of each species, which does not contribute and has no neighbours.
+
+    Args:
+        particles: The probe.
+        distance: Distance of each new particle from all others, at least, Å.
+        n_species: Number of species.
+    """
+    places = particles.coordinates.max(axis=0) + distance * np.arange(1, n_species + 1)[:, np.newaxis]
+    return Particles(
+        np.concatenate([particles.coordinates, places]),
+        np.concatenate([particles.species_codes, np.arange(n_species, dtype=np.int32)]),
+        np.concatenate([particles.contributing, np.zeros(n_species, dtype=bool)]),
+        # These lists know nothing of the new particles.
+        particles.neighbours,
+    )

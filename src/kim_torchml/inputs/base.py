@@ -13,6 +13,9 @@ from kim_torchml.model_files.elements import ATOMIC_NUMBERS
 from kim_torchml.model_files.model_folder import ModelFolder
 from kim_torchml.model_files.parameter_file import KindFormat
 
+# Name of the argument that tells the chemical element of each row.
+SPECIES = "species"
+
 
 class Neighbours(Protocol):
     """Neighbour lists of one configuration, filtered to a cutoff on request; valid during one compute."""
@@ -129,6 +132,7 @@ class InputKind(ABC):
             if atomic_numbers
             else range(len(parameters.elements))
         )
+        self._atomic_numbers = atomic_numbers
         self._species_of_code = np.array(species, dtype=np.int64)
 
     @property
@@ -140,6 +144,11 @@ class InputKind(ABC):
     def n_species(self) -> int:
         """Number of chemical elements that the model knows."""
         return len(self._species_of_code)
+
+    @property
+    def gives_species_codes(self) -> bool:
+        """Whether the model is called with species codes; a model without species, or with atomic numbers, is not."""
+        return not self._atomic_numbers and any(argument.name == SPECIES for argument in self.arguments)
 
     @property
     @abstractmethod

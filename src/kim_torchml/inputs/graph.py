@@ -8,7 +8,7 @@ Arguments: species [n], coordinates [n, 3], edge_index_1 [2, E_1] ... edge_index
 import numpy as np
 import torch
 
-from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, rows_that_contribute, to_tensor
+from kim_torchml.inputs.base import SPECIES, InputKind, ModelInputs, Particles, leaf, rows_that_contribute, to_tensor
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.model_folder import ModelFolder
 from kim_torchml.model_files.parameter_file import KindFormat
@@ -31,7 +31,7 @@ class GraphInputs(InputKind):
     def arguments(self) -> tuple[Argument, ...]:
         """Species, coordinates, the edges of each layer, and which particles do not contribute."""
         edges = (Argument(f"edge_index_{k}", (2, f"E_{k}")) for k in range(1, self.n_layers + 1))
-        return (Argument("species", ("n",)), Argument("coordinates", ("n", 3), None), *edges, Argument("mask", ("n",)))
+        return (Argument(SPECIES, ("n",)), Argument("coordinates", ("n", 3), None), *edges, Argument("mask", ("n",)))
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""

@@ -8,7 +8,7 @@ contributing [n] (1 = contributing).
 import numpy as np
 import torch
 
-from kim_torchml.inputs.base import InputKind, ModelInputs, Particles, leaf, to_tensor
+from kim_torchml.inputs.base import SPECIES, InputKind, ModelInputs, Particles, leaf, to_tensor
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.parameter_file import KindFormat
 
@@ -22,7 +22,7 @@ class RawInputs(InputKind):
     def arguments(self) -> tuple[Argument, ...]:
         """Species, coordinates, neighbour lists one after the other, and which particles contribute."""
         return (
-            Argument("species", ("n",)),
+            Argument(SPECIES, ("n",)),
             Argument("coordinates", ("n", 3), None),
             Argument("n_neighbours", ("contributing",), torch.int32),
             Argument("neighbours", ("neighbours",), torch.int32),

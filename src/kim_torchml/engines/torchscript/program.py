@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult
+from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
 from kim_torchml.engines.errors import is_out_of_memory, reason_of
 from kim_torchml.engines.torchscript.archive import check_operator, extra_files, inspect_archive
 from kim_torchml.engines.torchscript.graphs import graphs_of, keeps_state, nodes_of
@@ -18,6 +18,7 @@ from kim_torchml.engines.torchscript.loading import expected_deprecations, float
 from kim_torchml.engines.torchscript.operators import provide_operators
 from kim_torchml.engines.torchscript.returned_tensors import energy_and_forces
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
+from kim_torchml.engines.torchscript.tables import tables_of_first_argument
 from kim_torchml.errors import DriverError
 
 
@@ -112,6 +113,14 @@ class TorchScriptProgram(Program):
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return parameters and buffers by their dotted names, on the model's device."""
         return {**dict(self._module.named_parameters(remove_duplicate=False)), **dict(self._module.named_buffers())}
+
+    def argument_names(self) -> list[str]:
+        """Return the names of forward's arguments."""
+        return [argument.name for argument in self._module._c._get_method("forward").schema.arguments[1:]]
+
+    def tables(self) -> list[Table]:
+        """Return the tables that forward's first argument is an index of."""
+        return list(tables_of_first_argument(self._module))
 
     def attribute(self, name: str) -> Any:
         """Return an attribute of the scripted module; None if there is none."""

@@ -4,6 +4,7 @@
 import sys
 from pathlib import Path
 
+from kim_torchml.errors import shortened
 from kim_torchml.process import settings
 from kim_torchml.process.device_request import parse_device_request
 from kim_torchml.process.oldest_versions import OLDEST_TORCH, is_older
@@ -38,6 +39,12 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
     if not package.version:
         found = f"{name} is not installed in the environment of {python}"
         return problem(name, found, *pip_remedy(machine, python, "Install it:", "install", requirement))
+    if package.blamed:
+        found = (
+            f"{name} {package.version} cannot be imported in the environment of {python} while {package.blamed} is set "
+            f"to '{shortened(machine.variables[package.blamed], 100)}': {package.failure}"
+        )
+        return problem(name, found, "Remove it:", f"unset {package.blamed}")
     if package.failure:
         found = f"{name} {package.version} cannot be imported in the environment of {python}: {package.failure}"
         return problem(name, found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, requirement))
@@ -45,6 +52,9 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         found = f"{package.version} ({python}) is too old: {OLDEST_TORCH} or newer is needed"
         advice = "Install a newer one, then the driver again:"
         return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
+    if package.facts.get("torchscript") is False:
+        found = f"TorchScript is switched off in torch {package.version} ({python}), so no model can be loaded"
+        return problem(name, found, "Remove the environment variable that does it:", "unset PYTORCH_JIT")
     return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python})")
 
 

@@ -31,6 +31,26 @@ def check_python_home(machine: Machine) -> list[Finding]:
     return [problem("PYTHONHOME", found, "Remove it:", "unset PYTHONHOME")]
 
 
+def check_switches(machine: Machine) -> list[Finding]:
+    """Check that variables that are on or off have a value that says which."""
+    return [
+        warning(name, reason, "Correct or remove it:", f"export {name}=1", f"unset {name}")
+        for name in settings.SWITCHES
+        if (reason := settings.why_no_switch(name, machine.variables.get(name, "")))
+    ]
+
+
+def check_on_error(machine: Machine) -> list[Finding]:
+    """Check that KIM_TORCHML_ON_ERROR says what is to happen after an error."""
+    text = machine.variables.get(settings.ON_ERROR, "")
+    if not text:
+        return []
+    if text.lower() not in settings.ON_ERROR_WORDS:
+        found = f"it must be exit or return, got '{text}', which counts as return"
+        return [problem(settings.ON_ERROR, found, "Correct it:", f"export {settings.ON_ERROR}=exit")]
+    return [ok(settings.ON_ERROR, text)]
+
+
 def check_threads(machine: Machine) -> list[Finding]:
     """Check that the numbers of threads are whole numbers, and that OMP_NUM_THREADS is set."""
     findings = []

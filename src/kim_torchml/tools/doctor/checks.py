@@ -18,8 +18,10 @@ from kim_torchml.tools.doctor.check_python import (
 from kim_torchml.tools.doctor.check_temporary_folders import check_temporary_folders
 from kim_torchml.tools.doctor.check_variables import (
     check_dump_folder,
+    check_on_error,
     check_python_home,
     check_python_variable,
+    check_switches,
     check_threads,
 )
 from kim_torchml.tools.doctor.finding import Finding
@@ -29,7 +31,14 @@ Check = Callable[[Machine], list[Finding]]
 
 GROUPS: Mapping[str, Sequence[Check]] = {
     "KIM-API": (check_kim_tools, check_kim_configuration, check_user_collection),
-    "Environment variables": (check_python_variable, check_python_home, check_threads, check_dump_folder),
+    "Environment variables": (
+        check_python_variable,
+        check_python_home,
+        check_threads,
+        check_switches,
+        check_dump_folder,
+        check_on_error,
+    ),
     "Building and temporary files": (check_build_programs, check_python_headers, check_temporary_folders),
     "Python": (
         check_torch_and_numpy,

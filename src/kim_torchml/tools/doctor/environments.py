@@ -2,11 +2,13 @@
 """Finding out what a Python environment has by running its Python, so that a broken torch cannot end this process."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kim_torchml.errors import shortened
+from kim_torchml.process.imports import PYTHON_PATH, variables_of_torch
 from kim_torchml.tools.programs.run_program import ProgramOutcome, last_line, run_program
 
 _PROBE = Path(__file__).with_name("probe_environment.py")
@@ -20,11 +22,13 @@ class Package:
         version: Installed version, or an empty string if the package is not installed.
         failure: Reason why it cannot be imported, or an empty string.
         facts: Further facts that probe_environment.py prints about it.
+        blamed: Environment variable without which it can be imported, or an empty string.
     """
 
     version: str
     failure: str
     facts: dict[str, Any] = field(default_factory=dict)
+    blamed: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,23 @@ def probe_package(environment: PythonEnvironment, name: str, variables: Mapping[
     facts, outcome = _ask(environment.python, name, variables)
     if facts is None:
         reason = last_line(outcome.stderr)
-        return Package(version, reason if "Error" in reason else outcome.failure or "it printed nothing")
+        failure = reason if "Error" in reason else outcome.failure or "it printed nothing"
+        return Package(version, shortened(failure), blamed=_variable_to_blame(environment.python, name, variables))
     return Package(version, "", facts)
+
+
+def _variable_to_blame(python: Path, name: str, variables: Mapping[str, str]) -> str:
+    """Return the environment variable that keeps a package from being imported, or an empty string."""
+    suspects = [each for each in (PYTHON_PATH, *variables_of_torch(variables)) if variables.get(each) is not None]
+
+    def works_without(names: Sequence[str]) -> bool:
+        facts, _ = _ask(python, name, {each: value for each, value in variables.items() if each not in names})
+        return facts is not None
+
+    # One import tells for most broken packages that none of them is to blame.
+    if not suspects or not works_without(suspects):
+        return ""
+    return next((each for each in suspects if works_without([each])), "")
 
 
 def _ask(python: Path, what: str, variables: Mapping[str, str]) -> tuple[dict[str, Any] | None, ProgramOutcome]:

@@ -49,7 +49,12 @@ def _describe_python() -> dict[str, Any]:
 
 def _describe_torch(torch: Any) -> dict[str, Any]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return {"cuda": torch.version.cuda, "gpus": [torch.cuda.get_device_name(index) for index in range(count)]}
+    return {
+        "cuda": torch.version.cuda,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(count)],
+        # PYTORCH_JIT=0 switches it off.
+        "torchscript": torch.jit._state._enabled.enabled,
+    }
 
 
 def _describe_kimpy() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kim_torchml import __version__
+from kim_torchml.tools.kim_host.error_lines import errors_in
 from kim_torchml.tools.kim_host.model import ModelError
 from kim_torchml.tools.programs.process_group import end_process_group
 from kim_torchml.tools.verification.catalogue import CATALOGUE
@@ -25,8 +26,6 @@ from kim_torchml.tools.verification.result import CheckResult, ModelDescription,
 from kim_torchml.tools.verification.worker import Request
 from kim_torchml.tools.verification.worker_process import child_environment, describe_exit
 
-# How the drivers of this package mark their errors on stderr.
-OUR_ERROR = "[kim-torchml] error:"
 NVE = "nve"
 # Number of lines that the model printed, kept in the result of a failed check.
 LINES = 8
@@ -257,7 +256,7 @@ class _Worker:
     def reason(self) -> str:
         """Return the end of a sentence: the driver's last error, or else the last line printed; may be empty."""
         lines = self._output.read_text(errors="replace").splitlines()
-        ours = [line.partition(OUR_ERROR)[2].strip() for line in lines if OUR_ERROR in line]
+        ours = errors_in(lines)
         if ours:
             return f": {ours[-1]}"
         return f": {lines[-1]}" if lines else ""

@@ -12,9 +12,9 @@ def child_environment() -> dict[str, str]:
 
     OpenMP gets one thread: if it split sums among several, the results of models that compute at the same time would
     depend on which threads are idle. PYTHONSAFEPATH keeps Python from importing modules of the working directory (3.11
-    and newer). Failures are not saved, because checks try what models may refuse.
+    and newer). Failures are not saved and do not end the process, because checks try what models may refuse.
     """
-    inherited = {name: value for name, value in os.environ.items() if name != settings.DUMP}
+    inherited = {name: value for name, value in os.environ.items() if name not in (settings.DUMP, settings.ON_ERROR)}
     return inherited | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 

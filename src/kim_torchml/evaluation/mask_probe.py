@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whether a model counts particles that do not contribute, which gives wrong energies in every periodic system."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+import torch
+
+from kim_torchml.engines.contract import Program
+from kim_torchml.errors import DriverError
+from kim_torchml.evaluation.evaluate import partial_energy
+from kim_torchml.evaluation.probe_configurations import ProbeShape, probe_particles, with_distant_particles
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries
+from kim_torchml.inputs import InputKind, Particles
+
+# Differences of energies beyond these, eV per max(1 eV, energy), are no rounding.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
+_TOLERANCE_OF_OTHERS = 5e-2
+
+_ADVICE = (
+    "so it gives wrong energies in periodic systems and on several ranks; the model must leave out particles that do "
+    "not contribute, which the last argument of its forward tells"
+)
+
+
+def doubts_about_mask(program: Program, kind: InputKind, shape: ProbeShape, layout: EnergyLayout) -> tuple[str, ...]:
+    """Return what speaks for a model that counts particles that do not contribute, one sentence at most.
+
+    Args:
+        program: The model.
+        kind: What its inputs are built by.
+        shape: Shape of a probe that the model can compute.
+        layout: What the entries of its energy stand for.
+    """
+    # A model that fails in one of these configurations reports that itself when a simulator comes across one.
+    with suppress(DriverError):
+        for found in _signs(_Probe(program, kind, shape, layout)):
+            return (f"the energy of the model in {program.file_name} {found}, {_ADVICE}",)
+    return ()
+
+
+class _Probe:
+    """Energies of a model in variations of one configuration."""
+
+    def __init__(self, program: Program, kind: InputKind, shape: ProbeShape, layout: EnergyLayout) -> None:
+        self._program, self._kind, self._shape, self._layout = program, kind, shape, layout
+
+    def particles(self, contributing: np.ndarray) -> Particles:
+        return probe_particles(self._shape, self._kind.cutoff, contributing=contributing)
+
+    def plain(self) -> Particles:
+        return self.particles(self._shape.contributing)
+
+    def with_distant_particles(self) -> Particles:
+        # Each is out of reach of every other, whatever the number of layers.
+        return with_distant_particles(self.plain(), 2.0 * self._kind.influence_distance + 1.0, self._kind.n_species)
+
+    def energy(self, particles: Particles) -> float:
+        inputs = self._kind.build(particles, self._program.dtype, self._program.device)
+        energies = self._program.run(inputs, wants_gradient=False).energies
+        n_contributing = int(np.count_nonzero(particles.contributing))
+        check_entries(energies, self._layout, inputs.n_rows, n_contributing, self._program.file_name)
+        return partial_energy(energies, inputs, self._layout)
+
+    def differ(self, first: float, second: float) -> bool:
+        tolerance = _TOLERANCE.get(self._program.dtype, _TOLERANCE_OF_OTHERS)
+        return abs(first - second) > tolerance * max(1.0, abs(first), abs(second))
+
+
+def _signs(probe: _Probe) -> Iterator[str]:
+    """Yield what was found, as the end of a sentence about the model's energy."""
+    energy = probe.energy(probe.plain())
+    # Of a model that gives another energy every time nothing can be said.
+    if probe.differ(energy, probe.energy(probe.plain())):
+        return
+    with_others = probe.energy(probe.with_distant_particles())
+    if probe.differ(energy, with_others):
+        yield (
+            f"changes by {with_others - energy:.6g} eV where particles that do not contribute are added out of reach"
+        )
+    contributing = probe.plain().contributing
+    of_both = energy + probe.energy(probe.particles(~contributing))
+    of_all = probe.energy(probe.particles(np.ones_like(contributing)))
+    if probe.differ(of_both, of_all):
+        yield (
+            f"is not the sum of what its particles contribute: {of_all:.6g} eV where all do, {of_both:.6g} eV as "
+            "the sum of two calls in which one part and the other does"
+        )

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What failures do to a run: on one rank of several, without a stderr, without memory, with the wrong Python."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import bad_models as bad
+import pytest
+import tiny_models as tiny
+from ase.build import bulk
+from configurations import crystal, mixed
+from kim_collection import KimCollection
+from lammps_host import Case, run_lammps
+
+pytestmark = pytest.mark.usefixtures("bad_models")
+
+WAITING = (
+    "; if the other ranks go on, they wait for this one for ever: end the run, and set KIM_TORCHML_ON_ERROR=exit to "
+    "have such a failure end it"
+)
+ENDING = "; this process ends, as KIM_TORCHML_ON_ERROR asks"
+
+
+def errors_in(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if re.match(r"\[kim-torchml.*\] error: ", line)]
+
+
+def one_rank_fails(
+    collection: KimCollection, folder: Path, timeout: float, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run two ranks, of which one has particles that the model cannot compute."""
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (4, 2, 2)
+    atoms.pbc = (False, True, True)
+    commands = Case("case", bad.RAISES_FAR_AWAY, atoms, processors="2 1 1", run="run 2").write(folder)
+    (folder / "in.lammps").write_text(commands)
+    return subprocess.run(
+        ["mpirun", "--oversubscribe", "-np", "2", "lmp", "-in", "in.lammps", "-nocite"],
+        env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | variables,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def test_one_rank_that_fails_ends_the_run_where_that_is_asked_for(collection: KimCollection, own_folder: Path) -> None:
+    done = one_rank_fails(collection, own_folder, timeout=120, KIM_TORCHML_ON_ERROR="exit")
+    assert done.returncode == 1
+    (error,) = errors_in(done.stderr.decode())
+    assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
+    assert error.endswith(ENDING)
+
+
+def test_one_rank_that_fails_says_that_others_wait(collection: KimCollection, own_folder: Path) -> None:
+    """LAMMPS itself waits, so the run is ended here."""
+    with pytest.raises(subprocess.TimeoutExpired) as waiting:
+        one_rank_fails(collection, own_folder, timeout=20)
+    (error,) = errors_in((waiting.value.stderr or b"").decode())
+    assert error.endswith(WAITING)
+
+
+def fails(collection: KimCollection, folder: Path, model: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    commands = Case("case", model, crystal(1)).write(folder)
+    return run_lammps(collection, folder, commands, KIM_TORCHML_QUIET="1", **variables)
+
+
+def test_ending_alone(collection: KimCollection, own_folder: Path) -> None:
+    """The exit is the driver's own: LAMMPS has no chance to say that KIM failed, but what it has said is written."""
+    done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR="EXIT")
+    assert done.returncode == 1
+    (error,) = errors_in(done.stderr)
+    assert error.endswith(ENDING)
+    assert "ERROR" not in done.stdout
+    assert "LAMMPS (" in done.stdout
+    assert "the model in model.pt raised an error" in (own_folder / "kim.log").read_text()
+
+
+def test_ending_where_a_model_cannot_be_created(collection: KimCollection, own_folder: Path) -> None:
+    done = fails(collection, own_folder, bad.BAD_CUTOFF, KIM_TORCHML_ON_ERROR="exit")
+    assert done.returncode == 1
+    assert "ERROR" not in done.stdout
+    (error,) = errors_in(done.stderr)
+    assert error.endswith(ENDING)
+
+
+@pytest.mark.parametrize("value", ["", "return"])
+def test_returning(collection: KimCollection, own_folder: Path, value: str) -> None:
+    done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR=value)
+    assert done.returncode == 1
+    assert "ERROR" in done.stdout
+    (error,) = errors_in(done.stderr)
+    assert "KIM_TORCHML_ON_ERROR" not in error
+
+
+def test_another_word_counts_as_return(collection: KimCollection, own_folder: Path) -> None:
+    done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR="stop")
+    assert "ERROR" in done.stdout
+    (error,) = errors_in(done.stderr)
+    assert error.endswith("; KIM_TORCHML_ON_ERROR must be exit or return, got 'stop', which counts as return")
+
+
+def run_with_stderr(collection: KimCollection, folder: Path, model: str, stderr: int | None) -> tuple[int, str]:
+    """Run LAMMPS with a stderr that nobody can read, or none; return its exit status and output."""
+    (folder / "in.lammps").write_text(Case("case", model, crystal(1)).write(folder))
+    closing = ["sh", "-c", 'exec "$@" 2>&-', "sh"] if stderr is None else []
+    done = subprocess.run(
+        [*closing, "lmp", "-in", "in.lammps", "-nocite"],
+        env=collection.environment,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        timeout=120,
+        check=False,
+        # Python ignores SIGPIPE, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture(params=["closed", "full", "no reader"])
+def useless_stderr(request: pytest.FixtureRequest):
+    if request.param == "closed":
+        yield None
+    elif request.param == "full":
+        with Path("/dev/full").open("wb") as full:
+            yield full.fileno()
+    else:
+        read, write = os.pipe()
+        os.close(read)
+        yield write
+        os.close(write)
+
+
+def test_a_run_goes_on_without_stderr(collection: KimCollection, own_folder: Path, useless_stderr: int | None) -> None:
+    """The announcement of the model is dropped."""
+    status, printed = run_with_stderr(collection, own_folder, tiny.RAW, useless_stderr)
+    assert status == 0, printed
+    assert "Total wall time" in printed
+
+
+def test_a_failure_without_stderr(collection: KimCollection, own_folder: Path, useless_stderr: int | None) -> None:
+    """Its line is dropped, and LAMMPS reports the failure in its own words."""
+    status, printed = run_with_stderr(collection, own_folder, bad.RAISES_LATER, useless_stderr)
+    assert status == 1, printed
+    assert "ERROR" in printed
+
+
+def test_the_python_of_another_version(collection: KimCollection, own_folder: Path) -> None:
+    """Its version is compared before torch is looked for, which is not in the folder of that version."""
+    venv.create(own_folder / "environment", symlinks=True, with_pip=False)
+    settings = own_folder / "environment" / "pyvenv.cfg"
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("version")]
+    settings.write_text("\n".join([*lines, "version = 3.6.15"]) + "\n")
+    python = own_folder / "environment" / "bin" / "python3"
+    done = fails(collection, own_folder, tiny.RAW, KIM_TORCHML_PYTHON=str(python))
+    (error,) = errors_in(done.stderr)
+    this = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert error == (
+        f"[kim-torchml] error: KIM_TORCHML_PYTHON must name a Python {this}, for which the driver was built, got "
+        f"'{python}', which is Python 3.6; name another, or install the driver again for this one"
+    )
+
+
+def test_a_python_whose_name_has_another_version(collection: KimCollection, own_folder: Path) -> None:
+    other = own_folder / "python3.7"
+    shutil.copy(Path(sys.executable).resolve(), other)
+    link = own_folder / "python"
+    link.symlink_to(other)
+    done = fails(collection, own_folder, tiny.RAW, KIM_TORCHML_PYTHON=str(link))
+    (error,) = errors_in(done.stderr)
+    assert f"got '{link}', which is Python 3.7; name another" in error
+
+
+def test_python_path_of_another_python_in_lammps(collection: KimCollection, own_folder: Path) -> None:
+    folder = own_folder / "lib" / "python3.6" / "site-packages"
+    (folder / "numpy").mkdir(parents=True)
+    (folder / "numpy" / "__init__.py").write_text("raise ImportError('numpy.core.multiarray failed to import')")
+    done = fails(collection, own_folder, tiny.RAW, PYTHONPATH=str(folder))
+    assert done.returncode == 1
+    (error,) = errors_in(done.stderr)
+    assert "cannot be imported (numpy.core.multiarray failed to import)" in error
+    assert f"came from {folder}, which the environment variable PYTHONPATH names" in error
+    assert error.endswith("unset PYTHONPATH")
+
+
+@pytest.mark.parametrize(
+    ("routine", "said"),
+    [
+        ("compute", "for so many particles; use fewer, or more ranks"),
+        ("live", "for the model; use a machine that has more, or fewer ranks on each"),
+    ],
+)
+def test_no_memory(collection: KimCollection, own_folder: Path, simulator: Path, routine: str, said: str) -> None:
+    """The message names what memory was wanted for. A module stands in for the driver's own, and has none."""
+    module = "failure_in_compute" if routine == "compute" else "failure_in_create"
+    (own_folder / "sitecustomize.py").write_text(NO_MEMORY[module])
+    mixed().write(own_folder / "particles.txt")
+    count = ["1", "0"] if routine == "live" else []
+    done = subprocess.run(
+        [str(simulator), routine, tiny.RAW, str(own_folder / "particles.txt"), *count],
+        cwd="/",
+        env=collection.environment | {"PYTHONPATH": str(own_folder), "KIM_TORCHML_QUIET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    (error,) = errors_in(done.stderr)
+    assert error == f"[kim-torchml] error: this machine has not enough memory {said}"
+
+
+_WRAP = """
+import importlib.abc, importlib.machinery, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "kim_torchml.driver.model":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            def fail(*arguments):
+                raise MemoryError
+            module.Model.{method} = fail
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+NO_MEMORY = {
+    "failure_in_compute": _WRAP.format(method="compute"),
+    "failure_in_create": _WRAP.format(method="__init__"),
+}

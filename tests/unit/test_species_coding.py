@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Models that expect atomic numbers and get species codes: their users are warned once."""
+
+import pytest
+import torch
+from models import Graph2, PairOfAll, script_bytes
+from opening import open_model
+from torch import Tensor, nn
+
+
+class NamedZ(nn.Module):
+    def forward(
+        self, z: Tensor, coordinates: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return coordinates.square().sum(1)[: counts.size(0)]
+
+
+class Embedded(nn.Module):
+    """A model that looks its first argument up in an embedding."""
+
+    def __init__(self, n_rows):
+        super().__init__()
+        self.embedding = nn.Embedding(n_rows, 3)
+
+    def features(self, codes: Tensor) -> Tensor:
+        return self.embedding(codes)
+
+    def energies(self, features: Tensor, coordinates: Tensor, counts: Tensor) -> Tensor:
+        return (features.sum(1) + coordinates.square().sum(1))[: counts.size(0)]
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.energies(self.features(species), coordinates, counts)
+
+
+class EmbeddedByIndex(Embedded):
+    def features(self, codes: Tensor) -> Tensor:
+        return self.embedding.weight[codes]
+
+
+class EmbeddedByIndexSelect(Embedded):
+    def features(self, codes: Tensor) -> Tensor:
+        return self.embedding.weight.index_select(0, codes + 0)
+
+
+class EmbeddedInBranch(Embedded):
+    def features(self, codes: Tensor) -> Tensor:
+        if codes.size(0) > 3:
+            return self.embedding(codes)
+        return self.embedding(codes.flip([0])).flip([0])
+
+
+class OneHot(Embedded):
+    def features(self, codes: Tensor) -> Tensor:
+        return nn.functional.one_hot(codes, 100).to(torch.float64)
+
+
+class EmbeddedFlags(Embedded):
+    """A model that looks up whether particles contribute."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, counts: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.energies(self.features(contributing), coordinates, counts)
+
+
+@pytest.fixture
+def warnings_of(tmp_path, talkative, capfd):
+    """Return a function that opens a model, and returns the warnings that come."""
+
+    def function(script, **parameters):
+        open_model(tmp_path, script, **parameters).prepare()
+        return [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+
+    return function
+
+
+def test_a_first_argument_called_z(warnings_of):
+    (warning,) = warnings_of(script_bytes(NamedZ))
+    assert warning == (
+        "[kim-torchml] warning: the model in model.pt gets species codes (0, 1, ..), but may expect atomic numbers: "
+        "its first argument is called z; if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1"
+    )
+
+
+NAMES = [
+    "z",
+    "Z",
+    "zs",
+    "z_list",
+    "node_z",
+    "atomic_numbers",
+    "atomic_nums",
+    "AtomicNumber",
+    "numbers",
+    "nuclear_charges",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_atomic_numbers(name, warnings_of, monkeypatch):
+    from kim_torchml.engines.torchscript.program import TorchScriptProgram
+
+    monkeypatch.setattr(TorchScriptProgram, "argument_names", lambda self: [name, "coordinates"])
+    (warning,) = warnings_of(script_bytes(PairOfAll))
+    assert f"its first argument is called {name};" in warning
+
+
+@pytest.mark.parametrize("name", ["species", "atom_types", "codes", "x", "elements", "types", "node_attr", "size"])
+def test_names_that_say_nothing_of_atomic_numbers(name, warnings_of, monkeypatch):
+    from kim_torchml.engines.torchscript.program import TorchScriptProgram
+
+    monkeypatch.setattr(TorchScriptProgram, "argument_names", lambda self: [name, "coordinates"])
+    assert warnings_of(script_bytes(PairOfAll)) == []
+
+
+@pytest.mark.parametrize("kind", [Embedded, EmbeddedByIndex, EmbeddedByIndexSelect, EmbeddedInBranch, OneHot])
+def test_a_table_with_room_for_all_elements(kind, warnings_of):
+    (warning,) = warnings_of(script_bytes(kind, n_rows=100), elements=("Si", "C"))
+    table = "one_hot" if kind is OneHot else "embedding.weight"
+    assert f"expect atomic numbers: its table `{table}` of species has 100 rows for 2 elements; if it" in warning
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "elements"), [(2, ["Si", "C"]), (10, ["Si", "C"]), (4, ["H"]), (30, ["Fe", *"HCNOFPS"])]
+)
+def test_a_table_of_species_codes(n_rows, elements, warnings_of):
+    assert warnings_of(script_bytes(Embedded, n_rows=n_rows), elements=elements) == []
+
+
+def test_a_table_of_something_else(warnings_of):
+    assert warnings_of(script_bytes(EmbeddedFlags, n_rows=100)) == []
+
+
+def test_a_frozen_model(tmp_path, warnings_of):
+    """Its tables are constants of the code."""
+    module = torch.jit.freeze(torch.jit.script(Embedded(100).to(torch.float64)).eval())
+    module.save(str(tmp_path / "frozen.pt"))
+    (warning,) = warnings_of((tmp_path / "frozen.pt").read_bytes())
+    assert "its table `a constant` of species has 100 rows for 1 element;" in warning
+
+
+def test_with_atomic_numbers_there_is_nothing_to_warn_of(warnings_of, monkeypatch):
+    monkeypatch.setenv("KIM_MODEL_ELEMENTS_MAP", "1")
+    assert warnings_of(script_bytes(Embedded, n_rows=100)) == []
+    assert warnings_of(script_bytes(NamedZ)) == []
+
+
+def test_models_that_behave_well(warnings_of):
+    assert warnings_of(script_bytes(PairOfAll)) == []
+    assert warnings_of(script_bytes(Graph2), kind="Graph", n_layers=2) == []
