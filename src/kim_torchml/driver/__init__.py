@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import interpreter
+from kim_torchml.process.signal_handlers import signal_handlers_kept
 
 if TYPE_CHECKING:
     from kim_torchml.driver.model import Model
@@ -43,7 +44,8 @@ def open_model(folder: str, names: Sequence[str], energy: float = 1.0, force: fl
 
 def _import_torch() -> None:
     try:
-        importlib.import_module("torch")
+        with signal_handlers_kept():
+            importlib.import_module("torch")
     except (ImportError, OSError) as error:
         raise DriverError(
             f"torch cannot be imported ({error}) in the Python environment of this process ({sys.prefix}); install "
