@@ -149,7 +149,7 @@ def test_python_that_is_not_there(collection: KimCollection, export: Path) -> No
 
 
 def test_warnings_of_the_compiler_are_errors_where_asked_for(collection: KimCollection, export: Path) -> None:
-    """So the installation that all other tests use, made so, had none."""
+    """So the installation that all other tests use, made so by CI's compiler, had none."""
     # In a header that both libraries include: the first file that is compiled ends it.
     with (export / "kim_driver_cpp" / "shim.hpp").open("a") as header:
         header.write("\nstatic int never_used() {\n    return 0;\n}\n")
