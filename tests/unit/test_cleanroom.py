@@ -67,10 +67,17 @@ def stand_in(folder: Path, name: str, code: str) -> dict[str, str]:
 
 
 def test_room_is_left_alone_where_mounts_are_unknown(room: Path, tmp_path: Path) -> None:
-    done = remove(room, **stand_in(tmp_path / "bin", "findmnt", "exit 1"))
+    done = remove(room, **stand_in(tmp_path / "bin", "awk", "exit 1"))
     assert done.returncode == 1
-    assert "do not tell what is mounted in" in done.stderr
+    assert "does not tell what is mounted in" in done.stderr
     assert (room / "root" / "file").exists()
+
+
+def test_room_is_removed_without_findmnt(room: Path, tmp_path: Path) -> None:
+    """An empty Debian 13 has no findmnt."""
+    done = remove(room, **stand_in(tmp_path / "bin", "findmnt", "exit 127"))
+    assert done.returncode == 0, done.stderr
+    assert not room.exists()
 
 
 def test_failed_removal_is_a_failure(room: Path, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def rooms(tmp_path: Path, room: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path.resolve() / "rooms"
     folder.mkdir()
     system = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run(["tar", "-C", room / "root", "-cf", tmp_path / f"debian-12-{system}.tar", "."], check=True)
+    subprocess.run(["tar", "-C", room / "root", "-cf", tmp_path / f"debian-bookworm-{system}.tar", "."], check=True)
     monkeypatch.setenv("KIM_TORCHML_CLEANROOM", str(folder))
     monkeypatch.setenv("KIM_TORCHML_CLEANROOM_CACHE", str(tmp_path))
     if "MB free" in (told := clean_room("--possible").stdout):
