@@ -145,6 +145,62 @@ def test_room_in_use_is_left_alone(room: Path, precious: Path, mount: str) -> No
     assert remove(room).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--suite", "etch"],
+            "--suite must be one of bookworm trixie forky testing sid unstable, got etch",
+        ),
+        (["--package", "--purge"], "--package must be the name of a package of Debian, got --purge"),
+        (
+            ["--image", "--package", "hello"],
+            "--package cannot be used with --image: the Dockerfile's steps install all",
+        ),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(options: list[str], message: str) -> None:
+    command = ["bash", str(CLEANROOM), *options, "--", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"[cleanroom] error: {message}\n")
+
+
+HOST_SOURCES = """\
+Debian trixie http://mirror/debian/ main
+Debian trixie-updates http://mirror/debian/ main
+Debian trixie-security http://mirror/debian-security/ main
+Other trixie http://other/ main
+"""
+
+
+@pytest.mark.parametrize(
+    ("suite", "expected"),
+    [
+        (
+            "bookworm",
+            [
+                "deb http://mirror/debian-security/ bookworm-security main",
+                "deb http://mirror/debian/ bookworm main",
+                "deb http://mirror/debian/ bookworm-updates main",
+            ],
+        ),
+        ("testing", ["deb http://mirror/debian/ testing main"]),
+    ],
+)
+def test_mirrors_are_the_host_s(suite: str, expected: list[str], tmp_path: Path) -> None:
+    """A suite that has not been released has no updates beside it."""
+    machine = CLEANROOM.with_name("cleanroom_machine.sh")
+    variables = stand_in(tmp_path / "bin", "apt-get", f"cat <<'END'\n{HOST_SOURCES}END")
+    done = subprocess.run(
+        ["bash", "-c", f"source {machine}; host_sources {suite}; mirror {suite}"],
+        env=os.environ | variables | {"KIM_TORCHML_DEBIAN_MIRROR": "", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [*expected, "http://mirror/debian/"]
+
+
 def test_options_are_explained_where_they_are_wrong() -> None:
     done = subprocess.run(["bash", str(CLEANROOM), "--no-such-option"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
