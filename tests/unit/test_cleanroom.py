@@ -27,6 +27,14 @@ def remove(room: Path | str, *before: str, **variables: str) -> subprocess.Compl
     return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def mounts_are_known() -> None:
+    """Skip where the root folder is no mount point, as in a mere chroot: a room is left alone there."""
+    if not any(line.split()[4] == "/" for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+        pytest.skip("/proc/self/mountinfo does not tell what is mounted here")
+
+
+@pytest.mark.usefixtures("mounts_are_known")
 def test_room_is_removed(room: Path) -> None:
     done = remove(room)
     assert done.returncode == 0, done.stderr
@@ -73,13 +81,15 @@ def test_room_is_left_alone_where_mounts_are_unknown(room: Path, tmp_path: Path)
     assert (room / "root" / "file").exists()
 
 
+@pytest.mark.usefixtures("mounts_are_known")
 def test_room_is_removed_without_findmnt(room: Path, tmp_path: Path) -> None:
-    """An empty Debian 13 has no findmnt."""
+    """Not every machine has it."""
     done = remove(room, **stand_in(tmp_path / "bin", "findmnt", "exit 127"))
     assert done.returncode == 0, done.stderr
     assert not room.exists()
 
 
+@pytest.mark.usefixtures("mounts_are_known")
 def test_failed_removal_is_a_failure(room: Path, tmp_path: Path) -> None:
     done = remove(room, **stand_in(tmp_path / "bin", "rm", "exit 1"))
     assert done.returncode == 1
