@@ -24,8 +24,9 @@
 # memory. Its root is the room (pivot_root), its processes are its own, and root in there has no more rights than in a
 # container; the host's kernel (/proc and /sys, which cannot be written), network and clock are what it shares.
 # Variables: KIM_TORCHML_CLEANROOM (where rooms are made, default TMPDIR or /tmp), KIM_TORCHML_CLEANROOM_CACHE (a folder
-# to keep the empty Debian of each suite in, as a tar file), KIM_TORCHML_DEBIAN_MIRROR (default: the host's, or
-# debootstrap's own), KIM_TORCHML_DEBIAN_SNAPSHOT=1 (the mirror is a snapshot: apt takes package lists whose time is over).
+# to keep the empty Debian of each suite in, as a tar file, and what pip has compiled in a room, for later ones),
+# KIM_TORCHML_DEBIAN_MIRROR (default: the host's, or debootstrap's own), KIM_TORCHML_DEBIAN_SNAPSHOT=1 (the mirror is a
+# snapshot: apt takes package lists whose time is over).
 set -euo pipefail
 
 docker=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,12 +37,14 @@ source "$docker/cleanroom_remove.sh"
 
 usage() { sed -n '/^# Makes an empty/,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
-install_debootstrap() {
+# Rooms that are made at the same time wait for each other here, because apt does not.
+install_debootstrap() (
+    flock 9
     [ ! -f "$(cached_base "$suite")" ] && ! command -v debootstrap >/dev/null || return 0
     say "installing debootstrap"
     { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         debootstrap debian-archive-keyring; } >/dev/null || fail "apt could not install debootstrap (its reason is above)"
-}
+) 9<"$docker"
 
 # The name is chosen before the folder is made, so that `finish` removes it whenever a signal comes.
 make_room() {
@@ -49,6 +52,20 @@ make_room() {
     # Other users of this machine must not reach the room's programs that run as root.
     mkdir --mode=700 "$room"
     touch "$room/$marker"
+}
+
+# Keeps the wheels that pip has compiled in the room: kimpy takes minutes. Nothing runs there any more.
+keep_wheels() {
+    local folder part
+    folder=$(kept_wheels)
+    [ -n "$folder" ] && [ "$status" = 0 ] || return 0
+    mkdir -p "$folder"
+    # A room that is made meanwhile must not find half a file.
+    part=$(mktemp -d "$folder.XXXXXX")
+    find "$room"/root/{home,root} -path "*/.cache/pip/wheels/*" -name "*.whl" -type f -exec cp -t "$part" {} + 2>/dev/null ||
+        true
+    find "$part" -name "*.whl" -exec mv -t "$folder" {} +
+    rm -rf "$part"
 }
 
 # Ends what runs in the room: when its first process ends, all others end too.
@@ -158,5 +175,6 @@ running=yes status=0
     "$check" "${packages[*]}" "${#build_arguments[@]}" "${build_arguments[@]}" "$@" <&0 &
 wait "$!" || status=$?
 running=""
+keep_wheels
 say "$((SECONDS - started)) s in all, exit code $status"
 exit "$status"

@@ -50,6 +50,9 @@ cached_base() {
     echo "${KIM_TORCHML_CLEANROOM_CACHE:+$KIM_TORCHML_CLEANROOM_CACHE/debian-$1-$(dpkg --print-architecture).tar}"
 }
 
+# Prints the folder of the wheels that were compiled in rooms; nothing if none are to be kept.
+kept_wheels() { echo "${KIM_TORCHML_CLEANROOM_CACHE:+$KIM_TORCHML_CLEANROOM_CACHE/wheels}"; }
+
 # Succeeds if the address answers within seconds.
 answers() {
     timeout 10 python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5).close()' "$1" \

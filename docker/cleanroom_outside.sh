@@ -77,8 +77,8 @@ mount_kernel() {
     ln -s /proc/self/fd/2 "$root/dev/stderr"
 }
 
-# Copies the host's pip settings, and the folders of wheels that they name. Settings that name other files of the host
-# (indexes, constraints) are left out, as the room does not have those files.
+# Copies the host's pip settings, and the folders of wheels that they name, besides the one of wheels from other rooms.
+# Settings that name other files of the host (indexes, constraints) are left out, as the room does not have those files.
 copy_pip_settings() {
     # Debian's python3 alone has no pip, and then there are no settings.
     { python3 -m pip config list 2>/dev/null || true; } | python3 -c '
@@ -93,6 +93,7 @@ for line in sorted(sys.stdin, key=lambda line: line.startswith(":env:")):
         folders = [word for word in words if pathlib.Path(word).is_dir()]
     elif name in kept:
         settings[name] = " ".join(word for word in words if not word.startswith("file:"))
+folders += [folder for folder in sys.argv[3:] if folder and pathlib.Path(folder).is_dir()]
 target = pathlib.Path(sys.argv[1])
 for number, folder in enumerate(folders):
     shutil.copytree(folder, target / f"wheels{number}")
@@ -100,7 +101,7 @@ for number, folder in enumerate(folders):
 settings["cert"] = f"{sys.argv[2]}/certificates.crt"
 lines = ["[global]", "disable-pip-version-check = true", *(f"{k} = {v}" for k, v in settings.items() if v)]
 (target / "pip.conf").write_text("\n".join(lines) + "\n")
-' "$root$host" "$host"
+' "$root$host" "$host" "$(kept_wheels)"
 }
 
 # Clones the project with its history, without any path of the host in it.

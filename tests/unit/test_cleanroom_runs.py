@@ -222,6 +222,20 @@ def test_empty_debian_is_kept_by_suite(rooms: Path, options: tuple[str, ...], su
     assert_nothing_is_left(rooms)
 
 
+def test_what_pip_has_compiled_is_kept_for_later_rooms(rooms: Path, tmp_path: Path) -> None:
+    """It is taken from pip's cache in the room, unless the command fails, and pip is told of it in the next room."""
+    make = 'mkdir -p /root/.cache/pip/wheels/ab && touch /root/.cache/pip/wheels/ab/"$1".whl && exit "$2"'
+    assert clean_room("--", "bash", "-c", make, "bash", "broken-1", "1").returncode == 1
+    assert clean_room("--", "bash", "-c", make, "bash", "kimpy-1", "0").returncode == 0
+    assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["kimpy-1.whl"]
+    done = clean_room("--", "bash", "-c", 'cat "$PIP_CONFIG_FILE"; ls /mnt/host/wheels0')
+    assert done.returncode == 0, done.stderr
+    assert "find-links = /mnt/host/wheels0\n" in done.stdout
+    assert "kimpy-1.whl\n" in done.stdout
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("wheels")] == ["wheels"]
+    assert_nothing_is_left(rooms)
+
+
 def path_with(folder: Path, name: str, code: str) -> str:
     """Return a PATH on which a script with this code comes before the machine's own program of that name."""
     folder.mkdir()
