@@ -12,8 +12,8 @@ docker=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=docker/cleanroom_machine.sh
 source "$docker/cleanroom_machine.sh"
 
-room=$1 mode=$2 reuse=$3 working_tree=$4 check=$5 count=$6
-shift 6
+room=$1 suite=$2 mode=$3 reuse=$4 working_tree=$5 check=$6 packages=$7 count=$8
+shift 8
 build_arguments=("${@:1:count}")
 shift "$count"
 repository=$(dirname "$docker")
@@ -24,17 +24,19 @@ host=/mnt/host
 
 make_base() {
     local cached
-    cached=$(cached_base)
+    cached=$(cached_base "$suite")
     mkdir "$root"
     if [ -f "$cached" ]; then
-        say "Debian 12 of $(date -r "$cached" +%F), from $cached"
+        say "$suite of $(date -r "$cached" +%F), from $cached"
         tar -C "$root" --numeric-owner -xf "$cached"
         return
     fi
-    # shellcheck disable=SC2046 # without a mirror, no word at all
-    debootstrap --variant=minbase bookworm "$root" $(mirror) >"$room/debootstrap.log" 2>&1 ||
+    # All suites share one script, `sid`; a debootstrap older than a suite has no name of its own for it.
+    debootstrap --variant=minbase "$suite" "$root" "$(mirror "$suite")" sid >"$room/debootstrap.log" 2>&1 ||
         { tail -n 20 "$room/debootstrap.log" >&2 && exit 1; }
-    [ -z "$(host_sources)" ] || host_sources >"$root/etc/apt/sources.list"
+    if [ -z "${KIM_TORCHML_DEBIAN_MIRROR:-}" ] && [ -n "$(host_sources "$suite")" ]; then
+        host_sources "$suite" >"$root/etc/apt/sources.list"
+    fi
     umount --quiet "$root/proc" || true
     rm -f "$root"/var/cache/apt/archives/*.deb
     if [ -n "$cached" ]; then
@@ -75,8 +77,8 @@ mount_kernel() {
     ln -s /proc/self/fd/2 "$root/dev/stderr"
 }
 
-# Copies the host's pip settings, and the folders of wheels that they name. Settings that name other files of the host
-# (indexes, constraints) are left out, as the room does not have those files.
+# Copies the host's pip settings, and the folders of wheels that they name, besides the one of wheels from other rooms.
+# Settings that name other files of the host (indexes, constraints) are left out, as the room does not have those files.
 copy_pip_settings() {
     # Debian's python3 alone has no pip, and then there are no settings.
     { python3 -m pip config list 2>/dev/null || true; } | python3 -c '
@@ -91,6 +93,7 @@ for line in sorted(sys.stdin, key=lambda line: line.startswith(":env:")):
         folders = [word for word in words if pathlib.Path(word).is_dir()]
     elif name in kept:
         settings[name] = " ".join(word for word in words if not word.startswith("file:"))
+folders += [folder for folder in sys.argv[3:] if folder and pathlib.Path(folder).is_dir()]
 target = pathlib.Path(sys.argv[1])
 for number, folder in enumerate(folders):
     shutil.copytree(folder, target / f"wheels{number}")
@@ -98,7 +101,7 @@ for number, folder in enumerate(folders):
 settings["cert"] = f"{sys.argv[2]}/certificates.crt"
 lines = ["[global]", "disable-pip-version-check = true", *(f"{k} = {v}" for k, v in settings.items() if v)]
 (target / "pip.conf").write_text("\n".join(lines) + "\n")
-' "$root$host" "$host"
+' "$root$host" "$host" "$(kept_wheels)"
 }
 
 # Clones the project with its history, without any path of the host in it.
@@ -136,6 +139,7 @@ copy_from_host() {
     printf '127.0.0.1 localhost %s\n::1 localhost\n' "$(hostname)" >"$root$host/hosts"
     cp /etc/ssl/certs/ca-certificates.crt "$root$host/certificates.crt"
     apt-config dump | grep -E '^Acquire::(http|https|Check-Valid-Until|Check-Date|Retries)' >"$root$host/apt.conf" || true
+    [ "${KIM_TORCHML_DEBIAN_SNAPSHOT:-}" != 1 ] || echo 'Acquire::Check-Valid-Until "false";' >>"$root$host/apt.conf"
     copy_pip_settings
     project_files "$root$host/context"
     [ "$mode" != image ] || image_scripts
@@ -153,11 +157,11 @@ enter_room() {
     exec setpriv --inh-caps=-all python3 -I "$docker/cleanroom_enter.py" "$root" /usr/bin/env \
         HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         APT_CONFIG="$host/apt.conf" PIP_CONFIG_FILE="$host/pip.conf" SSL_CERT_FILE="$host/certificates.crt" \
-        "${forwarded[@]}" /bin/bash "$host/room.sh" "$mode" "$reuse" "$check" "$@"
+        "${forwarded[@]}" /bin/bash "$host/room.sh" "$mode" "$reuse" "$check" "$packages" "$@"
 }
 
 if [ -z "$reuse" ]; then
-    say "making an empty Debian 12 in $room"
+    say "making an empty Debian ($suite) in $room"
     make_base
     say "made in $SECONDS s"
 fi

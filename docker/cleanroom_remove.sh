@@ -8,8 +8,13 @@ marker=".kim-torchml-cleanroom"
 # Prints what is mounted on a folder, in it or from it, in any mount namespace; fails if that cannot be told.
 mounted() {
     local folder=$1 device="" root="" target="" inner
-    read -r device root target < <(findmnt --noheadings --raw --output MAJ:MIN,FSROOT,TARGET --target "$folder") || true
-    [ -n "$target" ] && [ -r /proc/self/mountinfo ] || return 1
+    # The folder's file system is the one with the longest mount point above it, and the last one that was mounted there.
+    read -r device root target < <(awk -v folder="$folder" '
+        (folder == $5 || $5 == "/" || index(folder, $5 "/") == 1) && length($5) >= length(target) {
+            device = $3; root = $4; target = $5
+        }
+        END { print device, root, target }' /proc/self/mountinfo 2>/dev/null) || true
+    [ -n "$target" ] || return 1
     # The folder's path within its file system. Nothing else shows for a process whose root is the folder or part of it.
     inner="${root%/}/${folder#"${target%/}/"}"
     { cat /proc/[0-9]*/mountinfo 2>/dev/null || true; } |
@@ -25,7 +30,7 @@ check_room() {
     [ -f "$room/$marker" ] || fail "$room has no file $marker: it is not a clean room, and is left alone"
     is_plain "$room" && [ "$room" = "$(realpath "$room")" ] ||
         fail "$room must be a plain absolute path, without links: it is left alone"
-    found=$(mounted "$room") || fail "findmnt and /proc do not tell what is mounted in $room, which is left alone"
+    found=$(mounted "$room") || fail "/proc does not tell what is mounted in $room, which is left alone"
     [ -z "$found" ] || fail "something is mounted in $room, or runs there, so it is left alone: ${found//$'\n'/, }"
 }
 

@@ -5,8 +5,8 @@
 # shellcheck disable=SC2329 # prepare_* and run_* are called by the name of the mode
 set -euo pipefail
 
-mode=$1 reuse=$2 check=$3
-shift 3
+mode=$1 reuse=$2 check=$3 packages=$4
+shift 4
 host=/mnt/host
 visitor=visitor
 
@@ -27,6 +27,16 @@ report() {
 name_servers() {
     cp --remove-destination "$host/resolv.conf" /etc/resolv.conf
     cp --remove-destination "$host/hosts" /etc/hosts
+}
+
+# Installs the packages of Debian that --package has named.
+install_packages() {
+    local log=/mnt/packages.log names
+    [ -n "$packages" ] || return 0
+    read -ra names <<<"$packages"
+    say "installing $packages"
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${names[@]}"; } \
+        >"$log" 2>&1 || { tail -n 20 "$log" >&2 && exit 1; }
 }
 
 prepare_root() {
@@ -97,6 +107,7 @@ size_before=$(size /)
 say "the room holds $size_before MB; to run: $*"
 name_servers
 started=$SECONDS
+install_packages
 "prepare_$mode"
 say "prepared in $((SECONDS - started)) s"
 status=0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Sets up what kim-torchml needs on Debian 12 or Ubuntu. One list of system packages and one place where torch is
+# Sets up what kim-torchml needs on Debian or Ubuntu. One list of system packages and one place where torch is
 # chosen: examples/run.sh, tests/run.sh and docker/Dockerfile share it. Every step is quick where it has been done before.
 #
 #   bash docker/install.sh system                system packages (by apt, only where one is missing)

@@ -85,9 +85,9 @@ py::array_t<Value> borrowed(Value* data, std::vector<py::ssize_t> shape) {
     return py::array_t<Value>(std::move(shape), data, py::capsule(&nothing, [](void*) {}));
 }
 
-py::object read_only(py::array array) {
+py::array read_only(py::array array) {
     py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
-    return std::move(array);
+    return array;
 }
 
 }  // namespace

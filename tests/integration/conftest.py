@@ -12,18 +12,37 @@ from types import ModuleType
 import pytest
 from bad_models import all_bad_models
 from example_models import EXAMPLES, REFERENCE, find_reference
-from kim_collection import REPOSITORY, KimCollection, PortableModel, compile_simulator, export_sources
+from kim_collection import (
+    REPOSITORY,
+    STRICT_COMPILER,
+    KimCollection,
+    PortableModel,
+    compile_simulator,
+    compiler,
+    export_sources,
+    warnings_are_errors,
+)
 from tiny_models import sound_models
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say after pytest's own summary that warnings of the compiler passed."""
+    yield
+    if not warnings_are_errors():
+        terminalreporter.write_line(
+            f"warnings of the compiler were no errors: it is {compiler()}, and CI's is {STRICT_COMPILER}", yellow=True
+        )
 
 
 @pytest.fixture(scope="session")
 def bare_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KimCollection]:
-    """A collection that holds the driver, built with warnings as errors; this process uses it too."""
+    """A collection that holds the driver, built with warnings as errors by CI's compiler; this process uses it too."""
     collection = KimCollection(tmp_path_factory.mktemp("collection"))
     export = export_sources(tmp_path_factory.mktemp("export"))
     in_environment = sys.prefix != sys.base_prefix
     python = {"VIRTUAL_ENV": sys.prefix} if in_environment else {"KIM_TORCHML_PYTHON": sys.executable}
-    collection.install(export, KIM_TORCHML_WERROR="1", **python)
+    collection.install(export, KIM_TORCHML_WERROR="1" if warnings_are_errors() else "0", **python)
     # What is installed must not need the sources any more.
     shutil.rmtree(export)
     with pytest.MonkeyPatch.context() as patch:

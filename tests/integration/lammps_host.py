@@ -116,3 +116,8 @@ def run_lammps(
         timeout=120,
         check=False,
     )
+
+
+def lines_of_driver(printed: str) -> list[str]:
+    """Return the driver's lines on stderr, where hwloc and Open MPI write as well, of the machine they run on."""
+    return [line for line in printed.splitlines(keepends=True) if "kim-torchml" in line]

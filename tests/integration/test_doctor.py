@@ -16,8 +16,12 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, dict[str, dict]]:
     """Return the exit code, what was printed, and the findings by name."""
     command = "from kim_torchml.tools.cli import main; main(['doctor', '--json', 'findings.json'])"
+    # This process may write KIM's log into its own folder meanwhile, when it lets go of a model.
+    folder = Path("doctor")
+    folder.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", command],
+        cwd=folder,
         env=collection.environment | variables,
         capture_output=True,
         text=True,
@@ -25,7 +29,7 @@ def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, d
         check=False,
     )
     assert done.stderr == ""
-    findings = json.loads(Path("findings.json").read_text())["findings"]
+    findings = json.loads((folder / "findings.json").read_text())["findings"]
     return done.returncode, done.stdout, {finding["name"]: finding for finding in findings}
 
 
@@ -40,7 +44,7 @@ def test_all_is_well(collection: KimCollection) -> None:
     assert int(findings["models"]["found"].split()[0]) >= len(tiny.sound_models())
     assert f"{PYTHON} (" in findings["LAMMPS' Python"]["found"]
     # It leaves nothing behind, not even KIM's log.
-    assert [path.name for path in Path.cwd().iterdir()] == ["findings.json"]
+    assert [path.name for path in Path("doctor").iterdir()] == ["findings.json"]
 
 
 def test_record_says_what_the_driver_was_built_for(collection: KimCollection) -> None:

@@ -12,7 +12,7 @@ from ase import Atoms
 from configurations import cluster, crystal, of_atoms
 from kim_collection import KimCollection
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
-from lammps_host import Case, CaseResults, run_lammps
+from lammps_host import Case, CaseResults, lines_of_driver, run_lammps
 
 ANNOUNCEMENT = re.compile(r"\[kim-torchml(?: rank \d)?\] driver \S+, torch \S+, model model\.pt .*, device cpu, .*\n")
 
@@ -99,7 +99,7 @@ def results(runs: dict, name: str, ranks: int) -> CaseResults:
 def test_ends_well_and_says_one_line_per_process(runs: dict, ranks: int) -> None:
     _, done = runs[ranks]
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stderr.splitlines(keepends=True)
+    lines = lines_of_driver(done.stderr)
     assert len(lines) == ranks
     assert all(ANNOUNCEMENT.fullmatch(line) for line in lines), done.stderr
     assert "kim-torchml" not in done.stdout

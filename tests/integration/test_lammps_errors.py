@@ -11,7 +11,7 @@ import pytest
 import tiny_models as tiny
 from configurations import crystal
 from kim_collection import KimCollection
-from lammps_host import Case, run_lammps
+from lammps_host import Case, lines_of_driver, run_lammps
 
 pytestmark = pytest.mark.usefixtures("bad_models")
 
@@ -22,9 +22,10 @@ def errors_of(collection: KimCollection, case: Case, ranks: int = 1, **variables
     done = run_lammps(collection, folder, case.write(folder), ranks, KIM_TORCHML_QUIET="1", **variables)
     assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
     assert "ERROR" in done.stdout
-    for sign in ("Segmentation", "Aborted", "signal", "Traceback", "terminate called"):
+    # Open MPI 5 speaks of signals whenever a rank ends the others.
+    for sign in ("Segmentation", "Aborted", "on signal", "received signal", "Traceback", "terminate called"):
         assert sign not in done.stderr
-    return [line for line in done.stderr.splitlines() if "kim-torchml" in line]
+    return [line.rstrip("\n") for line in lines_of_driver(done.stderr)]
 
 
 def test_model_with_a_bad_file(collection: KimCollection) -> None:
@@ -67,8 +68,8 @@ def test_interrupt_ends_lammps_while_it_computes(collection: KimCollection) -> N
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert "device cpu" in process.stderr.readline()
+        assert any("device cpu" in line for line in process.stderr)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
-        assert process.stderr.read() == ""
+        assert lines_of_driver(process.stderr.read()) == []

@@ -7,9 +7,9 @@ kimpy is the host, in a process of its own. The distributions are made here, in 
 import json
 import os
 import subprocess
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from site import getsitepackages as site_packages
 
 import pytest
 import tiny_models as tiny
@@ -67,8 +67,9 @@ def bare_site(own_folder: Path) -> Path:
     """A folder with all that is installed here, but for kim-torchml."""
     folder = own_folder / "bare"
     folder.mkdir()
-    for kind in ("platlib", "purelib"):
-        for installed in Path(sysconfig.get_path(kind)).iterdir():
+    # torch may be the system's, which the environment sees; what comes first on Python's path is linked last.
+    for packages in filter(Path.is_dir, map(Path, reversed(site_packages()))):
+        for installed in packages.iterdir():
             if not installed.name.startswith(("kim_torchml", "_kim_torchml")) and installed.suffix != ".pth":
                 (folder / installed.name).unlink(missing_ok=True)
                 (folder / installed.name).symlink_to(installed)

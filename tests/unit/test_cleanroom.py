@@ -27,6 +27,14 @@ def remove(room: Path | str, *before: str, **variables: str) -> subprocess.Compl
     return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def mounts_are_known() -> None:
+    """Skip where the root folder is no mount point, as in a mere chroot: a room is left alone there."""
+    if not any(line.split()[4] == "/" for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+        pytest.skip("/proc/self/mountinfo does not tell what is mounted here")
+
+
+@pytest.mark.usefixtures("mounts_are_known")
 def test_room_is_removed(room: Path) -> None:
     done = remove(room)
     assert done.returncode == 0, done.stderr
@@ -67,12 +75,21 @@ def stand_in(folder: Path, name: str, code: str) -> dict[str, str]:
 
 
 def test_room_is_left_alone_where_mounts_are_unknown(room: Path, tmp_path: Path) -> None:
-    done = remove(room, **stand_in(tmp_path / "bin", "findmnt", "exit 1"))
+    done = remove(room, **stand_in(tmp_path / "bin", "awk", "exit 1"))
     assert done.returncode == 1
-    assert "do not tell what is mounted in" in done.stderr
+    assert "does not tell what is mounted in" in done.stderr
     assert (room / "root" / "file").exists()
 
 
+@pytest.mark.usefixtures("mounts_are_known")
+def test_room_is_removed_without_findmnt(room: Path, tmp_path: Path) -> None:
+    """Not every machine has it."""
+    done = remove(room, **stand_in(tmp_path / "bin", "findmnt", "exit 127"))
+    assert done.returncode == 0, done.stderr
+    assert not room.exists()
+
+
+@pytest.mark.usefixtures("mounts_are_known")
 def test_failed_removal_is_a_failure(room: Path, tmp_path: Path) -> None:
     done = remove(room, **stand_in(tmp_path / "bin", "rm", "exit 1"))
     assert done.returncode == 1
@@ -136,6 +153,62 @@ def test_room_in_use_is_left_alone(room: Path, precious: Path, mount: str) -> No
     assert f"something is mounted in {room}, or runs there" in done.stderr
     assert (room / "root" / "file").exists()
     assert remove(room).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--suite", "etch"],
+            "--suite must be one of bookworm trixie forky testing sid unstable, got etch",
+        ),
+        (["--package", "--purge"], "--package must be the name of a package of Debian, got --purge"),
+        (
+            ["--image", "--package", "hello"],
+            "--package cannot be used with --image: the Dockerfile's steps install all",
+        ),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(options: list[str], message: str) -> None:
+    command = ["bash", str(CLEANROOM), *options, "--", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"[cleanroom] error: {message}\n")
+
+
+HOST_SOURCES = """\
+Debian trixie http://mirror/debian/ main
+Debian trixie-updates http://mirror/debian/ main
+Debian trixie-security http://mirror/debian-security/ main
+Other trixie http://other/ main
+"""
+
+
+@pytest.mark.parametrize(
+    ("suite", "expected"),
+    [
+        (
+            "bookworm",
+            [
+                "deb http://mirror/debian-security/ bookworm-security main",
+                "deb http://mirror/debian/ bookworm main",
+                "deb http://mirror/debian/ bookworm-updates main",
+            ],
+        ),
+        ("testing", ["deb http://mirror/debian/ testing main"]),
+    ],
+)
+def test_mirrors_are_the_host_s(suite: str, expected: list[str], tmp_path: Path) -> None:
+    """A suite that has not been released has no updates beside it."""
+    machine = CLEANROOM.with_name("cleanroom_machine.sh")
+    variables = stand_in(tmp_path / "bin", "apt-get", f"cat <<'END'\n{HOST_SOURCES}END")
+    done = subprocess.run(
+        ["bash", "-c", f"source {machine}; host_sources {suite}; mirror {suite}"],
+        env=os.environ | variables | {"KIM_TORCHML_DEBIAN_MIRROR": "", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [*expected, "http://mirror/debian/"]
 
 
 def test_options_are_explained_where_they_are_wrong() -> None:

@@ -148,13 +148,46 @@ def test_link_in_the_place_of_another_folder_leads_into_the_room(room: Path, tmp
     assert list(precious.iterdir()) == []
 
 
+def test_packages_are_installed_before_the_command(room: Path) -> None:
+    """The room's own apt-get is called, by the names that were given."""
+    program = room / "root/usr/bin/apt-get"
+    program.write_text('#!/bin/bash\necho "$@" >>/calls\n')
+    program.chmod(0o755)
+    done = clean_room("--room", room, "--package", "hello", "--package", "python3-torch", "--", "cat", "/calls")
+    assert done.returncode == 0, done.stderr
+    assert "update -q\ninstall -q -y --no-install-recommends hello python3-torch\n" in done.stdout
+
+
+def test_packages_that_cannot_be_installed(room: Path) -> None:
+    program = room / "root/usr/bin/apt-get"
+    program.write_text("#!/bin/bash\necho E: Unable to locate package hello\nexit 100\n")
+    program.chmod(0o755)
+    done = clean_room("--room", room, "--package", "hello", "--", "touch", "/file")
+    assert done.returncode == 1
+    assert "E: Unable to locate package hello" in done.stderr
+    assert not (room / "root/file").exists()
+
+
+@pytest.mark.parametrize(("value", "count"), [("1", 1), ("", 0)])
+def test_apt_takes_old_lists_of_a_snapshot(room: Path, value: str, count: int, tmp_path: Path) -> None:
+    path = path_with(tmp_path / "bin", "apt-config", "echo 'Acquire::Retries \"3\";'")
+    variables = {"PATH": path, "KIM_TORCHML_DEBIAN_SNAPSHOT": value}
+    done = clean_room("--room", room, "--", "cat", "/mnt/host/apt.conf", **variables)
+    assert done.returncode == 0, done.stderr
+    assert "Acquire::Retries" in done.stdout
+    assert done.stdout.count('Acquire::Check-Valid-Until "false";') == count
+
+
 @pytest.fixture
 def rooms(tmp_path: Path, room: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder in which rooms are made, each a copy of a small room instead of the empty Debian."""
     folder = tmp_path.resolve() / "rooms"
     folder.mkdir()
     system = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run(["tar", "-C", room / "root", "-cf", tmp_path / f"debian-12-{system}.tar", "."], check=True)
+    for suite in ("bookworm", "trixie"):
+        (room / "root" / "etc" / "suite").write_text(suite)
+        kept = tmp_path / f"debian-{suite}-{system}.tar"
+        subprocess.run(["tar", "-C", room / "root", "-cf", kept, "."], check=True)
     monkeypatch.setenv("KIM_TORCHML_CLEANROOM", str(folder))
     monkeypatch.setenv("KIM_TORCHML_CLEANROOM_CACHE", str(tmp_path))
     if "MB free" in (told := clean_room("--possible").stdout):
@@ -181,17 +214,39 @@ def test_exit_code_is_the_command_s(rooms: Path) -> None:
     assert_nothing_is_left(rooms)
 
 
-def path_with_rm(folder: Path, code: str) -> str:
-    """Return a PATH on which a script with this code comes before the machine's own rm."""
+@pytest.mark.parametrize(("options", "suite"), [((), "bookworm"), (("--suite", "trixie"), "trixie")])
+def test_empty_debian_is_kept_by_suite(rooms: Path, options: tuple[str, ...], suite: str) -> None:
+    done = clean_room(*options, "--", "cat", "/etc/suite")
+    assert done.returncode == 0, done.stderr
+    assert f"\n{suite}\x1b" in done.stdout or f"\n{suite}\n" in done.stdout
+    assert_nothing_is_left(rooms)
+
+
+def test_what_pip_has_compiled_is_kept_for_later_rooms(rooms: Path, tmp_path: Path) -> None:
+    """It is taken from pip's cache in the room, unless the command fails, and pip is told of it in the next room."""
+    make = 'mkdir -p /root/.cache/pip/wheels/ab && touch /root/.cache/pip/wheels/ab/"$1".whl && exit "$2"'
+    assert clean_room("--", "bash", "-c", make, "bash", "broken-1", "1").returncode == 1
+    assert clean_room("--", "bash", "-c", make, "bash", "kimpy-1", "0").returncode == 0
+    assert [path.name for path in (tmp_path / "wheels").iterdir()] == ["kimpy-1.whl"]
+    done = clean_room("--", "bash", "-c", 'cat "$PIP_CONFIG_FILE"; ls /mnt/host/wheels0')
+    assert done.returncode == 0, done.stderr
+    assert "find-links = /mnt/host/wheels0\n" in done.stdout
+    assert "kimpy-1.whl\n" in done.stdout
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("wheels")] == ["wheels"]
+    assert_nothing_is_left(rooms)
+
+
+def path_with(folder: Path, name: str, code: str) -> str:
+    """Return a PATH on which a script with this code comes before the machine's own program of that name."""
     folder.mkdir()
-    (folder / "rm").write_text(f"#!/bin/sh\n{code}\n")
-    (folder / "rm").chmod(0o755)
+    (folder / name).write_text(f"#!/bin/sh\n{code}\n")
+    (folder / name).chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, 1), (7, 7)])
 def test_room_that_cannot_be_removed_is_named(rooms: Path, tmp_path: Path, status: int, expected: int) -> None:
-    path = path_with_rm(tmp_path / "bin", "exit 1")
+    path = path_with(tmp_path / "bin", "rm", "exit 1")
     done = clean_room("--", "bash", "-c", f"exit {status}", PATH=path)
     assert done.returncode == expected
     (left,) = rooms.iterdir()
@@ -229,7 +284,7 @@ def test_room_is_removed_whenever_the_signal_comes(rooms: Path, after: float) ->
 
 def test_further_signals_do_not_stop_the_removal(rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who does not want to wait presses Ctrl-C again."""
-    monkeypatch.setenv("PATH", path_with_rm(tmp_path / "bin", f'sleep 1\nexec {shutil.which("rm")} "$@"'))
+    monkeypatch.setenv("PATH", path_with(tmp_path / "bin", "rm", f'sleep 1\nexec {shutil.which("rm")} "$@"'))
     command = ["bash", str(CLEANROOM), "--", "bash", "-c", "echo ready; sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
@@ -269,5 +324,9 @@ def test_mirror_must_answer(tmp_path: Path) -> None:
     release = tmp_path / "mirror" / "dists" / "bookworm" / "InRelease"
     release.parent.mkdir(parents=True)
     release.touch()
-    done = clean_room("--possible", KIM_TORCHML_DEBIAN_MIRROR=f"{(tmp_path / 'mirror').as_uri()}/", **settings)
+    settings["KIM_TORCHML_DEBIAN_MIRROR"] = f"{(tmp_path / 'mirror').as_uri()}/"
+    done = clean_room("--possible", **settings)
     assert (done.returncode, done.stdout) == (0, "")
+    done = clean_room("--possible", "--suite", "trixie", **settings)
+    assert done.returncode == 1
+    assert "has no answer, or no trixie (KIM_TORCHML_DEBIAN_MIRROR names another)" in done.stdout

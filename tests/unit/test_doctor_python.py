@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import json
+import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from fake_machine import TORCH, add_package, make_environment, only, script
@@ -283,10 +285,21 @@ def test_dump_folder(fake):
     finding = only(check_dump_folder(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert f"'{fake.folder}/file' is not a folder" in finding.found
+
+
+@pytest.mark.parametrize("exists", [Path.exists, lambda path: os.access(path, os.F_OK)], ids=["own", "3.14"])
+def test_dump_folder_that_cannot_be_followed(fake, exists, monkeypatch):
+    """From Python 3.14 on, Path.exists raises no error."""
+    monkeypatch.setattr(Path, "exists", exists)
     fake.environment["KIM_TORCHML_DUMP"] = "x" * 300
     finding = only(check_dump_folder(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert finding.found.endswith("': File name too long")
+    (fake.folder / "link").symlink_to("link")
+    fake.environment["KIM_TORCHML_DUMP"] = str(fake.folder / "link")
+    finding = only(check_dump_folder(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found.endswith("': Too many levels of symbolic links")
 
 
 def test_nothing_here_imports_torch():

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The files in a model's folder are told apart, and nothing outside the folder is read."""
 
+import os
+from pathlib import Path
+
 import pytest
 from opening import parameter_text
 
@@ -87,6 +90,17 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, name):
     (folder / name).symlink_to(outside)
     message = rf"the file {name} must lie in the model's own folder, got a link that leaves it"
     with pytest.raises(DriverError, match=message):
+        read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "kim_model.param"])
+@pytest.mark.parametrize("resolve", [Path.resolve, lambda path: Path(os.path.realpath(path))], ids=["own", "3.13"])
+def test_a_link_to_itself_is_refused(folder, name, resolve, monkeypatch):
+    """From Python 3.13 on, Path.resolve gives back such a link, as realpath does; before, it raises an error."""
+    (folder / name).unlink()
+    (folder / name).symlink_to(name)
+    monkeypatch.setattr(Path, "resolve", resolve)
+    with pytest.raises(DriverError, match=rf"^the file {name} cannot be found: .*; put the file itself there$"):
         read_model_folder(folder, ["kim_model.param", "model.pt"], FILE_FORMATS)
 
 

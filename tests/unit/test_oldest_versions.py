@@ -17,7 +17,7 @@ DESCRIBE = ROOT / "kim_driver_cpp" / "describe_python.py"
 VERSIONS = ROOT / "src" / "kim_torchml" / "process" / "oldest_versions.py"
 
 STATEMENTS = [
-    (r'requires-python = ">=(\d+\.\d+)"', OLDEST_PYTHON, ["pyproject.toml"]),
+    (r'requires-python = ">=(\d+\.\d+),', OLDEST_PYTHON, ["pyproject.toml"]),
     (r'python_version = "(\d+\.\d+)"', OLDEST_PYTHON, ["pyproject.toml"]),
     (r'target-version = "py(\d+)"', OLDEST_PYTHON.replace(".", ""), ["pyproject.toml"]),
     (r"Python (\d+\.\d+) to \d", OLDEST_PYTHON, ["docs/install.md"]),

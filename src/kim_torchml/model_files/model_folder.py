@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model's files, read at once: KIM keeps them only while it creates the model."""
 
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,8 @@ def _inside(folder: Path, name: str) -> Path:
     try:
         target = path.resolve()
         leaves = target.parent != folder.resolve()
-        # Reading a pipe or a device might never end. A file that is missing is reported when it is read.
-        is_special = not leaves and target.exists() and not target.is_file()
+        # Reading a pipe or a device might never end.
+        is_special = not leaves and not _is_file_or_missing(target)
     except (OSError, RuntimeError, ValueError) as error:
         # The path has links in a circle (a RuntimeError up to Python 3.12), or is a name that no file can have.
         raise DriverError(f"the file {name} cannot be found: {error}; put the file itself there") from error
@@ -141,6 +142,18 @@ def _inside(folder: Path, name: str) -> Path:
     if is_special:
         raise DriverError(f"{name} must be a file, got a folder, a pipe or a device; put the file itself there")
     return path
+
+
+def _is_file_or_missing(path: Path) -> bool:
+    """Return whether a path is a file or leads nowhere; a missing file is reported when it is read.
+
+    Raises:
+        OSError: If the path cannot be followed, as it has links in a circle.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _listed(names: Sequence[str]) -> str:

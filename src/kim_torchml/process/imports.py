@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kim_torchml.errors import DriverError, shortened
 from kim_torchml.process import settings
+from kim_torchml.process.signal_handlers import signal_handlers_kept
 
 NEEDED = ("torch", "numpy")
 
@@ -32,7 +33,8 @@ def import_needed_packages() -> None:
     """
     for name in NEEDED:
         try:
-            importlib.import_module(name)
+            with signal_handlers_kept():
+                importlib.import_module(name)
         except Exception as error:  # a broken package may raise anything
             reason = shortened(str(error) or type(error).__name__)
             raise DriverError(

@@ -75,11 +75,24 @@ def check_threads(machine: Machine) -> list[Finding]:
 def _why_no_files_in(folder: Path) -> str:
     """Return why a folder, which need not exist yet, cannot hold files, or an empty string."""
     try:
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        existing = next(path for path in (folder, *folder.parents) if _is_there(path))
     except OSError as error:
         # The name may be too long, or be a link that leads back to itself.
         return error.strerror or str(error)
     return why_no_new_file_in(existing) if existing.is_dir() else f"'{existing}' is not a folder"
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something is at a path; from Python 3.14 on, Path.exists hides why that cannot be told.
+
+    Raises:
+        OSError: If the path cannot be followed.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def check_dump_folder(machine: Machine) -> list[Finding]:
