@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from kim_torchml.engines.errors import reason_of
 from kim_torchml.errors import DriverError
 
 # Operators that reach outside the tensors they are given, and what they do there. Any attribute or string of these
@@ -60,7 +61,7 @@ def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
             operators.update(_check_code(source, file_name, member))
         except (RuntimeError, ValueError, SyntaxError, tokenize.TokenError) as error:
             raise DriverError(
-                f"the code {member} in the model file {file_name} cannot be read ({error}): the file is "
+                f"the code {member} in the model file {file_name} cannot be read ({reason_of(error)}): the file is "
                 "damaged; copy or export it again"
             ) from error
     return frozenset(operators)
@@ -100,7 +101,7 @@ def _open_archive(content: bytes, file_name: str) -> tuple[Any, list[str]]:
         return archive, archive.get_all_records()
     except Exception as error:  # a damaged file raises BadZipFile, zlib.error, struct.error, RuntimeError, ...
         raise DriverError(
-            f"the model file {file_name} is damaged: {error} ({len(content)} bytes; truncated?); copy it again"
+            f"the model file {file_name} is damaged: {reason_of(error)} ({len(content)} bytes; truncated?); copy it again"
         ) from error
 
 
