@@ -12,8 +12,9 @@ import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult
 from kim_torchml.engines.errors import is_out_of_memory
-from kim_torchml.engines.torchscript.archive import check_operator, extra_files, inspect_archive
+from kim_torchml.engines.torchscript.archive import extra_files, inspect_archive
 from kim_torchml.engines.torchscript.errors import names_a_device, reason_in_code
+from kim_torchml.engines.torchscript.forbidden import check_node
 from kim_torchml.engines.torchscript.graphs import graphs_of, keeps_state, nodes_of
 from kim_torchml.engines.torchscript.loading import expected_deprecations, floating_type, load_module
 from kim_torchml.engines.torchscript.operators import provide_operators
@@ -57,7 +58,7 @@ class TorchScriptProgram(Program):
         self._module = load_module(content, file_name, device)
         graphs = list(graphs_of(self._module))
         for node in nodes_of(graphs):
-            check_operator(node.kind(), f"file {file_name}")
+            check_node(node, f"file {file_name}")
         self._prints = any(node.kind() == "prim::Print" for node in nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
         self._lock = self._new_lock()
