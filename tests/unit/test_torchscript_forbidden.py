@@ -63,15 +63,10 @@ def test_every_spelling_is_refused_before_loading(spelling, place):
 
 @pytest.mark.parametrize("name", sorted(FORBIDDEN_NAMES))
 def test_every_name_is_refused(name):
-    for line in (
-        f"x = torch.{name}(coordinates)",
-        f"x = ops.aten.{name}(coordinates)",
-        f'x = getattr(torch, "{name}")',
-    ):
-        with pytest.raises(
-            DriverError, match=rf"uses the operator aten::{name}, which .+: a model must not; it has not"
-        ):
-            inspect_archive(with_line(line, instead=CALLING), "x.pt")
+    message = rf"uses the operator aten::{name}, which .+: a model must not; it has not been run"
+    for line in ("x = torch.NAME(coordinates)", "x = ops.aten.NAME(coordinates)", 'x = getattr(torch, "NAME")'):
+        with pytest.raises(DriverError, match=message):
+            inspect_archive(with_line(line.replace("NAME", name), instead=CALLING), "x.pt")
 
 
 @pytest.mark.parametrize("name", ["rpc_async", "rpc_remote", "rpc_sync", "PythonOp"])
@@ -110,8 +105,8 @@ REDUCTIONS = {
 }
 WITHOUT_CHECKS = (
     r"uses the operator aten::segment_reduce with unsafe=True, or with a value of unsafe that is known only when the "
-    r"model runs: then the operator does not check its other arguments, so that wrong ones end the simulator's process; "
-    r"it has not been run\. Use unsafe=False, which is the default, and export it again$"
+    r"model runs: then the operator does not check its other arguments, so that wrong ones end the simulator's "
+    r"process; it has not been run\. Use unsafe=False, which is the default, and export it again$"
 )
 
 
@@ -144,7 +139,7 @@ def test_sums_by_segments_are_allowed():
     tensors = [torch.ones(4, 3, dtype=torch.float64)] * 2 + [torch.tensor([3, 1])] * 3
     assert program._forward(tensors).item() == 24.0
     tensors[2] = torch.tensor([3, 10**12])
-    with pytest.raises(RuntimeError, match="Expected all rows of lengths along axis to sum to data.size"):
+    with pytest.raises(RuntimeError, match="Expected all rows of lengths along axis to sum"):
         program._forward(tensors)
 
 
@@ -175,7 +170,7 @@ USED = """
     scatter_reduce gather index_select embedding embedding_bag sparse_coo_tensor sparse_csr_tensor coalesce _coalesced_
     indices values crow_indices col_indices _indices _values _convert_indices_from_coo_to_csr segment_reduce
     repeat_interleave searchsorted cdist _cdist_backward pdist max_pool2d max_pool1d _weight_norm layer_norm batch_norm
-    resize_ set_ expand select_backward slice_backward view_as_complex linalg_solve_ex cummax scaled_dot_product_attention
+    resize_ set_ expand select_backward slice_backward view_as_complex linalg_solve_ex cummax
 """.split()
 
 

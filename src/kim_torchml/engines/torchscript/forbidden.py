@@ -91,8 +91,8 @@ def unsafe_argument(operator: str, where: str) -> DriverError:
     name = UNSAFE_ARGUMENTS[operator]
     return DriverError(
         f"the model {where} uses the operator {operator} with {name}=True, or with a value of {name} that is known "
-        f"only when the model runs: then the operator {_UNCHECKED.replace('its', 'its other')}; it has not been run. Use "
-        f"{name}=False, which is the default, and export it again"
+        "only when the model runs: then the operator does not check its other arguments, so that wrong ones end the "
+        f"simulator's process; it has not been run. Use {name}=False, which is the default, and export it again"
     )
 
 
