@@ -75,6 +75,12 @@ def test_operators_that_leave_the_model_are_refused(name):
         inspect_archive(with_line(f"x = ops.prim.{name}(coordinates)", instead=CALLING), "x.pt")
 
 
+def test_operators_of_other_namespaces_are_refused():
+    content = with_line("x = ops.mkldnn._reorder_mkldnn_rnn_layer_weight(coordinates, coordinates, 0)", CALLING)
+    with pytest.raises(DriverError, match=rf"the operator mkldnn::_reorder_mkldnn_rnn_layer_weight, which {UNCHECKED}"):
+        inspect_archive(content, "x.pt")
+
+
 def test_no_name_is_misspelt():
     known = {schema.name for schema in torch._C._jit_get_all_schemas()}
     unknown = {name for name in FORBIDDEN_NAMES if f"aten::{name}" not in known}
@@ -169,7 +175,7 @@ USED = """
     as_strided _unsafe_view unsafe_chunk unsafe_split _unsafe_index index_put_ _index_put_impl_ index_add scatter_add
     scatter_reduce gather index_select embedding embedding_bag sparse_coo_tensor sparse_csr_tensor coalesce _coalesced_
     indices values crow_indices col_indices _indices _values _convert_indices_from_coo_to_csr segment_reduce
-    repeat_interleave searchsorted cdist _cdist_backward pdist max_pool2d max_pool1d _weight_norm layer_norm batch_norm
+    repeat_interleave searchsorted cdist pdist max_pool2d max_pool1d _weight_norm layer_norm batch_norm
     resize_ set_ expand select_backward slice_backward view_as_complex linalg_solve_ex cummax
 """.split()
 

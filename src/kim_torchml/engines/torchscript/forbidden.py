@@ -23,14 +23,16 @@ _DERIVATIVES = """
     _embedding_bag_dense_backward _embedding_bag_sparse_backward _embedding_bag_per_sample_weights_backward
     max_pool2d_with_indices_backward max_pool3d_with_indices_backward adaptive_max_pool2d_backward
     adaptive_max_pool3d_backward fractional_max_pool2d_backward fractional_max_pool3d_backward _ctc_loss_backward
-    _pdist_backward batch_norm_backward _batch_norm_impl_index_backward _slow_conv2d_backward
-    _thnn_differentiable_gru_cell_backward _thnn_differentiable_lstm_cell_backward _weight_norm_interface_backward
+    _cdist_backward _pdist_backward gather_backward batch_norm_backward _batch_norm_impl_index_backward
+    _slow_conv2d_backward _masked_softmax_backward mkldnn_rnn_layer_backward _weight_norm_interface_backward
+    _thnn_differentiable_gru_cell_backward _thnn_differentiable_lstm_cell_backward
 """
 _INTERNAL = """
     _sobol_engine_draw _sobol_engine_ff_ _sobol_engine_initialize_state_ _sobol_engine_scramble_ ctc_loss _ctc_loss
-    _cummax_helper _cummin_helper _cholesky_solve_helper _pdist_forward _nnpack_spatial_convolution _chunk_cat
-    _reshape_alias_copy _transform_bias_rescale_qkv _weight_norm_interface _batch_norm_no_update
-    _batch_norm_with_update _batch_norm_with_update_functional
+    _cummax_helper _cummin_helper _cholesky_solve_helper _pdist_forward _nnpack_spatial_convolution _chunk_cat _stack
+    _foreach_copy _reshape_alias_copy _transform_bias_rescale_qkv _weight_norm_interface _batch_norm_no_update
+    _batch_norm_with_update _batch_norm_with_update_functional batch_norm_update_stats _embedding_bag
+    _embedding_bag_forward_only _masked_softmax mkldnn_rnn_layer quantized_lstm_cell _fused_sgd _fused_sgd_
 """
 
 FORBIDDEN_OPERATORS = {
@@ -42,6 +44,7 @@ FORBIDDEN_OPERATORS = {
     "prim::rpc_remote": _NETWORK,
     "prim::rpc_sync": _NETWORK,
     "prim::PythonOp": "runs Python code",
+    "mkldnn::_reorder_mkldnn_rnn_layer_weight": _UNCHECKED,
     **{f"aten::{name}": _UNCHECKED for name in (_SPARSE + _DERIVATIVES + _INTERNAL).split()},
 }
 # Names of torch's own operators that code reaches as attributes of `torch`, too.
