@@ -13,7 +13,7 @@ _NETWORK = "reaches the network"
 _UNCHECKED = "does not check its arguments, so that wrong ones end the simulator's process"
 
 # Torch calls these itself, with arguments that it has made or checked; a program that a person writes needs none of
-# them. Each was called with indices, sizes and shapes out of range, and ended the process by a signal.
+# them. Called with indices, sizes or shapes out of range they ended the process by a signal, or their like did.
 _SPARSE = """
     _sparse_coo_tensor_unsafe _sparse_compressed_tensor_unsafe _sparse_csr_tensor_unsafe _sparse_csc_tensor_unsafe
     _sparse_bsr_tensor_unsafe _sparse_bsc_tensor_unsafe _sparse_coo_tensor_with_dims_and_tensors
@@ -23,9 +23,9 @@ _DERIVATIVES = """
     _embedding_bag_dense_backward _embedding_bag_sparse_backward _embedding_bag_per_sample_weights_backward
     max_pool2d_with_indices_backward max_pool3d_with_indices_backward adaptive_max_pool2d_backward
     adaptive_max_pool3d_backward fractional_max_pool2d_backward fractional_max_pool3d_backward _ctc_loss_backward
-    _cdist_backward _pdist_backward gather_backward batch_norm_backward _batch_norm_impl_index_backward
-    _slow_conv2d_backward _masked_softmax_backward mkldnn_rnn_layer_backward _weight_norm_interface_backward
-    _thnn_differentiable_gru_cell_backward _thnn_differentiable_lstm_cell_backward
+    _cdist_backward _pdist_backward gather_backward _gather_sparse_backward batch_norm_backward
+    _batch_norm_impl_index_backward _slow_conv2d_backward _masked_softmax_backward mkldnn_rnn_layer_backward
+    _weight_norm_interface_backward _thnn_differentiable_gru_cell_backward _thnn_differentiable_lstm_cell_backward
 """
 _INTERNAL = """
     _sobol_engine_draw _sobol_engine_ff_ _sobol_engine_initialize_state_ _sobol_engine_scramble_ ctc_loss _ctc_loss
@@ -33,6 +33,8 @@ _INTERNAL = """
     _foreach_copy _reshape_alias_copy _transform_bias_rescale_qkv _weight_norm_interface _batch_norm_no_update
     _batch_norm_with_update _batch_norm_with_update_functional batch_norm_update_stats _embedding_bag
     _embedding_bag_forward_only _masked_softmax mkldnn_rnn_layer quantized_lstm_cell _fused_sgd _fused_sgd_
+    _dyn_quant_matmul_4bit _dyn_quant_pack_4bit_weight _new_zeros_with_same_feature_meta
+    _unsafe_masked_index_put_accumulate
 """
 
 FORBIDDEN_OPERATORS = {
@@ -44,6 +46,7 @@ FORBIDDEN_OPERATORS = {
     "prim::rpc_remote": _NETWORK,
     "prim::rpc_sync": _NETWORK,
     "prim::PythonOp": "runs Python code",
+    "mkldnn::_reorder_convolution_transpose_weight": _UNCHECKED,
     "mkldnn::_reorder_mkldnn_rnn_layer_weight": _UNCHECKED,
     **{f"aten::{name}": _UNCHECKED for name in (_SPARSE + _DERIVATIVES + _INTERNAL).split()},
 }
