@@ -36,6 +36,18 @@ class Printing(nn.Module):
         return coordinates.sum()
 
 
+class PrintingInTask(nn.Module):
+    """A model that prints in a task of its own, which another thread runs."""
+
+    def forward(self, a: Tensor, coordinates: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return torch.jit.wait(torch.jit.fork(printed_sum, coordinates))
+
+
+def printed_sum(coordinates: Tensor) -> Tensor:
+    print("rows", coordinates.size(0))
+    return coordinates.sum()
+
+
 class Returning(nn.Module):
     """Returns a tensor of a chosen shape, each entry the sum of the coordinates times a factor."""
 

@@ -106,6 +106,93 @@ def count_up(room: Tensor) -> Tensor:
     return room.add_(1.0).sum()
 
 
+class Halves(torch.nn.Module):
+    """A submodule with a branch and a loop; it adds to its buffer if `keeps`."""
+
+    # A constant: the branch that is not taken is left out of the file.
+    __constants__ = ("keeps",)
+
+    def __init__(self, keeps: bool):
+        super().__init__()
+        self.keeps = keeps
+        self.register_buffer("calls", torch.zeros([1], dtype=torch.float64), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = 0.5 * x
+        if x.size(0) > 2:
+            half = half + self.calls.sum()
+        for _ in range(2):
+            half.mul_(1.0)
+            if self.keeps:
+                self.calls.add_(1.0)
+        return half
+
+
+class Branch(torch.nn.Module):
+    """A submodule that starts a task of its own, in a branch."""
+
+    def __init__(self, keeps: bool):
+        super().__init__()
+        self.halves = Halves(keeps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.size(0) > 1:
+            task = torch.jit.fork(self.halves, x)
+            x = x + 0.0 * torch.jit.wait(task)
+        return x
+
+
+class SubmoduleInTask(Stateful):
+    keeps = True
+
+    def __init__(self):
+        super().__init__()
+        self.halves = Halves(self.keeps)
+
+    def forward(self, s: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, c: Tensor) -> Tensor:
+        tasks = [torch.jit.fork(self.halves, r) for _ in range(2)]
+        own = r * 1.0
+        own.add_(1.0)
+        for task in tasks:
+            own = own + torch.jit.wait(task)
+        return self.site_energies(s, r, counts, neighbours) + 0.0 * own.sum()
+
+
+class TaskInTask(Stateful):
+    keeps = True
+
+    def __init__(self):
+        super().__init__()
+        self.branch = Branch(self.keeps)
+
+    def forward(self, s: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, c: Tensor) -> Tensor:
+        task = torch.jit.fork(self.branch, r)
+        x = r * 1.0
+        x.add_(1.0)
+        return self.site_energies(s, r, counts, neighbours) + 0.0 * (x.sum() + torch.jit.wait(task).sum())
+
+
+class AfterTask(Stateful):
+    """A model that changes what a task has handed out of an attribute."""
+
+    def forward(self, s: Tensor, r: Tensor, counts: Tensor, neighbours: Tensor, c: Tensor) -> Tensor:
+        handed_out = torch.jit.wait(torch.jit.fork(first_row, self.room))
+        handed_out.add_(1.0)
+        return self.site_energies(s, r, counts, neighbours)
+
+
+def first_row(room: Tensor) -> Tensor:
+    return room[0]
+
+
+class SubmoduleOnlyReadsInTask(SubmoduleInTask):
+    keeps = False
+
+
+class TaskInTaskOnlyReads(TaskInTask):
+    keeps = False
+
+
 class Reading(Stateful):
     """A model that reads its attributes and changes only tensors that it has made itself."""
 
@@ -129,4 +216,6 @@ class Reading(Stateful):
         return self.site_energies(s, r, counts, neighbours) + 0.0 * flat.sum()
 
 
-KEEPING = (InSlice, InView, AsOut, InList, NeededByBackward, InBranch, InLoop, ThroughList, InElement, InTask)
+TASKS = (InTask, SubmoduleInTask, TaskInTask, AfterTask)
+TASKS_THAT_READ = (SubmoduleOnlyReadsInTask, TaskInTaskOnlyReads)
+KEEPING = (InSlice, InView, AsOut, InList, NeededByBackward, InBranch, InLoop, ThroughList, InElement, *TASKS)

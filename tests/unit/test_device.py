@@ -3,6 +3,8 @@
 
 import os
 import re
+import threading
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from models import PARAMETERS, Graph3, PairOfAll, script_bytes
 from opening import compute
 from particles import cluster
 
+from kim_torchml.driver import opened_models
+from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.errors import DriverError
-from kim_torchml.process.device import choose_device, describe_device, set_determinism
+from kim_torchml.process.device import choose_device, describe_device, determinism
 from kim_torchml.process.rank import Rank
 from kim_torchml.process.threads import choose_threads, set_threads
 
@@ -160,30 +164,131 @@ def test_threads_that_the_user_asks_for(ours, monkeypatch, threads_set):
 
 
 @pytest.fixture
-def determinism(monkeypatch):
+def without_workspace(monkeypatch):
     """Restore torch's and the environment's settings after the test."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     yield
-    torch.use_deterministic_algorithms(before)
+    torch.set_deterministic_debug_mode(before)
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
-@pytest.mark.usefixtures("determinism")
+def deterministic_settings():
+    return torch.get_deterministic_debug_mode(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+
+
+CUDA = torch.device("cuda:0")
+ON = (2, ":4096:8")
+
+
+@pytest.mark.usefixtures("without_workspace")
 @pytest.mark.parametrize(
     ("device", "value", "expected"),
-    [("cuda:0", "1", True), ("cuda:0", "0", False), ("cuda:0", None, False), ("cpu", "1", False)],
+    [("cuda:0", "1", ON), ("cuda:0", "0", (0, None)), ("cuda:0", None, (0, None)), ("cpu", "1", (0, None))],
 )
 def test_a_gpu_is_deterministic_on_request(device, value, expected, monkeypatch):
     if value is not None:
         monkeypatch.setenv("KIM_TORCHML_DETERMINISTIC", value)
-    set_determinism(torch.device(device))
-    assert torch.are_deterministic_algorithms_enabled() is expected
-    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if expected else None)
+    with determinism(torch.device(device)):
+        assert deterministic_settings() == expected
+    assert deterministic_settings() == (0, None)
+
+
+@pytest.fixture
+def wanted(monkeypatch, without_workspace):
+    """Let the user ask for the same bits on a GPU."""
+    monkeypatch.setenv("KIM_TORCHML_DETERMINISTIC", "1")
+
+
+@pytest.mark.usefixtures("wanted")
+def test_determinism_ends_with_the_call_even_if_it_fails():
+    with pytest.raises(ZeroDivisionError), determinism(CUDA):
+        raise ZeroDivisionError
+    assert deterministic_settings() == (0, None)
+
+
+@pytest.mark.usefixtures("wanted")
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("workspace", [None, ":16:8", ":4096:8"])
+def test_a_host_keeps_its_own_determinism(mode, workspace):
+    torch.set_deterministic_debug_mode(mode)
+    if workspace is not None:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = workspace
+    for _ in range(2):
+        with determinism(CUDA):
+            assert deterministic_settings() == (2, workspace or ":4096:8")
+        assert deterministic_settings() == (mode, workspace)
+
+
+@pytest.mark.usefixtures("wanted")
+@pytest.mark.parametrize("mode", [0, 1])
+def test_a_host_that_changes_its_determinism_meanwhile(mode):
+    torch.set_deterministic_debug_mode(1 - mode)
+    with determinism(CUDA):
+        torch.set_deterministic_debug_mode(mode)
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
+    assert deterministic_settings() == (mode, ":16:8")
+
+
+@pytest.mark.usefixtures("wanted")
+def test_determinism_lasts_until_the_last_thread_has_computed():
+    first_is_inside, first_may_leave = threading.Event(), threading.Event()
+
+    def first():
+        with determinism(CUDA):
+            first_is_inside.set()
+            first_may_leave.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    first_is_inside.wait(10)
+    with determinism(CUDA), determinism(CUDA):
+        first_may_leave.set()
+        thread.join()
+        assert deterministic_settings() == ON
+    assert deterministic_settings() == (0, None)
+
+
+@pytest.mark.usefixtures("wanted")
+def test_many_threads_leave_determinism_as_it_was():
+    seen = set()
+
+    def compute_often():
+        for _ in range(200):
+            with determinism(CUDA):
+                seen.add(deterministic_settings())
+
+    threads = [threading.Thread(target=compute_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {ON}
+    assert deterministic_settings() == (0, None)
+
+
+@pytest.mark.usefixtures("wanted")
+def test_a_model_is_deterministic_when_it_is_probed_and_when_it_computes(opened, device, monkeypatch):
+    modes = []
+
+    def noted(program, inputs, wants_gradient):
+        modes.append(torch.get_deterministic_debug_mode())
+        return run(program, inputs, wants_gradient)
+
+    run = TorchScriptProgram.run
+    monkeypatch.setattr(TorchScriptProgram, "run", noted)
+    monkeypatch.setattr(opened_models, "_living", WeakSet())
+    monkeypatch.setattr("kim_torchml.driver.model.determinism", lambda device: determinism(CUDA))
+    model = opened(script_bytes(PairOfAll))
+    probes = len(modes)
+    compute(model, cluster(6))
+    assert 0 < probes < len(modes)
+    assert set(modes) == {2}
+    assert deterministic_settings() == (0, None)
 
 
 @pytest.mark.cuda
-@pytest.mark.usefixtures("determinism")
+@pytest.mark.usefixtures("without_workspace")
 @pytest.mark.parametrize("kind", [PairOfAll, Graph3])
 def test_a_gpu_gives_the_same_bits_twice(kind, opened, device, monkeypatch):
     if device.type != "cuda":

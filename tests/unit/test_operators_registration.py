@@ -26,7 +26,7 @@ def fake_package(folder, text):
 
 
 def test_other_namespaces_are_ignored():
-    provide_operators(["aten::add", "torch_cluster::knn", "torch_scatter_more::scatter_sum", "x"])
+    provide_operators(["aten::add", "image::read_file", "torch_scatter_more::scatter_sum", "x"])
 
 
 def test_registers_what_is_named_and_refuses_the_package():

@@ -1,16 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Models that keep something in their attributes are recognised, and one thread at a time computes with them."""
 
+import gc
 import threading
 
 import pytest
 from models import Pair, PairTotal, script_bytes
 from opening import assert_close, compute
 from particles import cluster
-from stateful import KEEPING, AsOut, InList, InSlice, InView, NeededByBackward, Reading
+from stateful import (
+    KEEPING,
+    TASKS,
+    TASKS_THAT_READ,
+    AsOut,
+    InList,
+    InSlice,
+    InView,
+    NeededByBackward,
+    Reading,
+    TaskInTask,
+)
 from test_model_limits import in_threads
 from torch import Tensor
 
+from kim_torchml.engines.torchscript.graphs import _methods_of, graphs_of, nodes_of
 from kim_torchml.engines.torchscript.loading import load_module
 
 
@@ -19,7 +32,7 @@ def test_models_that_keep_something_are_recognised(kind, keeps):
     assert keeps(kind)
 
 
-@pytest.mark.parametrize("kind", [Reading, PairTotal], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [Reading, PairTotal, *TASKS_THAT_READ], ids=lambda kind: kind.__name__)
 def test_models_that_keep_nothing_are_recognised(kind, keeps):
     assert not keeps(kind)
 
@@ -43,6 +56,28 @@ def test_threads_compute_with_models_that_keep_something(kind, opened, device):
         assert len(results) == 20
         for result in results:
             assert_close(result, wanted)
+
+
+@pytest.mark.parametrize("kind", [*TASKS, *TASKS_THAT_READ], ids=lambda kind: kind.__name__)
+def test_models_that_start_tasks_are_opened_and_run(kind, opened, device):
+    if device.type == "cuda":
+        pytest.skip("the buffers of these models are on the CPU")
+    configuration = cluster(8)
+    found = compute(opened(script_bytes(kind)), configuration)
+    assert_close(found, compute(opened(script_bytes(Pairs)), configuration))
+
+
+def test_nodes_live_as_long_as_the_graphs(device):
+    """Nodes of tasks' subgraphs, their branches and loops are kept in lists, walked again and asked for their names."""
+    module = load_module(script_bytes(TaskInTask), "model.pt", device)
+    before = [str(method.graph) for method in _methods_of(module)]
+    graphs = list(graphs_of(module))
+    nodes = list(nodes_of(graphs))
+    gc.collect()
+    kinds = [node.kind() for node in nodes]
+    assert {"prim::fork", "prim::If", "prim::Loop", "aten::add_"} <= set(kinds)
+    assert kinds == [node.kind() for node in nodes_of(graphs)]
+    assert [str(method.graph) for method in _methods_of(module)] == before
 
 
 class Pairs(Pair):

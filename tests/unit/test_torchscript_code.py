@@ -13,7 +13,8 @@ from archives import CALLING, LOADING, Stateful, members, renamed, with_line, wi
 from models import PairTotal, script_bytes
 from torch import Tensor, nn
 
-from kim_torchml.engines.torchscript.archive import check_operator, inspect_archive
+from kim_torchml.engines.torchscript.archive import inspect_archive
+from kim_torchml.engines.torchscript.forbidden import check_operator
 from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.errors import DriverError
 

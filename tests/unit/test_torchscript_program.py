@@ -8,13 +8,16 @@ import warnings
 
 import pytest
 import torch
-from archives import Stateful, with_line
+from archives import CALLING, Stateful, with_line
 from misbehaving import Failing, FourInputs, MixedPrecision, Printing, Raising, Training, WholeNumbers
 from models import Graph2, Graph3, PairTotal, script_bytes
+from torch import Tensor, nn
 
-from kim_torchml.engines.torchscript.program import TorchScriptProgram
+from kim_torchml.engines.errors import shorten
+from kim_torchml.engines.torchscript.errors import names_a_device, reason_in_code
+from kim_torchml.engines.torchscript.program import TorchScriptProgram, open_torchscript
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs import ModelInputs
+from kim_torchml.inputs import Argument, ModelInputs, Signature
 
 CPU = torch.device("cpu")
 
@@ -122,19 +125,181 @@ def test_an_error_of_torch_within_a_model():
         call(load(Failing), five_tensors())
 
 
+class OneDefault(nn.Module):
+    def forward(self, a: Tensor, r: Tensor, b: Tensor, c: Tensor, d: Tensor, scale: float = 2.0) -> Tensor:
+        return scale * r.sum()
+
+
+class ThreeDefaults(nn.Module):
+    def forward(
+        self, a: Tensor, r: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor | None = None, f: int = 2, g: float = 1.0
+    ) -> Tensor:
+        return g * f * r.sum()
+
+
+class DescriptorDefault(nn.Module):
+    def forward(self, r: Tensor, with_forces: bool = False) -> Tensor:
+        return r.sum()
+
+
+class GraphDefault(nn.Module):
+    def forward(self, s: Tensor, r: Tensor, edges: Tensor, mask: Tensor, cell: Tensor | None = None) -> Tensor:
+        return r.sum()
+
+
+# Fewest and most arguments of their forward.
+DEFAULTS = {
+    OneDefault: (5, 6),
+    ThreeDefaults: (5, 8),
+    DescriptorDefault: (1, 2),
+    GraphDefault: (4, 5),
+    FourInputs: (4, 4),
+    PairTotal: (5, 5),
+    Graph3: (6, 6),
+}
+
+
+@pytest.mark.parametrize("n", range(10))
+@pytest.mark.parametrize("kind", DEFAULTS, ids=lambda kind: kind.__name__)
+def test_arguments_with_defaults_need_not_be_given(kind, n):
+    fewest, most = DEFAULTS[kind]
+    arguments = tuple(Argument(f"x{k}", ("n",)) for k in range(n))
+    signature = Signature(arguments, "x1", False, "number of inputs")
+    if fewest <= n <= most:
+        program = open_torchscript(script_bytes(kind), "x.pt", CPU, signature)
+        assert (program.n_inputs, program.most_inputs) == (fewest, most)
+        return
+    found = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    message = (
+        rf"^the model in x\.pt must take {n} inputs, as the parameter file says \(number of inputs\), but its forward "
+        rf"takes {found}; correct the number of layers and inputs, or the model$"
+    )
+    with pytest.raises(DriverError, match=message):
+        open_torchscript(script_bytes(kind), "x.pt", CPU, signature)
+
+
+@pytest.mark.parametrize("kind", [OneDefault, ThreeDefaults], ids=lambda kind: kind.__name__)
+def test_defaults_are_used(kind):
+    assert call(load(kind), five_tensors()).energies == 24.0
+
+
 @pytest.mark.parametrize("number", [3, 6])
 def test_a_wrong_number_of_inputs(number):
     with pytest.raises(DriverError, match=r"^the model in x\.pt raised an error: .*forward\(\)"):
         call(load(PairTotal), [torch.ones(2, 3)] * number)
 
 
-def test_code_that_torch_cannot_compile():
+@pytest.mark.parametrize(
+    ("line", "operator"),
+    [
+        ("x = torch.no_such_operator(state)", "aten::no_such_operator"),
+        ("x = torch.linalg_of_the_future(state, 3)", "aten::linalg_of_the_future"),
+        ("x = ops.quantized.no_such_operator(state)", "quantized::no_such_operator"),
+        ("x = ops.prim.no_such_operator(state)", "prim::no_such_operator"),
+    ],
+)
+def test_an_operator_that_torch_does_not_know(line, operator):
     message = (
-        r"^torch \S+ cannot load the model file x\.pt: Unknown builtin op: aten::no_such_operator.* "
-        r'\(File "code/__torch__/archives\.py", line \d+\); export it again with a version of torch that is not newer$'
+        rf"^torch \S+ cannot load the model file x\.pt: this torch does not know the operator {operator} "
+        r'\(File "code/__torch__/archives\.py", line \d+\); the file was saved with a newer torch: update torch, or '
+        rf"export the model with torch {torch.__version__.split('+')[0]}$"
     )
     with pytest.raises(DriverError, match=message):
-        TorchScriptProgram(with_line("x = torch.no_such_operator(state)"), "x.pt", CPU)
+        TorchScriptProgram(with_line(line), "x.pt", CPU)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("x = torch.add(state, [1, 2])", r"Arguments for call are not valid\. The following variants .* \.\.\."),
+        ("x = no_such_name", "undefined value no_such_name"),
+        ("x = (state)[0].no_such_attribute", r"'Tensor' object has no attribute or method 'no_such_attribute'\."),
+        ("x = torch.linalg.no_such(state)", "attribute lookup is not defined on builtin"),
+    ],
+)
+def test_code_that_torch_cannot_compile(line, reason):
+    message = (
+        rf"^torch \S+ cannot load the model file x\.pt: {reason} "
+        r'\(File "code/__torch__/archives\.py", line \d+\); export it again with a version of torch that is not newer$'
+    )
+    with pytest.raises(DriverError, match=message) as raised:
+        TorchScriptProgram(with_line(line), "x.pt", CPU)
+    assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ('"mps"', "Could not run 'aten::empty.memory_format' with arguments from the 'MPS' backend"),
+        ('"xpu:3"', "Could not run 'aten::empty.memory_format' with arguments from the 'XPU' backend"),
+        ('"no_such_device"', r"RuntimeError: Expected one of cpu, .*no_such_device"),
+    ],
+)
+@pytest.mark.parametrize("code", ["x = torch.zeros([3], dtype=6, device=torch.device(DEVICE))\n    print(x)"])
+def test_a_model_that_names_a_device(code, device, reason):
+    program = TorchScriptProgram(with_line(code.replace("DEVICE", device), instead=CALLING), "x.pt", CPU)
+    message = (
+        rf"^the model in x\.pt raised an error: {reason} "
+        r'\(File "code/__torch__/archives\.py", line \d+, in forward\); it runs on cpu, but its code makes tensors on '
+        r"another device: .* make them on the device of its inputs, such as torch\.zeros\(3, device=x\.device\)"
+    )
+    with pytest.raises(DriverError, match=message) as raised:
+        call(program, five_tensors())
+    assert len(str(raised.value)) < 700
+
+
+# What torch says on a machine with a GPU, or with a build of torch for GPUs, which these tests may not have.
+MIXED_DEVICES = [
+    "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+    "Expected all tensors to be on the same device, but got index is on cpu, different from other tensors on cuda:0",
+    "indices should be either on cpu or on the same device as the indexed tensor (cuda:0)",
+    "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver",
+    "No CUDA GPUs are available",
+    "CUDA error: invalid device ordinal",
+    "PyTorch is not linked with support for cuda devices",
+    "Could not run 'aten::add.Tensor' with arguments from the 'SparseCUDA' backend. This could be because",
+]
+OTHER_ERRORS = [
+    "Could not run 'aten::sort.stable' with arguments from the 'SparseCPU' backend. This could be because",
+    "PyTorch was not compiled with LAPACK support",
+    "mat1 and mat2 shapes cannot be multiplied (4x3 and 4x3)",
+]
+
+
+@pytest.mark.parametrize("text", MIXED_DEVICES + OTHER_ERRORS)
+def test_errors_that_come_from_another_device(text):
+    long = f"{text}\n\n" + "CPU: registered at /pytorch/RegisterCPU.cpp:24 [kernel]\n" * 200
+    error = RuntimeError(
+        "The following operation failed in the TorchScript interpreter.\n"
+        "Traceback of TorchScript, serialized code (most recent call last):\n"
+        '  File "code/__torch__/m.py", line 7, in forward\n    x = torch.zeros([3])\n        ~~~~ <--- HERE\n\n'
+        'Traceback of TorchScript, original code (most recent call last):\n  File "/home/a/m.py", line 3, in forward\n'
+        f"    x = torch.zeros(3)\n        ~~~~ <--- HERE\nRuntimeError: {long}"
+    )
+    assert names_a_device(error, CPU) is (text in MIXED_DEVICES)
+    reason = reason_in_code(error)
+    assert reason.removeprefix("RuntimeError: ").startswith(text.partition(" This could")[0][:200].rstrip("."))
+    assert reason.endswith('(File "code/__torch__/m.py", line 7, in forward)')
+    assert len(reason) < 350
+
+
+@pytest.mark.parametrize("length", [10, 240, 260, 8000])
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_long_texts_are_shortened(length, blank):
+    text = f"word{blank}" * (length // (4 + len(blank)))
+    found = shorten(text)
+    assert len(found) <= 254
+    whole = " ".join(text.split())
+    assert found == whole if len(whole) <= 250 else whole.startswith(found.removesuffix(" ...")) and len(found) > 200
+
+
+def test_a_models_own_long_error():
+    """The reason is cut, the place in the model's code is not."""
+    content = with_line(f'ops.prim.RaiseException("{"words " * 2000}")', instead=CALLING)
+    message = r'words \.\.\. \(File "code/__torch__/archives\.py", line \d+, in forward'
+    with pytest.raises(DriverError, match=message) as raised:
+        call(TorchScriptProgram(content, "x.pt", CPU), five_tensors())
+    assert len(str(raised.value)) < 500
 
 
 def test_an_error_while_loading():

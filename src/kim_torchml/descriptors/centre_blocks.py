@@ -53,7 +53,7 @@ def find_pairs(neighbourhoods: Neighbourhoods, cutoffs: torch.Tensor) -> Pairs:
         DriverError: If a centre and its neighbour are at the same place.
     """
     neighbours, counts = neighbourhoods.neighbours, neighbourhoods.counts
-    row = torch.arange(len(counts), device=counts.device)
+    row = torch.arange(len(counts), dtype=torch.int64, device=counts.device)
     row_of_pair = row.repeat_interleave(counts, output_size=len(neighbours))
     centres = neighbourhoods.centres.index_select(0, row_of_pair)
     coordinates, codes = neighbourhoods.coordinates.detach(), neighbourhoods.species_codes
@@ -96,7 +96,7 @@ def make_blocks(counts: torch.Tensor, cost: Callable[[int], float], budget: floa
         while waiting[most]:
             n_centres = _take(waiting, most, max(1, int(budget / cost(most))))
             rows = order[begin : begin + n_centres]
-            place = torch.arange(most, device=counts.device)
+            place = torch.arange(most, dtype=torch.int64, device=counts.device)
             present = place < counts[rows, None]
             blocks.append(Block(rows, torch.where(present, starts[rows, None] + place, 0), present))
             begin += n_centres

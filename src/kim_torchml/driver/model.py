@@ -19,7 +19,7 @@ from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
 from kim_torchml.inputs import Neighbours, PairKind, Particles
 from kim_torchml.process import interpreter, notices, settings
-from kim_torchml.process.device import choose_device, describe_device, set_determinism
+from kim_torchml.process.device import choose_device, describe_device, determinism
 from kim_torchml.process.rank import find_rank
 from kim_torchml.process.threads import set_threads
 
@@ -74,8 +74,7 @@ class Model:
             DriverError: If the model does not fit its parameter file.
         """
         set_threads(self._rank, interpreter.is_ours)
-        set_determinism(self._device)
-        with enough_memory(self._device, self.file_name, "its work"):
+        with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
             capability = self._capability()
         self._layout = capability.layout
         notices.announce_first_use(
@@ -137,7 +136,7 @@ class Model:
                 out[:] = 0.0
             return
         particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours)
-        with enough_memory(self._device, self.file_name, f"{len(particles)} particles"):
+        with determinism(self._device), enough_memory(self._device, self.file_name, f"{len(particles)} particles"):
             evaluation = self._evaluate(particles, needed_quantities(outputs))
         write_outputs(evaluation, self._units, outputs, self.file_name)
 

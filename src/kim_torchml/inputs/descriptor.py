@@ -73,9 +73,9 @@ class DescriptorInputs(PairKind):
         neighbourhoods = Neighbourhoods(
             coordinates=rows,
             species_codes=_indices(particles.species_codes[particle_of_row], device),
-            centres=torch.arange(len(centres), device=device),
+            centres=torch.arange(len(centres), dtype=torch.int64, device=device),
             counts=_indices(counts, device),
-            neighbours=torch.arange(len(centres), len(particle_of_row), device=device),
+            neighbours=torch.arange(len(centres), len(particle_of_row), dtype=torch.int64, device=device),
         )
         of_centres = slice(0, len(centres))
         inputs = ModelInputs((self._describe(neighbourhoods),), rows, len(rows), of_centres, None, len(neighbours))

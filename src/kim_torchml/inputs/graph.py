@@ -53,6 +53,6 @@ class GraphInputs(InputKind):
         rows = leaf(np.concatenate([particles.coordinates, far]), dtype, device)
         species = self.species(np.repeat(particles.species_codes, 2), device)
         no_edges = [torch.empty((2, 0), dtype=torch.int64, device=device) for _ in range(self.n_layers)]
-        mask = torch.tensor([0, 1], device=device)
-        only_particle = torch.tensor([0], device=device)
+        mask = torch.tensor([0, 1], dtype=torch.int64, device=device)
+        only_particle = torch.tensor([0], dtype=torch.int64, device=device)
         return ModelInputs((species, rows, *no_edges, mask), rows, len(rows), slice(0, 1), only_particle, 0)

@@ -2,6 +2,9 @@
 """Which device a model runs on."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -62,9 +65,58 @@ def describe_device(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def set_determinism(device: torch.device) -> None:
-    """Make a GPU give the same bits for the same input where KIM_TORCHML_DETERMINISTIC asks for it; CPUs always do."""
-    if device.type == "cuda" and settings.wants_determinism():
-        # cuBLAS reads this when it is first used; without it torch refuses matrix products.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+@contextmanager
+def determinism(device: torch.device) -> Iterator[None]:
+    """Make a GPU give the same bits for the same input where KIM_TORCHML_DETERMINISTIC asks for it; CPUs always do.
+
+    Torch's setting is the whole process's. It is put back when the last call ends, unless someone else has changed it
+    meanwhile.
+    """
+    if device.type != "cuda" or not settings.wants_determinism():
+        yield
+        return
+    _deterministic.begin()
+    try:
+        yield
+    finally:
+        _deterministic.end()
+
+
+class _Deterministic:
+    """The process's deterministic mode, which lasts as long as any call that asks for it."""
+
+    def __init__(self) -> None:
+        # A signal handler may compute too, in the thread that the signal has interrupted.
+        self._lock = threading.RLock()
+        self._calls = 0
+        self._mode_before = 0
+        self._sets_workspace = False
+
+    def begin(self) -> None:
+        """Begin a call."""
+        with self._lock:
+            if self._calls == 0:
+                self._mode_before = torch.get_deterministic_debug_mode()
+                # cuBLAS reads this when it is first used; without it torch refuses matrix products.
+                self._sets_workspace = _WORKSPACE not in os.environ
+                if self._sets_workspace:
+                    os.environ[_WORKSPACE] = _FIXED_WORKSPACE
+            torch.use_deterministic_algorithms(True)
+            self._calls += 1
+
+    def end(self) -> None:
+        """End a call; the last one puts back what the first one found."""
+        with self._lock:
+            self._calls -= 1
+            if self._calls:
+                return
+            if torch.get_deterministic_debug_mode() == _ERROR_MODE:
+                torch.set_deterministic_debug_mode(self._mode_before)
+            if self._sets_workspace and os.environ.get(_WORKSPACE) == _FIXED_WORKSPACE:
+                del os.environ[_WORKSPACE]
+
+
+_WORKSPACE, _FIXED_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+# What torch calls use_deterministic_algorithms(True); 0 is off, 1 is a warning.
+_ERROR_MODE = 2
+_deterministic = _Deterministic()

@@ -129,7 +129,7 @@ class Bispectrum(Descriptor[tuple[Plan, DistanceMapping]]):
         configuration = BispectrumConfiguration(plan, mapping, neighbourhoods.species_codes, pairs, blocks)
         values = cast(torch.Tensor, BispectrumValues.apply(coordinates, configuration))  # type: ignore[no-untyped-call]
         if self.parameters.bzero_flag:
-            return values - coordinates.new_tensor(self._offsets)
+            return values - torch.tensor(self._offsets, dtype=values.dtype, device=values.device)
         return values
 
     def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Plan, DistanceMapping]:

@@ -142,7 +142,7 @@ def solid_harmonics(point: torch.Tensor, coefficients: Recurrences) -> torch.Ten
 
 def _solid_gradient(degree: int) -> torch.Tensor:
     """Return d S[ell, m] / d(x, y, z) as sums of solid harmonics, shape [3 degree², (degree + 1)²]."""
-    gradient = torch.zeros((3, degree**2, (degree + 1) ** 2), dtype=torch.float64)
+    gradient = torch.zeros((3, degree**2, (degree + 1) ** 2), dtype=torch.float64, device="cpu")
 
     def add(axis: int, of: tuple[int, int], lower: tuple[int, int], factor: float) -> None:
         if abs(lower[1]) <= lower[0]:

@@ -91,27 +91,29 @@ def make_plan(twojmax: int, diagonalstyle: int, dtype: torch.dtype, device: torc
     double, cpu = torch.float64, torch.device("cpu")
     exact = recurrences(twojmax, double, cpu)
     labels = [(n, ell, m) for n in range(twojmax + 1) for ell in range(n + 1) for m in range(-ell, ell + 1)]
-    polynomials = torch.tensor([gegenbauer_row(n - ell, ell, twojmax) for n, ell, _ in labels])
-    solids = torch.tensor([solid_row(ell, m) for _, ell, m in labels])
+    rows = [(gegenbauer_row(n - ell, ell, twojmax), solid_row(ell, m)) for n, ell, m in labels]
+    polynomials, solids = torch.tensor(rows, dtype=torch.int64, device=cpu).unbind(1)
 
     def harmonics(points: torch.Tensor) -> torch.Tensor:
         values = gegenbauer(points[0], exact)[polynomials]
         return values.mul_(solid_harmonics(points[1:], exact)[solids])
 
     points, weights = rotation_grid(3 * twojmax // 2)
-    norms = torch.tensor([kernel_coefficient(n, ell) for n, ell, _ in labels], dtype=double)
+    norms = torch.tensor([kernel_coefficient(n, ell) for n, ell, _ in labels], dtype=double, device=cpu)
     on_grid = harmonics(points).mul_(norms.unsqueeze(1)).mul_(weights.pow(1 / 3)).to(dtype=dtype, device=device)
-    identity = torch.tensor([[1.0], [0.0], [0.0], [0.0]], dtype=double)
+    identity = torch.tensor([[1.0], [0.0], [0.0], [0.0]], dtype=double, device=cpu)
     chosen = components(twojmax, diagonalstyle)
     triples = [sorted(component) for component in chosen]
-    scale = torch.tensor([(component[2] + 1) * is_coupled(component) for component in chosen], dtype=double)
+    scales = [(component[2] + 1) * is_coupled(component) for component in chosen]
+    scale = torch.tensor(scales, dtype=double, device=cpu)
+    picks = [pair_row(b, a) * (twojmax + 1) + c for a, b, c in triples]
     return Plan(
         twojmax=twojmax,
         recurrences=recurrences(twojmax, dtype, device),
         expansion=(polynomials * (twojmax + 1) ** 2 + solids).to(device),
         own=harmonics(identity).squeeze(1).to(dtype=dtype, device=device),
         harmonics=tuple(on_grid[first_harmonic(n) : first_harmonic(n + 1)] for n in range(twojmax + 1)),
-        picks=torch.tensor([pair_row(b, a) * (twojmax + 1) + c for a, b, c in triples], device=device),
+        picks=torch.tensor(picks, dtype=torch.int64, device=device),
         scale=scale.to(dtype=dtype, device=device),
         products=(_products(triples, twojmax) * scale.unsqueeze(1)).to(dtype=dtype, device=device),
     )
@@ -141,7 +143,7 @@ def rotation_grid(degree: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _products(triples: list[list[int]], twojmax: int) -> torch.Tensor:
     """Return the derivative of f_a f_b f_c as a matrix, shape [width, (twojmax + 1) n_pairs], float64."""
     n_pairs = pair_row(twojmax + 1, 0)
-    matrix = torch.zeros((len(triples), twojmax + 1, n_pairs), dtype=torch.float64)
+    matrix = torch.zeros((len(triples), twojmax + 1, n_pairs), dtype=torch.float64, device="cpu")
     for component, (a, b, c) in enumerate(triples):
         for one, smaller, larger in ((a, b, c), (b, a, c), (c, a, b)):
             matrix[component, one, pair_row(larger, smaller)] += 1.0

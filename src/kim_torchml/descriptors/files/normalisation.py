@@ -37,7 +37,7 @@ def read_normalisation(file: DescriptorFile, width: int) -> Normalisation | None
     deviations = [file.positive("standard deviation", field) for field in deviation_fields]
     if set(means) == {0.0} and set(deviations) == {1.0}:
         return None
-    mean, deviation = torch.tensor(means, dtype=torch.float64), torch.tensor(deviations, dtype=torch.float64)
+    mean, deviation = (torch.tensor(each, dtype=torch.float64, device="cpu") for each in (means, deviations))
     return Normalisation(mean.expand(width), deviation.expand(width))
 
 

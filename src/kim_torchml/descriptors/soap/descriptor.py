@@ -193,7 +193,7 @@ def _by_species(pairs: Pairs, species_codes: torch.Tensor, n_species: int) -> Pa
     """
     if n_species == 1:
         return pairs
-    row = torch.arange(len(pairs.counts), device=pairs.counts.device)
+    row = torch.arange(len(pairs.counts), dtype=torch.int64, device=pairs.counts.device)
     row_of_pair = row.repeat_interleave(pairs.counts, output_size=len(pairs.neighbours))
     segment = row_of_pair * n_species + species_codes.index_select(0, pairs.neighbours)
     order = segment.argsort(stable=True)

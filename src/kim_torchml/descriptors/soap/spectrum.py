@@ -26,7 +26,7 @@ class PowerSpectrum:
             for m in range(n, n_max)
         ]
         size = n_species * n_max
-        self._entries = torch.tensor([i * size + j for i, j in pairs], device=device)
+        self._entries = torch.tensor([i * size + j for i, j in pairs], dtype=torch.int64, device=device)
         self.width = len(pairs) * (l_max + 1)
         self._prefactors = [4.0 * pi**3 * sqrt(8.0 / (2 * degree + 1)) for degree in range(l_max + 1)]
         # The values of each centre, and for one l at a time the coefficients, the products of all pairs of them, and

@@ -104,7 +104,7 @@ class _Group:
         widths = sorted({function.width for function in functions})
         self.n_angles, self.n_widths = len(angles), len(widths)
         columns = [angles.index(f.angle) * len(widths) + widths.index(f.width) for f in functions]
-        self._columns = torch.tensor(columns, device=device)
+        self._columns = torch.tensor(columns, dtype=torch.int64, device=device)
         self._whole: dict[float, list[int]] = {slope: [] for slope, _ in angles}
         self._others: dict[float, torch.Tensor] = {}
         for slope in self._whole:
@@ -114,7 +114,7 @@ class _Group:
             self._others[slope] = torch.tensor(others, dtype=dtype, device=device)[:, None]
         self._n_g4 = sum(family == "g4" for family, _ in widths)
         minus_etas = torch.tensor([-eta for _, eta in widths], dtype=dtype, device=device)
-        is_g4 = torch.arange(len(widths), device=device) < self._n_g4
+        is_g4 = torch.arange(len(widths), dtype=torch.int64, device=device) < self._n_g4
         self._etas_g4, self._etas_g5 = minus_etas[: self._n_g4, None], minus_etas[self._n_g4 :, None]
         # Factors of the sums over the terms of a triplet: all terms, those of g4, the derivatives by S of g4 and of g5.
         ones = torch.ones_like(minus_etas)
@@ -316,8 +316,9 @@ def _padded(chosen: torch.Tensor) -> torch.Tensor:
     places = chosen.view(-1).nonzero()[:, 0]
     counts = chosen.sum(dim=(1, 2))
     t = int(counts.max())
-    gaps = torch.arange(c, device=counts.device) * t - counts.cumsum(0) + counts
-    slots = torch.arange(len(places), device=places.device) + gaps.repeat_interleave(counts, output_size=len(places))
+    gaps = torch.arange(c, dtype=torch.int64, device=counts.device) * t - counts.cumsum(0) + counts
+    slots = torch.arange(len(places), dtype=torch.int64, device=places.device)
+    slots += gaps.repeat_interleave(counts, output_size=len(places))
     return places.new_zeros(c * t).index_copy_(0, slots, places).view(c, t)
 
 

@@ -151,7 +151,7 @@ class _Tables:
             kinds = [AngularParameters(parameters.functions[i][0], *numbers[i]) for i in angular]
             self._angular = AngularFunctions(kinds, dtype, device)
             place |= {i: self._n_radial + c for i, c in zip(angular, self._angular.columns, strict=True)}
-        self._place = torch.tensor([place[i] for i, _ in functions], device=device)
+        self._place = torch.tensor([place[i] for i, _ in functions], dtype=torch.int64, device=device)
         self._order = self._place.argsort()
 
     def bytes_of_centre(self, k: int) -> float:

@@ -15,24 +15,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from kim_torchml.errors import DriverError
-
-# Operators that reach outside the tensors they are given, and what they do there. Any attribute or string of these
-# names is refused in a file's code: TorchScript resolves `getattr(torch, "save")` as well as `torch.save`.
-FORBIDDEN_OPERATORS = {
-    "aten::from_file": "touches files",
-    "aten::save": "touches files",
-    "aten::_print": "writes to the simulator's output",
-    "aten::manual_seed": "changes the simulator's random numbers",
-}
-_FORBIDDEN_NAMES = {operator.split("::")[1] for operator in FORBIDDEN_OPERATORS}
-
-# Namespaces of torch's own operators and of the packages that interatomic potentials use. Operators of others may touch
-# files (image::read_file), the network (c10d) or raw memory (inductor).
-ALLOWED_NAMESPACES = frozenset(
-    "aten prim prims quantized _quantized quantization sparse mkldnn profiler "
-    "torch_scatter torch_sparse torch_cluster torch_spline_conv pyg".split()
+from kim_torchml.engines.errors import reason_of
+from kim_torchml.engines.torchscript.forbidden import (
+    FORBIDDEN_NAMES,
+    UNSAFE_ARGUMENTS,
+    check_operator,
+    unsafe_argument,
 )
+from kim_torchml.errors import DriverError
 
 _EXTRA = "extra/"
 
@@ -60,7 +50,7 @@ def inspect_archive(content: bytes, file_name: str) -> frozenset[str]:
             operators.update(_check_code(source, file_name, member))
         except (RuntimeError, ValueError, SyntaxError, tokenize.TokenError) as error:
             raise DriverError(
-                f"the code {member} in the model file {file_name} cannot be read ({error}): the file is "
+                f"the code {member} in the model file {file_name} cannot be read ({reason_of(error)}): the file is "
                 "damaged; copy or export it again"
             ) from error
     return frozenset(operators)
@@ -71,21 +61,6 @@ def extra_files(content: bytes) -> dict[str, bytes]:
     archive = torch._C.PyTorchFileReader(io.BytesIO(content))
     names = [name for name in archive.get_all_records() if name.startswith(_EXTRA)]
     return {name[len(_EXTRA) :]: archive.get_record(name) for name in names}
-
-
-def check_operator(operator: str, where: str) -> None:
-    """Raise DriverError if an operator, such as "aten::save", is not one that models may use."""
-    if operator in FORBIDDEN_OPERATORS:
-        raise DriverError(
-            f"the model {where} uses the operator {operator}, which {FORBIDDEN_OPERATORS[operator]}: a model must "
-            "not; it has not been run. Use this file only if you trust its author, and ask for one without it"
-        )
-    namespace = operator.split("::")[0]
-    if "::" in operator and namespace not in ALLOWED_NAMESPACES:
-        raise DriverError(
-            f"the model {where} uses the operator {operator}: models may use only operators of "
-            f"{', '.join(sorted(ALLOWED_NAMESPACES))}; export the model without it"
-        )
 
 
 def _open_archive(content: bytes, file_name: str) -> tuple[Any, list[str]]:
@@ -100,7 +75,8 @@ def _open_archive(content: bytes, file_name: str) -> tuple[Any, list[str]]:
         return archive, archive.get_all_records()
     except Exception as error:  # a damaged file raises BadZipFile, zlib.error, struct.error, RuntimeError, ...
         raise DriverError(
-            f"the model file {file_name} is damaged: {error} ({len(content)} bytes; truncated?); copy it again"
+            f"the model file {file_name} is damaged: {reason_of(error)} ({len(content)} bytes; truncated?); "
+            "copy it again"
         ) from error
 
 
@@ -152,10 +128,11 @@ def _tokens(source: str) -> list[_Token]:
 def _check_code(source: str, file_name: str, member: str) -> Iterator[str]:
     """Yield the operators that a piece of code names; raise where one is not allowed."""
     tokens = _tokens(source)
+    _check_unsafe_arguments(tokens, file_name, member)
     for index, token in enumerate(tokens):
         where = f"file {file_name} ({member}, line {token.line})"
         after_dot = index > 0 and tokens[index - 1].text == "."
-        if token.text in _FORBIDDEN_NAMES and (after_dot or token.kind == tokenize.STRING):
+        if token.text in FORBIDDEN_NAMES and (after_dot or token.kind == tokenize.STRING):
             check_operator(f"aten::{token.text}", where)
         if token.text == "ops" and token.kind == tokenize.NAME and not after_dot:
             words = [word.text for word in tokens[index : index + 5]]
@@ -167,3 +144,20 @@ def _check_code(source: str, file_name: str, member: str) -> Iterator[str]:
             operator = f"{words[2]}::{words[4]}"
             check_operator(operator, where)
             yield operator
+
+
+def _check_unsafe_arguments(tokens: list[_Token], file_name: str, member: str) -> None:
+    """Raise where code turns an operator's checks off.
+
+    An operator may have another name where it is called, so that what counts is whether the code names it anywhere.
+    """
+    named = {token.text for token in tokens}
+    for operator, argument in UNSAFE_ARGUMENTS.items():
+        if operator.split("::")[1] not in named:
+            continue
+        for index, token in enumerate(tokens[:-2]):
+            before, (sign, value) = tokens[index - 1].text, (each.text for each in tokens[index + 1 : index + 3])
+            is_given = token.kind == tokenize.NAME and token.text == argument and before in "(," and sign == "="
+            after = tokens[index + 3].text if index + 3 < len(tokens) else ""
+            if is_given and not (value == "False" and after in (",", ")")):
+                raise unsafe_argument(operator, f"file {file_name} ({member}, line {token.line})")

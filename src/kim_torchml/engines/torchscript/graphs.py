@@ -15,21 +15,25 @@ _ANYTHING = "*"
 _CALLS = ("prim::CallMethod", "prim::CallFunction")
 _CONSTRUCTORS = ("prim::ListConstruct", "prim::TupleConstruct", "prim::DictConstruct")
 _CONTAINERS = ("ListType", "TupleType", "DictType")
+# These return what a task has returned, although their schemas do not say so.
+_WAITS = ("aten::wait", "prim::awaitable_wait")
 
 
 def graphs_of(module: Any) -> Iterator[Any]:
     """Yield the graphs of every method of every submodule, functions and classes they call included."""
     for method in _methods_of(module):
         yield method.graph
-        yield method.inlined_graph
+        yield _inlined(method)
 
 
 def nodes_of(graphs: list[Any], blocks_of: Callable[[Any], list[Any]] | None = None) -> Iterator[Any]:
     """Yield every node of graphs, those of blocks and subgraphs included.
 
+    Nodes do not keep their graphs alive: whoever keeps nodes must keep the graphs.
+
     Args:
-        graphs: Of methods.
-        blocks_of: What to go into of each node; by default all.
+        graphs: The graphs of methods.
+        blocks_of: Function that returns the blocks of a node to go into; by default all of them.
     """
     blocks = list(graphs)
     while blocks:
@@ -52,11 +56,11 @@ def keeps_state(module: Any) -> bool:
 
     Where the graph does not tell what a value is part of, the value counts as part of everything it was made from.
     """
-    forward = module._c._get_method("forward").inlined_graph
+    forward = _inlined(module._c._get_method("forward"))
     # Inlining replaces all calls, except those of methods that are chosen only when the model runs.
     if not any(node.kind() in _CALLS for node in nodes_of([forward])):
         return _writes_to_attributes(forward)
-    return any(_writes_to_attributes(method.inlined_graph) for method in _methods_of(module))
+    return any(_writes_to_attributes(_inlined(method)) for method in _methods_of(module))
 
 
 def _methods_of(module: Any) -> Iterator[Any]:
@@ -65,17 +69,39 @@ def _methods_of(module: Any) -> Iterator[Any]:
         yield from map(script._get_method, script._method_names())
 
 
+def _inlined(method: Any) -> Any:
+    """Return a copy of a method's graph in which functions and methods are inlined, in its subgraphs too.
+
+    Each value's name occurs once in the graph and its subgraphs together.
+    """
+    graph = method.inlined_graph
+    subgraphs = [graph]
+    for number, outer in enumerate(subgraphs):
+        for node in list(nodes_of([outer], lambda node: list(node.blocks()))):
+            for inner in _subgraphs(node):
+                torch._C._jit_pass_inline(inner)
+                subgraphs.append(inner)
+            if number:
+                _rename(node.outputs(), number)
+                for block in node.blocks():
+                    _rename(block.inputs(), number)
+        if number:
+            _rename(outer.inputs(), number)
+    return graph
+
+
+def _rename(values: Iterable[Any], number: int) -> None:
+    for value in values:
+        value.setDebugName(f"subgraph_{number}.{value.debugName()}")
+
+
 def _blocks_in(node: Any) -> list[Any]:
     return [*node.blocks(), *_subgraphs(node)]
 
 
-def _subgraphs(node: Any) -> Iterator[Any]:
-    """Yield the subgraphs of a node, as prim::fork has them, with the functions that they call inlined."""
-    for name in node.attributeNames():
-        if node.kindOf(name) == "g":
-            graph = node.g(name).copy()
-            torch._C._jit_pass_inline(graph)
-            yield graph
+def _subgraphs(node: Any) -> list[Any]:
+    """Return the subgraphs of a node, as prim::fork has them; they are alive as long as the node's own graph."""
+    return [node.g(name) for name in node.attributeNames() if node.kindOf(name) == "g"]
 
 
 def _writes_to_attributes(graph: Any) -> bool:
@@ -127,7 +153,8 @@ class _Held:
     def pass_through(self, node: Any) -> None:
         """Follow values from a node's inputs to its outputs, and into and out of its blocks."""
         outputs, inputs = list(node.outputs()), list(node.inputs())
-        if node.kind() == "prim::GetAttr" or self._any(_chosen(node, "handed_on")):
+        handed_on = inputs if node.kind() in _WAITS else _chosen(node, "handed_on")
+        if node.kind() == "prim::GetAttr" or self._any(handed_on):
             self._add(outputs, makes_container=node.kind() in _CONSTRUCTORS)
         if self._any(inputs):
             # A list made from another list is a new list of the same tensors.
@@ -138,9 +165,13 @@ class _Held:
         comes_out = any(self._any(block.outputs()) for block in inside)
         if comes_out:
             self._add(outputs)
+        for subgraph in _subgraphs(node):
+            for given, taken in zip(inputs, subgraph.inputs(), strict=False):
+                if self._any([given]):
+                    self._add([taken])
         # A loop's next round begins with what came out of the last one.
         if comes_out or self._any(inputs):
-            for block in inside:
+            for block in node.blocks():
                 self._add(block.inputs())
 
     def _any(self, values: Iterable[Any]) -> bool:

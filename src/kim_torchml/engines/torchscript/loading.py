@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from kim_torchml.engines.errors import is_out_of_memory, reason_of
+from kim_torchml.engines.errors import is_out_of_memory
+from kim_torchml.engines.torchscript.errors import reason_in_code, unknown_operator
 from kim_torchml.engines.torchscript.graphs import constant_tensors
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
 from kim_torchml.errors import DriverError
@@ -30,6 +31,7 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
 
     Raises:
         DriverError: If torch cannot load it.
+        MemoryError: If the device has not enough memory.
     """
     # Without TorchScript its loader fails with an AttributeError that names neither.
     if not torch.jit._state._enabled.enabled:
@@ -43,16 +45,26 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
             module: Any = torch.jit.load(io.BytesIO(content), map_location=device)
     except (torch.jit.Error, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
-            raise
-        raise DriverError(
-            f"torch {torch.__version__} cannot load the model file {file_name}: {reason_of(error)}; export it again "
-            "with a version of torch that is not newer"
-        ) from error
+            raise MemoryError(reason_in_code(error)) from error
+        raise _cannot_load(error, file_name) from error
     module.eval()
     # The backward pass then skips the weights.
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
+
+
+def _cannot_load(error: BaseException, file_name: str) -> DriverError:
+    reason, remedy = reason_in_code(error), "export it again with a version of torch that is not newer"
+    operator = unknown_operator(error)
+    if operator is not None:
+        reason = reason.replace(f"Unknown builtin op: {operator}.", f"this torch does not know the operator {operator}")
+        remedy = f"the file was saved with a newer torch: update torch, or export the model with torch {_release()}"
+    return DriverError(f"torch {torch.__version__} cannot load the model file {file_name}: {reason}; {remedy}")
+
+
+def _release() -> str:
+    return str(torch.__version__).split("+")[0]
 
 
 def floating_type(module: Any, graphs: list[Any], file_name: str) -> torch.dtype:

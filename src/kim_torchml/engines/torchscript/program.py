@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
-from kim_torchml.engines.errors import is_out_of_memory, reason_of
-from kim_torchml.engines.torchscript.archive import check_operator, extra_files, inspect_archive
+from kim_torchml.engines.errors import is_out_of_memory
+from kim_torchml.engines.torchscript.archive import extra_files, inspect_archive
+from kim_torchml.engines.torchscript.errors import names_a_device, reason_in_code
+from kim_torchml.engines.torchscript.forbidden import check_node
 from kim_torchml.engines.torchscript.graphs import graphs_of, keeps_state, nodes_of
 from kim_torchml.engines.torchscript.loading import expected_deprecations, floating_type, load_module
 from kim_torchml.engines.torchscript.operators import provide_operators
@@ -35,8 +37,9 @@ def open_torchscript(content: bytes, file_name: str, device: torch.device, signa
             types, or takes another number of tensors than the signature says.
     """
     program = TorchScriptProgram(content, file_name, device, signature.returns_forces)
-    expected, found = len(signature.arguments), program.n_inputs
-    if found != expected:
+    expected, fewest, most = len(signature.arguments), program.n_inputs, program.most_inputs
+    if not fewest <= expected <= most:
+        found = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         raise DriverError(
             f"the model in {file_name} must take {expected} inputs, as the parameter file says ({signature.source}), "
             f"but its forward takes {found}; correct the number of layers and inputs, or the model"
@@ -56,7 +59,7 @@ class TorchScriptProgram(Program):
         self._module = load_module(content, file_name, device)
         graphs = list(graphs_of(self._module))
         for node in nodes_of(graphs):
-            check_operator(node.kind(), f"file {file_name}")
+            check_node(node, f"file {file_name}")
         self._prints = any(node.kind() == "prim::Print" for node in nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
         self._lock = self._new_lock()
@@ -71,8 +74,18 @@ class TorchScriptProgram(Program):
 
     @property
     def n_inputs(self) -> int:
-        """Number of tensors that forward takes."""
-        return len(self._module._c._get_method("forward").schema.arguments) - 1
+        """Number of tensors that forward must be given."""
+        return sum(not each.has_default_value() for each in self._arguments())
+
+    @property
+    def most_inputs(self) -> int:
+        """Number of tensors that forward can be given: the last of them may have defaults."""
+        return sum(not each.kwarg_only for each in self._arguments())
+
+    def _arguments(self) -> list[Any]:
+        """Return the arguments of forward as its schema has them."""
+        arguments: list[Any] = self._module._c._get_method("forward").schema.arguments
+        return arguments[1:]
 
     def run(self, inputs: ProgramInputs, wants_gradient: bool) -> ProgramResult:
         """Call the model, and differentiate its energy if that is wanted and it returns no forces itself."""
@@ -103,12 +116,17 @@ class TorchScriptProgram(Program):
         try:
             yield
         except (torch.jit.Error, RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = reason_in_code(error)
             if is_out_of_memory(error):
-                raise
-            raise DriverError(
-                f"the model in {self.file_name} raised an error: {reason_of(error)}; "
-                "call it with the same tensors in Python to see more"
-            ) from error
+                raise MemoryError(reason) from error
+            remedy = "call it with the same tensors in Python to see more"
+            if names_a_device(error, self.device):
+                remedy = (
+                    f"it runs on {self.device}, but its code makes tensors on another device: it names one, as a "
+                    "traced model does, or none, which means cpu; make them on the device of its inputs, such as "
+                    "torch.zeros(3, device=x.device), and export it again"
+                )
+            raise DriverError(f"the model in {self.file_name} raised an error: {reason}; {remedy}") from error
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return parameters and buffers by their dotted names, on the model's device."""

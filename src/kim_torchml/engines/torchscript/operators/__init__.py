@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The torch_scatter and torch_sparse operators that TorchScript files may name.
+"""Operators of packages, such as torch_scatter, that TorchScript files may name.
 
-A model scripted where these packages were installed names their operators even if it never calls
-them, and does not load without them. Where the packages are missing, pure-torch operators stand in.
+A model scripted where these packages were installed names their operators even if it never calls them, and does not
+load without them. Where torch_scatter or torch_sparse is missing, pure-torch operators stand in.
 """
 
 from kim_torchml.engines.torchscript.operators.registry import provide_operators

@@ -125,7 +125,7 @@ def _first_extreme(src: Tensor, index: Tensor, dim: int, extreme: Tensor) -> Ten
     A NaN in `src` is taken for the extreme, because the minimum and maximum with it are NaN.
     """
     length = src.size(dim)
-    position = torch.arange(length, device=src.device)
+    position = torch.arange(length, dtype=torch.int64, device=src.device)
     position = _broadcast(position, src, dim)
     attained = (src == extreme.gather(dim, index)) | src.isnan()
     position = torch.where(attained, position, length)

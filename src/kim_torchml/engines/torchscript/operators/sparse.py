@@ -132,7 +132,7 @@ def non_diag_mask(row: Tensor, col: Tensor, n_rows: int, n_cols: int, k: int) ->
         diagonal's.
     """
     n_diagonal = min(n_rows + k, n_cols) if k < 0 else min(n_rows, n_cols - k)
-    entry = torch.arange(row.numel(), device=row.device)
+    entry = torch.arange(row.numel(), dtype=torch.int64, device=row.device)
     diagonals_before = (row + min(k, 0) + (col > row + k)).clamp(0, n_diagonal)
     mask = torch.zeros(row.numel() + n_diagonal, dtype=torch.bool, device=row.device)
     return mask.index_fill_(0, entry + diagonals_before, True)
