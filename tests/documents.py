@@ -9,15 +9,16 @@ README = ROOT / "README.md"
 
 
 def section(document: Path, heading: str) -> str:
-    """Return the text of a section of second order, without the indentation of what stands in a list."""
+    """Return the text of a section of second order."""
     _, found, rest = document.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
     assert found, f"{document.name} has no section {heading!r}"
-    return re.sub(r"^   ", "", rest.partition("\n## ")[0], flags=re.MULTILINE)
+    return rest.partition("\n## ")[0]
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """Return (language, content) of each code block; the language may be an empty string."""
-    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    """Return (language, content) of each code block; one that stands in a list loses the list's indentation."""
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [(language, re.sub(f"^{indent}", "", content, flags=re.MULTILINE)) for indent, language, content in found]
 
 
 def first_block(text: str, language: str) -> str:
