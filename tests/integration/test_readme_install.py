@@ -19,7 +19,7 @@ print(atoms.get_potential_energy())
 
 def save_and_install(collection: KimCollection, folder: Path, *options: str) -> str:
     """Run the model's script, install its folder, and return what KIM's manager printed."""
-    code = "import os, runpy, sys; os.chdir(sys.argv[1]); runpy.run_path('make_my_model.py')"
+    code = "import os, runpy, sys; os.chdir(sys.argv[1]); runpy.run_path('make_my_model.py', run_name='__main__')"
     saved = collection.run_python("-c", code, folder)
     assert saved.returncode == 0, saved.stderr
     done = collection.manage("install", *options, "user", folder)
