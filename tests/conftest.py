@@ -33,18 +33,18 @@ SHARED = Path(os.environ.get("KIM_TORCHML_SHARED", ROOT.parent / "shared"))
 
 @pytest.fixture(scope="session")
 def shared():
-    """Return the folder of published models and golden data."""
+    """Return the folder of published models, and of the originals of the golden data."""
     if not SHARED.is_dir():
-        pytest.skip(f"the shared data are not at {SHARED} (KIM_TORCHML_SHARED names another place)")
+        pytest.skip(f"the published models are not at {SHARED} (KIM_TORCHML_SHARED names another place)")
     return SHARED
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """Say after pytest's own summary that tests need the shared data; the skipped GPU tests would hide it there."""
+    """Say after the summary of pytest that tests need the published models; skipped GPU tests would hide it there."""
     yield
     if not SHARED.is_dir():
         terminalreporter.write_line(
-            f"no test ran against golden data or published models: they are not at {SHARED} (KIM_TORCHML_SHARED)",
+            f"no test ran against published models: they are not at {SHARED} (KIM_TORCHML_SHARED)",
             yellow=True,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_data import GOLDEN, SI64, read_golden
 from golden_session import MODELS
 from kim_collection import HERE, KimCollection, PortableModel
 
@@ -21,20 +22,19 @@ def session(
         files = sorted((shared / "portable_models" / name).iterdir())
         models.append(PortableModel(name, {path.name: path.read_bytes() for path in files}))
     bare_collection.install_models(models, tmp_path_factory.mktemp("published"))
-    structure = shared / "golden" / "portable_models" / "si64.extxyz"
     variables = {"KIM_MODEL_ELEMENTS_MAP": "1", "KIM_TORCHML_QUIET": "1"}
-    done = bare_collection.run_python(HERE / "golden_session.py", structure, **variables)
+    done = bare_collection.run_python(HERE / "golden_session.py", GOLDEN / f"{SI64}.json", **variables)
     assert done.returncode == 0, done.stderr
     results, ended = done.stdout.splitlines()
     return json.loads(results), ended, done.stderr
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_published_model_gives_its_golden_data(session: tuple, shared: Path, name: str) -> None:
+def test_published_model_gives_its_golden_data(session: tuple, name: str) -> None:
     found = session[0][name]
-    with np.load(shared / "golden" / "portable_models" / "si64.npz") as golden:
-        assert found["energy"] == pytest.approx(float(golden[f"{name}_energy"]), rel=0, abs=1e-9)
-        np.testing.assert_allclose(found["forces"], golden[f"{name}_forces"], rtol=0, atol=1e-10)
+    golden = read_golden(SI64)
+    assert found["energy"] == pytest.approx(float(golden[f"{name}_energy"]), rel=0, abs=1e-9)
+    np.testing.assert_allclose(found["forces"], golden[f"{name}_forces"], rtol=0, atol=1e-10)
 
 
 def test_published_graph_model_ran_without_torch_scatter(session: tuple) -> None:

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from golden_data import SI64, read_golden
 from opening import compute
 from particles import interleaved, owner_of_image, with_images
 
@@ -29,8 +30,8 @@ def published(shared, monkeypatch, device):
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["contributing first", "interleaved"])
 @pytest.mark.parametrize("name", REACH)
-def test_64_atoms_of_silicon(name, mixed, published, shared):
-    golden = np.load(shared / "golden" / "portable_models" / "si64.npz")
+def test_64_atoms_of_silicon(name, mixed, published):
+    golden = read_golden(SI64)
     model = published(name)
     assert model.influence_distance == pytest.approx(REACH[name])
     positions, cell = golden["positions"], np.diag(golden["cell"])

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Neighbour lists filtered to a cutoff, and the staged edges of graph models.
+
+kim_driver_cpp/neighbours/neighbour_lists_module.cpp is the source of this compiled module.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+class NeighbourLists:
+    """Neighbour lists given as arrays.
+
+    Args:
+        coordinates: shape [n, 3], float64, Å.
+        contributing: shape [n], int32, 1 = contributing.
+        counts: length of each particle's list, shape [n], int32.
+        neighbours: the lists one after the other, shape [sum of counts], int32.
+    Raises:
+        ValueError: If the shapes disagree.
+    """
+
+    def __init__(
+        self,
+        coordinates: npt.ArrayLike,
+        contributing: npt.ArrayLike,
+        counts: npt.ArrayLike,
+        neighbours: npt.ArrayLike,
+    ) -> None: ...
+    def of_contributing(self, cutoff: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return (counts int32 [contributing], neighbours int32 [sum]) within the cutoff, sorted."""
+
+    def staged_edges(self, cutoff: float, n_layers: int) -> list[npt.NDArray[np.int64]]:
+        """Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second)."""
