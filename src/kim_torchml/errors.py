@@ -7,13 +7,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def shortened(text: str, longest: int = 300) -> str:
-    """Return a text on one line, without its middle where it is longer than `longest` characters."""
+def shortened(text: str, longest: int = 250) -> str:
+    """Return the beginning of a text on one line; a text of at most `longest` characters is returned as a whole."""
     line = " ".join(text.split())
     if len(line) <= longest:
         return line
-    end = longest // 3
-    return f"{line[: longest - end - 5]} ... {line[-end:]}"
+    beginning, _, rest = line[:longest].rpartition(" ")
+    # A text without blanks is cut anywhere.
+    return f"{beginning if len(rest) < longest // 2 else line[:longest]} ..."
 
 
 class DriverError(Exception):

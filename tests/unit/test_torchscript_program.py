@@ -13,10 +13,9 @@ from misbehaving import Failing, FourInputs, MixedPrecision, Printing, Raising, 
 from models import Graph2, Graph3, PairTotal, script_bytes
 from torch import Tensor, nn
 
-from kim_torchml.engines.errors import shorten
 from kim_torchml.engines.torchscript.errors import names_a_device, reason_in_code
 from kim_torchml.engines.torchscript.program import TorchScriptProgram, open_torchscript
-from kim_torchml.errors import DriverError
+from kim_torchml.errors import DriverError, shortened
 from kim_torchml.inputs import Argument, ModelInputs, Signature
 
 CPU = torch.device("cpu")
@@ -287,7 +286,7 @@ def test_errors_that_come_from_another_device(text):
 @pytest.mark.parametrize("blank", ["", " ", "\n"])
 def test_long_texts_are_shortened(length, blank):
     text = f"word{blank}" * (length // (4 + len(blank)))
-    found = shorten(text)
+    found = shortened(text)
     assert len(found) <= 254
     whole = " ".join(text.split())
     assert found == whole if len(whole) <= 250 else whole.startswith(found.removesuffix(" ...")) and len(found) > 200

@@ -13,6 +13,11 @@ from contextlib import contextmanager, suppress
 
 def write_line(line: str) -> None:
     """Write a line on stderr in one piece, so that lines of several ranks do not mix; drop it if that fails."""
+    write(f"{line}\n")
+
+
+def write(text: str) -> None:
+    """Write a text on stderr in one piece; drop it if that fails."""
     stream = sys.stderr
     # Python has no stream where stderr was closed before it started.
     if stream is None:
@@ -22,10 +27,10 @@ def write_line(line: str) -> None:
         if is_plain:
             stream.flush()
             # The stream would keep what it could not write, and fail once more when Python ends.
-            _write_all(stream.fileno(), f"{line}\n".encode(errors="backslashreplace"))
+            _write_all(stream.fileno(), text.encode(errors="backslashreplace"))
         else:
             # A host has put a stream of its own in its place, as notebooks do.
-            stream.write(f"{line}\n")
+            stream.write(text)
             stream.flush()
 
 

@@ -5,7 +5,7 @@ import re
 
 import torch
 
-from kim_torchml.engines.errors import shorten
+from kim_torchml.errors import shortened
 
 _DEVICES = "CPU|CUDA|HIP|MPS|XPU|HPU|XLA|MTIA|MAIA|IPU|VE|Vulkan|Meta|PrivateUse1"
 _BACKEND = re.compile(rf"^(Could not run '[^']+' with arguments from the '[A-Za-z]*?({_DEVICES})' backend)")
@@ -21,7 +21,7 @@ _DEVICE_ERRORS = re.compile(
 def reason_in_code(error: BaseException) -> str:
     """Return an error's reason on one line and, where it is known, the place in the model's code where it arose."""
     reason, places = _reason(str(error)), re.findall(r'^ *(File "code/.*)', str(error), re.MULTILINE)
-    reason = shorten(reason) or type(error).__name__
+    reason = shortened(reason) or type(error).__name__
     return f"{reason} ({places[-1].rstrip()})" if places else reason
 
 

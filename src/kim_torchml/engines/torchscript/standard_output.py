@@ -9,8 +9,10 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
+
+from kim_torchml.process import standard_error
 
 # A signal handler may load or run a model, in the thread that the signal has interrupted.
 _lock = threading.RLock()
@@ -31,9 +33,7 @@ class _StandIn:
         """Write to the host's stream, or to standard error if a model prints."""
         if not _is_models_thread():
             return self._stream.write(text)
-        # What cannot be written is dropped: it is no reason to end a run.
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(text)
+        standard_error.write(text)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-from kim_torchml.engines.errors import shorten
 from kim_torchml.engines.torchscript.operators import scatter, sparse
-from kim_torchml.errors import DriverError
+from kim_torchml.errors import DriverError, shortened
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _import_package(package: _Package) -> ModuleType:
         otherwise = ", or uninstall it and kim-torchml will replace its operators" if package.replacements else ""
         raise DriverError(
             f"the model names operators of {package.module}, which is installed but cannot be imported "
-            f"({type(error).__name__}: {shorten(str(error))}); reinstall it for torch {torch.__version__} "
+            f"({type(error).__name__}: {shortened(str(error))}); reinstall it for torch {torch.__version__} "
             f"({package.installation}){otherwise}"
         ) from error
 
