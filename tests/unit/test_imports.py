@@ -22,11 +22,15 @@ except DriverError as error:
 """
 
 
+# Other tests of this process, or torch itself, may have set some of these.
+STEERING = ("PYTHONPATH", "TORCH", "PYTORCH", "ATEN_")
+
+
 def attempt(**variables):
     """Try to import torch and numpy with some environment variables; return what the user is told."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT, SOURCE],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables,
+        env={name: value for name, value in os.environ.items() if not name.startswith(STEERING)} | variables,
         capture_output=True,
         text=True,
         timeout=120,
