@@ -143,7 +143,10 @@ def test_says_one_line_and_ends_well(host: Simulator) -> None:
 def test_model_that_prints_does_so_on_stderr(host: Simulator) -> None:
     done = host.run("compute", tiny.RAW_PRINTS, FILE, KIM_TORCHML_QUIET="1")
     assert done.returncode == 0
-    assert done.stderr.splitlines() == ["the model says 5", "the model says 40"]
+    # The driver calls a model for small configurations before the first compute.
+    *probes, last = done.stderr.splitlines()
+    assert {"the model says 5"} <= set(probes) <= {"the model says 5", "the model says 7"}
+    assert last == "the model says 40"
     (found,) = map(json.loads, done.stdout.splitlines())
     assert_as_from_kimpy(found, tiny.RAW, mixed())
 

@@ -125,7 +125,9 @@ def test_failure_of_a_model_without_forces(
     install_models: Callable[[list[PortableModel]], None],
     folder: Path,
     capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("KIM_TORCHML_QUIET", "0")
     name = "Bad_DetachedRaises"
     install_models([tiny.raw(name, bad.DetachedRaisesLater())])
     model = KimpyModel(name)

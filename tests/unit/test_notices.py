@@ -136,6 +136,12 @@ def test_a_warning_comes_once(talkative, capfd):
     assert capfd.readouterr().err == "[kim-torchml] warning: first\n[kim-torchml] warning: second\n"
 
 
+def test_models_of_one_name_are_warned_of_apart(talkative, capfd):
+    for content in (b"first", b"second", b"first"):
+        notices.warn(ALONE, "model.pt is odd", about=content)
+    assert capfd.readouterr().err == 2 * "[kim-torchml] warning: model.pt is odd\n"
+
+
 def test_the_first_rank_warns_for_all(talkative, capfd):
     notices.warn(Rank(1, 1, 2), "look here")
     assert capfd.readouterr().err == ""

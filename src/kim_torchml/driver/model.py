@@ -84,7 +84,7 @@ class Model:
         )
         notices.warn_of_switches(self._rank)
         for doubt in self._doubts(capability):
-            notices.warn(self._rank, doubt)
+            notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
 
     def _doubts(self, capability: Capability) -> Iterator[str]:

@@ -8,8 +8,8 @@ from kim_torchml.process import settings
 from kim_torchml.process.rank import Rank
 from kim_torchml.process.standard_error import write_line
 
-# What was said; every line is said once, however often the simulator creates the model.
-_said: set[str] = set()
+# What was said, and of what; every line is said once, however often the simulator creates the model.
+_said: set[tuple[object, str]] = set()
 _lock = threading.Lock()
 
 _FIRST_USE = "first use"
@@ -21,13 +21,18 @@ def announce_first_use(rank: Rank, facts: str) -> None:
         write_line(f"[kim-torchml{_tag(rank)}] driver {__version__}, {facts}")
 
 
-def warn(rank: Rank, message: str) -> None:
+def warn(rank: Rank, message: str, about: object = None) -> None:
     """Say once per process what a user should know although it is no error, unless KIM_TORCHML_QUIET is on.
 
     All ranks of a run have the same model and the same settings: the first speaks for all.
+
+    Args:
+        rank: This process's rank.
+        message: What to say.
+        about: What it is about, hashable: two models may have files of one name.
     """
     if not settings.is_quiet():
-        _warn(rank, message)
+        _warn(rank, message, about)
 
 
 def warn_of_switches(rank: Rank) -> None:
@@ -36,15 +41,15 @@ def warn_of_switches(rank: Rank) -> None:
         _warn(rank, f"{reason}; correct or unset it")
 
 
-def _warn(rank: Rank, message: str) -> None:
-    if not rank.rank and _is_new(message):
+def _warn(rank: Rank, message: str, about: object = None) -> None:
+    if not rank.rank and _is_new(message, about):
         write_line(f"[kim-torchml{_tag(rank)}] warning: {message}")
 
 
-def _is_new(message: str) -> bool:
+def _is_new(message: str, about: object = None) -> bool:
     with _lock:
-        is_new = message not in _said
-        _said.add(message)
+        is_new = (about, message) not in _said
+        _said.add((about, message))
         return is_new
 
 

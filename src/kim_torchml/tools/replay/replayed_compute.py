@@ -43,8 +43,8 @@ def create_model(name: str) -> KimModel:
         DriverError: KIM cannot create it; if the driver has a reason of its own, it is on stderr by then.
     """
     # The configuration is in a file already, so a failure need not be saved again, and it is what replay reports on.
-    for name in (settings.DUMP, settings.ON_ERROR):
-        os.environ.pop(name, None)
+    for variable in (settings.DUMP, settings.ON_ERROR):
+        os.environ.pop(variable, None)
     try:
         model = KimModel(name)
         # The property creates them.
