@@ -32,6 +32,9 @@ def import_needed_packages() -> None:
         DriverError: If one cannot be imported. The message names the environment variable that is to blame, if one is.
     """
     for name in NEEDED:
+        # Looking after signal handlers takes memory and time, and simulators create models again and again.
+        if sys.modules.get(name) is not None:
+            continue
         try:
             with signal_handlers_kept():
                 importlib.import_module(name)
