@@ -16,7 +16,6 @@ from kim_torchml.driver.units import Units
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
 from kim_torchml.evaluation.first_call import Capability, find_capability
-from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
 from kim_torchml.inputs import Neighbours, PairKind, Particles
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.device import choose_device, describe_device, determinism
@@ -95,13 +94,12 @@ class Model:
                 "autograd, so it supports no forces; do not detach or convert coordinates in the model, or let it "
                 "return the forces itself"
             )
-        if self._inputs.gives_species_codes:
-            sign = sign_of_atomic_numbers(self._program, self.species)
-            if sign:
-                yield (
-                    f"the model in {self.file_name} gets species codes (0, 1, ..), but may expect atomic numbers: "
-                    f"{sign}; if it was trained on atomic numbers, set {settings.ELEMENTS_MAP}=1"
-                )
+        sign = self._opened.sign_of_atomic_numbers
+        if sign:
+            yield (
+                f"the model in {self.file_name} gets species codes (0, 1, ..), but may expect atomic numbers: "
+                f"{sign}; if it was trained on atomic numbers, set {settings.ELEMENTS_MAP}=1"
+            )
         yield from capability.doubts
 
     def _capability(self) -> Capability:

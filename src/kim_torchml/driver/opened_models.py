@@ -17,6 +17,7 @@ from kim_torchml.driver.memory_errors import enough_memory
 from kim_torchml.driver.parameters import Parameter, ParameterTemplate, publish_parameters
 from kim_torchml.engines import open_program
 from kim_torchml.evaluation.first_call import Capability, find_capability
+from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
 from kim_torchml.inputs import FILE_FORMATS, make_inputs
 from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder
 
@@ -33,6 +34,7 @@ class OpenedModel:
         atomic_numbers: whether the model gets atomic numbers instead of species codes, where its kind allows.
         inputs: builder of the model's inputs.
         program: the model file as a program.
+        sign_of_atomic_numbers: what speaks for a model that gets species codes and expects atomic numbers, or nothing.
     """
 
     def __init__(self, files: ModelFolder, device: torch.device, atomic_numbers: bool) -> None:
@@ -52,6 +54,10 @@ class OpenedModel:
         file_name = files.parameters.model_file
         with enough_memory(device, file_name, "its tensors"):
             self.program = open_program(files.program, file_name, device, self.inputs.signature)
+        # Looking through a model's graphs takes milliseconds, and not all of the memory is given back.
+        self.sign_of_atomic_numbers = (
+            sign_of_atomic_numbers(self.program, files.parameters.elements) if self.inputs.gives_species_codes else ""
+        )
         self._parameters = ParameterTemplate(publish_parameters(self.program, len(files.parameters.elements)))
         self._capability: Capability | None = None
         self._capability_lock = threading.RLock()
