@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Models that expect atomic numbers and get species codes: their users are warned once."""
 
+import weakref
+
 import pytest
 import torch
 from models import Graph2, PairOfAll, script_bytes
 from opening import open_model
 from torch import Tensor, nn
+
+from kim_torchml.driver import opened_models
 
 
 class NamedZ(nn.Module):
@@ -66,8 +70,9 @@ class EmbeddedFlags(Embedded):
 
 
 @pytest.fixture
-def warnings_of(tmp_path, talkative, capfd):
-    """Return a function that opens a model, and returns the warnings that come."""
+def warnings_of(tmp_path, talkative, capfd, monkeypatch):
+    """Return a function that opens a model anew, and returns the warnings that come."""
+    monkeypatch.setattr(opened_models, "_living", weakref.WeakSet())
 
     def function(script, **parameters):
         open_model(tmp_path, script, **parameters).prepare()
