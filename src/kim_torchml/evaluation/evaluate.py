@@ -63,31 +63,20 @@ def evaluate(
     result = program.run(inputs, wants_forces)
     n_contributing = int(np.count_nonzero(particles.contributing))
     check_entries(result.energies, layout, inputs.n_rows, n_contributing, name)
-    energy = np.asarray(partial_energy(result.energies, inputs, layout))
+    of_rows = result.energies.reshape(-1)
+    contributing = of_rows[inputs.contributing_rows] if layout is EnergyLayout.ALL else of_rows
+    # In double precision, so that the sum of many float32 energies does not lose digits.
+    total = contributing[0] if layout is EnergyLayout.TOTAL else contributing.to(torch.float64).sum()
+    energy = np.asarray(total.item())
     check_finite(energy, "energy", name)
     energies = None
     if Quantity.PARTICLE_ENERGIES in wanted:
-        energies = _particle_energies(result.energies.reshape(-1), inputs, particles, layout)
+        energies = _particle_energies(of_rows, inputs, particles, layout)
     forces = None
     if wants_forces:
         forces = _to_numpy(inputs.by_particle(_forces_on_rows(program, inputs, result), n))
         check_finite(forces, "forces", name)
     return Evaluation(energy, particles.coordinates, energies, forces)
-
-
-def partial_energy(energies: torch.Tensor, inputs: ModelInputs, layout: EnergyLayout) -> float:
-    """Return the energy of the contributing particles, eV.
-
-    Args:
-        energies: What the model returned, as the layout says.
-        inputs: What it was called with.
-        layout: What the entries of its energy stand for.
-    """
-    of_rows = energies.reshape(-1)
-    contributing = of_rows[inputs.contributing_rows] if layout is EnergyLayout.ALL else of_rows
-    # In double precision, so that the sum of many float32 energies does not lose digits.
-    total = contributing[0] if layout is EnergyLayout.TOTAL else contributing.to(torch.float64).sum()
-    return float(total.item())
 
 
 def evaluate_particle_virials(program: Program, inputs: PairInputs, particles: Particles) -> np.ndarray:

@@ -9,9 +9,9 @@ import torch
 
 from kim_torchml.engines.contract import Program
 from kim_torchml.errors import DriverError
-from kim_torchml.evaluation.evaluate import partial_energy
+from kim_torchml.evaluation.evaluate import evaluate
 from kim_torchml.evaluation.probe_configurations import ProbeShape, probe_particles, with_distant_particles
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries
+from kim_torchml.evaluation.returned_values import EnergyLayout
 from kim_torchml.inputs import InputKind, Particles
 
 # Differences of energies beyond these, eV per max(1 eV, energy), are no rounding.
@@ -58,10 +58,7 @@ class _Probe:
 
     def energy(self, particles: Particles) -> float:
         inputs = self._kind.build(particles, self._program.dtype, self._program.device)
-        energies = self._program.run(inputs, wants_gradient=False).energies
-        n_contributing = int(np.count_nonzero(particles.contributing))
-        check_entries(energies, self._layout, inputs.n_rows, n_contributing, self._program.file_name)
-        return partial_energy(energies, inputs, self._layout)
+        return float(evaluate(self._program, inputs, particles, self._layout, wanted=set()).energy)
 
     def differ(self, first: float, second: float) -> bool:
         tolerance = _TOLERANCE.get(self._program.dtype, _TOLERANCE_OF_OTHERS)

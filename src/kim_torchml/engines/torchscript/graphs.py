@@ -45,10 +45,17 @@ def nodes_of(graphs: list[Any], blocks_of: Callable[[Any], list[Any]] | None = N
 def constant_tensors(graphs: list[Any]) -> Iterator[torch.Tensor]:
     """Yield the tensors, not scalars, that graphs hold as constants: weights of a frozen model."""
     for node in nodes_of(graphs):
-        if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
-            tensor = node.t("value")
-            if tensor.dim() > 0:
-                yield tensor
+        tensor = constant_tensor(node)
+        if tensor is not None and tensor.dim() > 0:
+            yield tensor
+
+
+def constant_tensor(node: Any) -> torch.Tensor | None:
+    """Return the tensor that a node holds as a constant; None if it holds none."""
+    if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
+        tensor: torch.Tensor = node.t("value")
+        return tensor
+    return None
 
 
 def keeps_state(module: Any) -> bool:

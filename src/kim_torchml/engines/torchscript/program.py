@@ -134,7 +134,7 @@ class TorchScriptProgram(Program):
 
     def argument_names(self) -> list[str]:
         """Return the names of forward's arguments."""
-        return [argument.name for argument in self._module._c._get_method("forward").schema.arguments[1:]]
+        return [argument.name for argument in self._arguments()]
 
     def tables(self) -> list[Table]:
         """Return the tables that forward's first argument is an index of."""

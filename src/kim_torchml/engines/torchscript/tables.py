@@ -7,11 +7,17 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.contract import Table
-from kim_torchml.engines.torchscript.graphs import nodes_of
+from kim_torchml.engines.torchscript.graphs import constant_tensor, nodes_of
 
-# Operator -> places of the table and of the index among its inputs.
-_LOOKUPS = {"aten::embedding": (0, 1), "aten::index": (0, 1), "aten::index_select": (0, 2), "aten::gather": (0, 2)}
 _ONE_HOT = "aten::one_hot"
+# Operator -> places of the table and of the index among its inputs; one_hot has a number of rows in place of a table.
+_LOOKUPS = {
+    "aten::embedding": (0, 1),
+    "aten::index": (0, 1),
+    "aten::index_select": (0, 2),
+    "aten::gather": (0, 2),
+    _ONE_HOT: (1, 0),
+}
 
 
 def tables_of_first_argument(module: Any) -> Iterator[Table]:
@@ -19,18 +25,12 @@ def tables_of_first_argument(module: Any) -> Iterator[Table]:
     graph = module._c._get_method("forward").inlined_graph
     receiver, first, *others = (value.debugName() for value in graph.inputs())
     for node in nodes_of([graph]):
+        if node.kind() not in _LOOKUPS:
+            continue
         inputs = list(node.inputs())
-        if node.kind() == _ONE_HOT and _sources(inputs[0]) & {first, *others} == {first}:
-            n_classes = inputs[1].node()
-            if n_classes.kind() == "prim::Constant":
-                yield Table("one_hot", int(n_classes.i("value")))
-        elif node.kind() in _LOOKUPS:
-            table, index = (inputs[place] for place in _LOOKUPS[node.kind()])
-            if _sources(index) & {first, *others} != {first}:
-                continue
-            name, tensor = _tensor_of(module, table.node(), receiver)
-            if tensor is not None and tensor.dim() > 0:
-                yield Table(name, tensor.shape[0])
+        table, index = (inputs[place] for place in _LOOKUPS[node.kind()])
+        if _sources(index) & {first, *others} == {first}:
+            yield from _table_of(module, table.node(), receiver, node.kind() == _ONE_HOT)
 
 
 def _sources(value: Any) -> set[str]:
@@ -47,10 +47,22 @@ def _sources(value: Any) -> set[str]:
     return found
 
 
+def _table_of(module: Any, node: Any, receiver: str, is_one_hot: bool) -> Iterator[Table]:
+    """Yield the table that a node gives, if its number of rows is known."""
+    if is_one_hot:
+        if node.kind() == "prim::Constant":
+            yield Table("one_hot", int(node.i("value")))
+        return
+    name, tensor = _tensor_of(module, node, receiver)
+    if tensor is not None and tensor.dim() > 0:
+        yield Table(name, tensor.shape[0])
+
+
 def _tensor_of(module: Any, node: Any, receiver: str) -> tuple[str, torch.Tensor | None]:
     """Return the dotted name of a tensor that the module holds, and the tensor; None if a node gives anything else."""
-    if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
-        return "a constant", node.t("value")
+    constant = constant_tensor(node)
+    if constant is not None:
+        return "a constant", constant
     path: list[str] = []
     while node.kind() == "prim::GetAttr":
         path.insert(0, node.s("name"))
