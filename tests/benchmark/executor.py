@@ -16,13 +16,13 @@ from time import perf_counter
 import numpy as np
 import torch
 from ase.build import bulk
-from kim_torchml.inputs._neighbour_lists import NeighbourLists
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
 from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.inputs import FILE_FORMATS, ModelInputs, Particles, make_inputs
+from kim_torchml.inputs._neighbour_lists import NeighbourLists
 from kim_torchml.model_files.model_folder import read_model_folder
 from kim_torchml.model_files.parameter_file import ParameterFile
 
