@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Environment variables that are on or off."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from kim_torchml.process import notices, settings
@@ -12,6 +15,7 @@ READERS = {
     settings.DETERMINISTIC: settings.wants_determinism,
 }
 ALONE = Rank(None, 0, 1)
+DRIVER = Path(__file__).resolve().parents[2] / "kim_driver_cpp"
 
 
 def test_every_switch_is_read_here():
@@ -51,3 +55,13 @@ def test_another_word_counts_as_on_with_one_warning(name, value, monkeypatch, ta
         f"[kim-torchml] warning: the environment variable {name} must be one of 1, true, yes, on, or 0, false, no, "
         f"off, got '{value}', which counts as on; correct or unset it\n"
     )
+
+
+def test_the_build_reads_switches_by_the_same_words():
+    words = re.findall(r'MATCHES "\^\((.*?)\)\$"', (DRIVER / "switches.cmake").read_text())
+    assert [each.split("|") for each in words] == [[*filter(None, settings.OFF_WORDS)], [*settings.ON_WORDS]]
+
+
+def test_the_shim_knows_the_same_words_for_failures():
+    words = re.findall(r'\bis\(\w+(?:\(\))?, "(\w+)"\)', (DRIVER / "report.cpp").read_text())
+    assert set(words) == set(settings.ON_ERROR_WORDS)

@@ -20,9 +20,9 @@ ON_ERROR_WORDS = ("exit", "return")
 # Variables that are on or off.
 SWITCHES = (ELEMENTS_MAP, QUIET, DETERMINISTIC)
 
-# The words that CMake takes too, in any case.
-_ON = ("1", "true", "yes", "on")
-_OFF = ("", "0", "false", "no", "off")
+# The words, in any case. kim_driver_cpp/switches.cmake has them too, for the variables that a build reads.
+ON_WORDS = ("1", "true", "yes", "on")
+OFF_WORDS = ("", "0", "false", "no", "off")
 
 
 def variables_that_change_results() -> str:
@@ -42,14 +42,14 @@ def execution_device() -> str:
 
 def is_on(name: str) -> bool:
     """Return whether a switch is on; a word that is neither on nor off counts as on, as in the published driver."""
-    return os.environ.get(name, "").strip().lower() not in _OFF
+    return os.environ.get(name, "").strip().lower() not in OFF_WORDS
 
 
 def why_no_switch(name: str, text: str) -> str:
     """Return what is wrong with the value of a switch, or an empty string."""
-    if text.strip().lower() in (*_ON, *_OFF):
+    if text.strip().lower() in (*ON_WORDS, *OFF_WORDS):
         return ""
-    words = f"{', '.join(_ON)}, or {', '.join(filter(None, _OFF))}"
+    words = f"{', '.join(ON_WORDS)}, or {', '.join(filter(None, OFF_WORDS))}"
     return f"the environment variable {name} must be one of {words}, got '{shortened(text, 60)}', which counts as on"
 
 
