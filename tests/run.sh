@@ -13,11 +13,6 @@ unset KIM_TORCHML_ENVIRONMENT
 
 bash docker/install.sh system
 bash docker/install.sh environment examples test lint
-elsewhere=$(.venv/bin/python tests/types_elsewhere.py)
-if [ -n "$elsewhere" ]; then
-    echo "types are not checked: $elsewhere"
-    export SKIP=${SKIP:+$SKIP,}mypy
-fi
 .venv/bin/pre-commit run --all-files --show-diff-on-failure
 # Each process builds a driver and installs models of its own: more than a few would do little else.
 exec .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"

@@ -178,3 +178,21 @@ def too_long(source: Source) -> list[str]:
             if length > LONGEST_FUNCTION:
                 found.append(f"{source.module}, line {node.lineno}: {node.name} has {length} lines")
     return found
+
+
+# Functions of torch that make tensors on the default device, or of the default dtype.
+_MAKERS = {"arange", "as_tensor", "empty", "eye", "full", "linspace", "ones", "rand", "randn", "tensor", "zeros"}
+
+
+def makers_without(source):
+    """Return the calls in a source that make a tensor and do not say on which device and of which dtype."""
+    return [
+        ast.unparse(call)
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in _MAKERS
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id == "torch"
+        and not {"device", "dtype"} <= {keyword.arg for keyword in call.keywords}
+    ]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from documents import ROOT, blocks, section
 from fresh_python import run_python
-from house_rules import read_sources, too_long, wrong_imports
+from house_rules import makers_without, read_sources, too_long, wrong_imports
 from opening import parameter_text
 from particles import cluster, interleaved
 
@@ -61,6 +61,11 @@ def test_both_examples_keep_the_rules_of_the_house(extended):
     modules = {source.module for source in sources}
     assert {"inputs.vectors", "descriptors.coordination.descriptor", "descriptors.files.coordination"} < modules
     assert [wrong for source in sources for wrong in (*wrong_imports(source, modules), *too_long(source))] == []
+
+
+@pytest.mark.parametrize("source", [KIND, DESCRIPTOR, READER], ids=["kind", "descriptor", "reader"])
+def test_the_examples_make_tensors_on_a_device_and_of_a_dtype(source):
+    assert makers_without(source) == []
 
 
 def test_parameter_files_know_both_examples(extended, tmp_path):

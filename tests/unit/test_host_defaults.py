@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Models of every kind give the same bits whatever device and dtype a host has made torch's defaults."""
 
-import ast
 from pathlib import Path
 from weakref import WeakSet
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from host import HOST_DEFAULTS, defaults
+from house_rules import makers_without
 from models import PARAMETERS, script_bytes
 from opening import compute, open_model, outputs_of, parameter_text
 from particles import Configuration, cluster, interleaved
@@ -59,24 +59,6 @@ def test_a_hosts_defaults_change_no_bit(kind, host_device, host_dtype, computed)
         for one, other in zip(found, expected, strict=True):
             for name, array in other.items():
                 np.testing.assert_array_equal(one[name], array, err_msg=name)
-
-
-# Functions of torch that make tensors on the default device, or of the default dtype.
-MAKERS = {"arange", "as_tensor", "empty", "eye", "full", "linspace", "ones", "rand", "randn", "tensor", "zeros"}
-
-
-def makers_without(source):
-    """Return the calls in a source that make a tensor and do not say on which device and of which dtype."""
-    return [
-        ast.unparse(call)
-        for call in ast.walk(ast.parse(source))
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr in MAKERS
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id == "torch"
-        and not {"device", "dtype"} <= {keyword.arg for keyword in call.keywords}
-    ]
 
 
 @pytest.mark.parametrize("folder", ["descriptors", "driver", "engines", "evaluation", "inputs"])

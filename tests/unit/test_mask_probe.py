@@ -56,6 +56,15 @@ class FailsBesideOthers(Pair):
         return self.site_energies(species, coordinates, n_neighbours, neighbours).sum()
 
 
+class HasNoEnergyAlone(MessagePassing):
+    """Counts the bonds of all rows, as a mean for each row, which is no number where a row has none."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
+        features = 1.0 + 0.0 * species.to(coordinates.dtype)
+        bonds = self.layer(features, coordinates, edges_1) - features
+        return (bonds.square() / torch.bincount(edges_1[0], minlength=bonds.size(0))).sum()
+
+
 @pytest.fixture
 def opened_aloud(tmp_path, talkative, capfd):
     """Return a function that opens a model twice, and returns it with the warnings that came."""
@@ -66,6 +75,12 @@ def opened_aloud(tmp_path, talkative, capfd):
         return model, [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
 
     return function
+
+
+def test_a_model_that_fails_in_one_configuration_is_tried_in_the_other(opened_aloud):
+    _, (warning,) = opened_aloud(script_bytes(HasNoEnergyAlone), kind="Graph")
+    assert "is not the sum of what its particles contribute" in warning
+    assert warning.endswith(ADVICE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

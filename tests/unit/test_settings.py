@@ -33,7 +33,7 @@ def test_what_is_not_set_is_off(name, monkeypatch):
 def test_words_for_off(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     assert READERS[name]() is False
-    assert settings.doubtful_switches() == []
+    assert settings.doubtful_switches() == {}
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -41,7 +41,7 @@ def test_words_for_off(name, value, monkeypatch):
 def test_words_for_on(name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     assert READERS[name]() is True
-    assert settings.doubtful_switches() == []
+    assert settings.doubtful_switches() == {}
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -55,6 +55,14 @@ def test_another_word_counts_as_on_with_one_warning(name, value, monkeypatch, ta
         f"[kim-torchml] warning: the environment variable {name} must be one of 1, true, yes, on, or 0, false, no, "
         f"off, got '{value}', which counts as on; correct or unset it\n"
     )
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_quiet_leaves_the_warning_out_but_of_itself(name, monkeypatch, talkative, capfd):
+    monkeypatch.setenv(settings.QUIET, "1")
+    monkeypatch.setenv(name, "nein")
+    notices.warn_of_switches(ALONE)
+    assert ("got 'nein'" in capfd.readouterr().err) == (name == settings.QUIET)
 
 
 def test_the_build_reads_switches_by_the_same_words():

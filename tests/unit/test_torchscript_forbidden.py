@@ -130,6 +130,17 @@ def test_graphs_are_checked_for_checks_that_are_turned_off(spelling):
         TorchScriptProgram(content, "x.pt", CPU)
 
 
+@pytest.mark.parametrize("name", ["_index_put_impl", "_index_put_impl_"])
+def test_indices_that_are_not_checked(name):
+    message = rf"uses the operator aten::{name} with unsafe=True, or with a value of unsafe that is known only when"
+    for end in ("False, True", "unsafe=True"):
+        call = f"torch.{name}(coordinates, annotate(List[Optional[Tensor]], [species]), coordinates, {end})"
+        # What is not used is left out of the graph.
+        content = with_line(f"x = {call}\n    print(x)", instead=CALLING)
+        with pytest.raises(DriverError, match=message):
+            TorchScriptProgram(content, "x.pt", CPU)
+
+
 class Reducing(nn.Module):
     """A model that sums by segments with torch's checks, and has a variable of that argument's name."""
 
@@ -173,8 +184,8 @@ def test_torch_itself_would_end_the_process():
 # What potentials and torch's own decompositions of operators name, although some of the names sound dangerous.
 USED = """
     as_strided _unsafe_view unsafe_chunk unsafe_split _unsafe_index index_put_ _index_put_impl_ index_add scatter_add
-    scatter_reduce gather index_select embedding embedding_bag sparse_coo_tensor sparse_csr_tensor coalesce _coalesced_
-    indices values crow_indices col_indices _indices _values _convert_indices_from_coo_to_csr segment_reduce
+    scatter_reduce gather index_select embedding sparse_coo_tensor sparse_csr_tensor coalesce _coalesced_
+    indices values crow_indices col_indices _indices _values segment_reduce
     repeat_interleave searchsorted cdist pdist max_pool2d max_pool1d _weight_norm layer_norm batch_norm
     resize_ set_ expand select_backward slice_backward view_as_complex linalg_solve_ex cummax
 """.split()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kim_torchml.driver.memory_errors import enough_memory
+from kim_torchml.driver.memory_errors import FEWER_PARTICLES, enough_memory
 from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.outputs import needed_quantities, supported_outputs, write_outputs
 from kim_torchml.driver.parameters import new_tensors, parameter_values
@@ -134,7 +134,8 @@ class Model:
                 out[:] = 0.0
             return
         particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours)
-        with determinism(self._device), enough_memory(self._device, self.file_name, f"{len(particles)} particles"):
+        what = f"{len(particles)} particles"
+        with determinism(self._device), enough_memory(self._device, self.file_name, what, FEWER_PARTICLES):
             evaluation = self._evaluate(particles, needed_quantities(outputs))
         write_outputs(evaluation, self._units, outputs, self.file_name)
 

@@ -33,10 +33,8 @@ def doubts_about_mask(program: Program, kind: InputKind, shape: ProbeShape, layo
         shape: Shape of a probe that the model can compute.
         layout: What the entries of its energy stand for.
     """
-    # A model that fails in one of these configurations reports that itself when a simulator comes across one.
-    with suppress(DriverError):
-        for found in _signs(_Probe(program, kind, shape, layout)):
-            return (f"the energy of the model in {program.file_name} {found}, {_ADVICE}",)
+    for found in _signs(_Probe(program, kind, shape, layout)):
+        return (f"the energy of the model in {program.file_name} {found}, {_ADVICE}",)
     return ()
 
 
@@ -71,16 +69,28 @@ def _signs(probe: _Probe) -> Iterator[str]:
     # Of a model that gives another energy every time nothing can be said.
     if probe.differ(energy, probe.energy(probe.plain())):
         return
+    for sign in (_change_by_distant_particles, _difference_from_the_sum):
+        # A model that fails in one of these configurations reports that itself when a simulator comes across one.
+        with suppress(DriverError):
+            found = sign(probe, energy)
+            if found:
+                yield found
+
+
+def _change_by_distant_particles(probe: _Probe, energy: float) -> str:
     with_others = probe.energy(probe.with_distant_particles())
-    if probe.differ(energy, with_others):
-        yield (
-            f"changes by {with_others - energy:.6g} eV where particles that do not contribute are added out of reach"
-        )
+    if not probe.differ(energy, with_others):
+        return ""
+    return f"changes by {with_others - energy:.6g} eV where particles that do not contribute are added out of reach"
+
+
+def _difference_from_the_sum(probe: _Probe, energy: float) -> str:
     contributing = probe.plain().contributing
     of_both = energy + probe.energy(probe.particles(~contributing))
     of_all = probe.energy(probe.particles(np.ones_like(contributing)))
-    if probe.differ(of_both, of_all):
-        yield (
-            f"is not the sum of what its particles contribute: {of_all:.6g} eV where all do, {of_both:.6g} eV as "
-            "the sum of two calls in which one part and the other does"
-        )
+    if not probe.differ(of_both, of_all):
+        return ""
+    return (
+        f"is not the sum of what its particles contribute: {of_all:.6g} eV where all do, {of_both:.6g} eV as "
+        "the sum of two calls in which one part and the other does"
+    )

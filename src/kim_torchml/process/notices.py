@@ -36,9 +36,13 @@ def warn(rank: Rank, message: str, about: object = None) -> None:
 
 
 def warn_of_switches(rank: Rank) -> None:
-    """Say once per process which switches have values that are neither on nor off."""
-    for reason in settings.doubtful_switches():
-        _warn(rank, f"{reason}; correct or unset it")
+    """Say once per process which switches have values that are neither on nor off, unless KIM_TORCHML_QUIET is on.
+
+    What is wrong with KIM_TORCHML_QUIET itself is said even then: it may not have been meant to be on.
+    """
+    for name, reason in settings.doubtful_switches().items():
+        if name == settings.QUIET or not settings.is_quiet():
+            _warn(rank, f"{reason}; correct or unset it")
 
 
 def _warn(rank: Rank, message: str, about: object = None) -> None:

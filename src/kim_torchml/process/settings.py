@@ -53,9 +53,9 @@ def why_no_switch(name: str, text: str) -> str:
     return f"the environment variable {name} must be one of {words}, got '{shortened(text, 60)}', which counts as on"
 
 
-def doubtful_switches() -> list[str]:
-    """Return what is wrong with the switches whose values are neither on nor off, one sentence each."""
-    return [reason for name in SWITCHES if (reason := why_no_switch(name, os.environ.get(name, "")))]
+def doubtful_switches() -> dict[str, str]:
+    """Return what is wrong with the switches whose values are neither on nor off, a sentence by the name of each."""
+    return {name: reason for name in SWITCHES if (reason := why_no_switch(name, os.environ.get(name, "")))}
 
 
 def wants_atomic_numbers() -> bool:

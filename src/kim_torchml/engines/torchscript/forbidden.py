@@ -31,10 +31,11 @@ _INTERNAL = """
     _sobol_engine_draw _sobol_engine_ff_ _sobol_engine_initialize_state_ _sobol_engine_scramble_ ctc_loss _ctc_loss
     _cummax_helper _cummin_helper _cholesky_solve_helper _pdist_forward _nnpack_spatial_convolution _chunk_cat _stack
     _foreach_copy _reshape_alias_copy _transform_bias_rescale_qkv _weight_norm_interface _batch_norm_no_update
-    _batch_norm_with_update _batch_norm_with_update_functional batch_norm_update_stats _embedding_bag
-    _embedding_bag_forward_only _masked_softmax mkldnn_rnn_layer quantized_lstm_cell _fused_sgd _fused_sgd_
-    _dyn_quant_matmul_4bit _dyn_quant_pack_4bit_weight _new_zeros_with_same_feature_meta
-    _unsafe_masked_index_put_accumulate
+    _batch_norm_with_update _batch_norm_with_update_functional batch_norm_update_stats embedding_bag
+    _embedding_bag _embedding_bag_forward_only _masked_softmax mkldnn_rnn_layer quantized_lstm_cell _fused_sgd
+    _fused_sgd_ _dyn_quant_matmul_4bit _dyn_quant_pack_4bit_weight _new_zeros_with_same_feature_meta
+    _unsafe_masked_index_put_accumulate _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo
+    _pad_packed_sequence _nested_tensor_from_tensor_list
 """
 
 FORBIDDEN_OPERATORS = {
@@ -54,7 +55,11 @@ FORBIDDEN_OPERATORS = {
 FORBIDDEN_NAMES = {operator.split("::")[1] for operator in FORBIDDEN_OPERATORS if operator.startswith("aten::")}
 
 # Arguments that turn an operator's checks off: they must be left out, or be False where the model's code says so.
-UNSAFE_ARGUMENTS = {"aten::segment_reduce": "unsafe"}
+UNSAFE_ARGUMENTS = {
+    "aten::segment_reduce": "unsafe",
+    "aten::_index_put_impl": "unsafe",
+    "aten::_index_put_impl_": "unsafe",
+}
 
 # Namespaces of torch's own operators and of the packages that interatomic potentials use. Operators of others may touch
 # files (image::read_file), the network (c10d) or raw memory (inductor).

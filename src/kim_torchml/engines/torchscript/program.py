@@ -19,6 +19,7 @@ from kim_torchml.engines.torchscript.graphs import graphs_of, keeps_state, nodes
 from kim_torchml.engines.torchscript.loading import expected_deprecations, floating_type, load_module
 from kim_torchml.engines.torchscript.operators import provide_operators
 from kim_torchml.engines.torchscript.returned_tensors import energy_and_forces
+from kim_torchml.engines.torchscript.sparse_tensors import checked_sparse_tensors, makes_sparse_tensors
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
 from kim_torchml.engines.torchscript.tables import tables_of_first_argument
 from kim_torchml.errors import DriverError
@@ -61,6 +62,7 @@ class TorchScriptProgram(Program):
         for node in nodes_of(graphs):
             check_node(node, f"file {file_name}")
         self._prints = any(node.kind() == "prim::Print" for node in nodes_of(graphs))
+        self._makes_sparse_tensors = makes_sparse_tensors(nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
         self._lock = self._new_lock()
         self.dtype = floating_type(self._module, graphs, file_name)
@@ -91,7 +93,8 @@ class TorchScriptProgram(Program):
         """Call the model, and differentiate its energy if that is wanted and it returns no forces itself."""
         # The lock is held until the results are copied: what the model keeps may be part of them, and of the graph
         # that the backward pass goes through.
-        with self._lock, self._explained_errors():
+        sparse_checks = checked_sparse_tensors(self._makes_sparse_tensors)
+        with self._lock, self._explained_errors(), sparse_checks:
             energies, forces = energy_and_forces(self._forward(inputs.arguments), self._returns_forces, self.file_name)
             gradient = None
             if wants_gradient and forces is None and energies.requires_grad:
