@@ -65,6 +65,48 @@ class HasNoEnergyAlone(MessagePassing):
         return (bonds.square() / torch.bincount(edges_1[0], minlength=bonds.size(0))).sum()
 
 
+class ReachesHalfAsFar(MessagePassing):
+    """Counts the bonds of all rows, and has half the cutoff that its parameter file says."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
+        r = (coordinates[edges_1[0]] - coordinates[edges_1[1]]).square().sum(1).sqrt()
+        return torch.relu(0.5 * 2.5 - r).square().sum()
+
+
+class LikesTheOtherSpecies(MessagePassing):
+    """Counts the bonds of all rows between two species."""
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges_1: Tensor, mask: Tensor) -> Tensor:
+        r = (coordinates[edges_1[0]] - coordinates[edges_1[1]]).square().sum(1).sqrt()
+        return (torch.exp(-r) * (species[edges_1[0]] != species[edges_1[1]])).sum()
+
+
+class SingleInside(Pair):
+    """Takes and returns double precision, and computes large energies in single precision."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        energies = self.site_energies(species, coordinates, n_neighbours, neighbours) - 123.4
+        return energies.to(torch.float32).sum().to(torch.float64)
+
+
+class ChangesLater(Pair):
+    """Gives another energy from the fifth call on."""
+
+    calls: int
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        self.calls += 1
+        return self.site_energies(species, coordinates, n_neighbours, neighbours).sum() + float(self.calls > 5)
+
+
 @pytest.fixture
 def opened_aloud(tmp_path, talkative, capfd):
     """Return a function that opens a model twice, and returns it with the warnings that came."""
@@ -105,6 +147,12 @@ def test_bonds_of_particles_that_do_not_contribute(opened_aloud):
     assert warning.endswith(ADVICE)
 
 
+@pytest.mark.parametrize("kind", [ReachesHalfAsFar, LikesTheOtherSpecies])
+def test_bonds_that_one_configuration_does_not_have(kind, opened_aloud):
+    _, (warning,) = opened_aloud(script_bytes(kind), kind="Graph", elements=("Si", "C"), cutoff=2.5)
+    assert "is not the sum of what its particles contribute: " in warning
+
+
 @pytest.mark.parametrize("kind", [*PAIRS, *GRAPHS.values()], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_models_that_behave_well(kind, dtype, opened_aloud):
@@ -112,6 +160,6 @@ def test_models_that_behave_well(kind, dtype, opened_aloud):
     assert opened_aloud(script_bytes(kind, dtype=dtype), elements=elements, **PARAMETERS[kind])[1] == []
 
 
-@pytest.mark.parametrize("kind", [Random, FailsBesideOthers])
+@pytest.mark.parametrize("kind", [Random, FailsBesideOthers, SingleInside, ChangesLater])
 def test_models_of_which_the_probe_tells_nothing(kind, opened_aloud):
     assert opened_aloud(script_bytes(kind))[1] == []

@@ -118,6 +118,31 @@ def test_a_host_that_has_turned_gradients_off(mode, kind, opened, monkeypatch):
     assert_close(found, expected)
 
 
+class WithMatrixProduct(Pair):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3, bias=False)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.tensor([[1.0, 0.3, -0.2], [0.1, 0.7, 0.37], [-0.4, 0.21, 1.3]]) / 3.0)
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        return self.site_energies(species, self.layer(coordinates), n_neighbours, neighbours)
+
+
+def test_a_host_that_lets_matrix_products_lose_digits(opened, device, monkeypatch):
+    configuration = cluster(8)
+    content = script_bytes(WithMatrixProduct, dtype=torch.float32)
+    expected = compute(opened(content), configuration)
+    monkeypatch.setattr(opened_models, "_living", WeakSet())
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        found = compute(opened(content), configuration)
+        assert torch.is_autocast_enabled(device.type)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
 @pytest.mark.parametrize("kind", [PairOfAll, Graph2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_host_with_a_default_dtype_of_its_own(dtype, kind, opened):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from kim_torchml.driver.host_modes import without_host_modes
 from kim_torchml.driver.memory_errors import FEWER_PARTICLES, enough_memory
 from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.outputs import needed_quantities, supported_outputs, write_outputs
@@ -35,9 +36,7 @@ class Model:
         parameters: KIM parameters; simulators overwrite their values and then call `take_parameters`.
     """
 
-    # A host's own Python may call under torch.no_grad() or torch.inference_mode().
-    @torch.inference_mode(False)
-    @torch.enable_grad()
+    @without_host_modes
     def __init__(self, folder: Path, names: Sequence[str], units: Units) -> None:
         """Read, check and load a model's files.
 
@@ -62,8 +61,7 @@ class Model:
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
         self.parameters = self._opened.parameters()
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
+    @without_host_modes
     def prepare(self) -> set[str]:
         """Find out what the model gives, once per process and content.
 
@@ -73,6 +71,8 @@ class Model:
             DriverError: If the model does not fit its parameter file.
         """
         set_threads(self._rank, interpreter.is_ours)
+        # This comes first: a switch that is on by mistake may make the model fail.
+        notices.warn_of_switches(self._rank)
         with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
             capability = self._capability()
         self._layout = capability.layout
@@ -81,7 +81,6 @@ class Model:
             f"torch {torch.__version__}, model {self.file_name} ({self._file.preprocessing}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
-        notices.warn_of_switches(self._rank)
         for doubt in self._doubts(capability):
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
@@ -108,8 +107,7 @@ class Model:
             return find_capability(self._program, self._inputs)
         return self._opened.capability()
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
+    @without_host_modes
     def compute(
         self,
         coordinates: np.ndarray,
@@ -152,8 +150,7 @@ class Model:
         """Return whether a simulator has set parameters: then the program is this model's alone."""
         return self._program is not self._opened.program
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
+    @without_host_modes
     def take_parameters(self, changed: Sequence[int]) -> None:
         """Let the model have the values of parameters that a simulator has overwritten.
 

@@ -9,12 +9,9 @@ from kim_torchml.engines.contract import Program
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Quantity
 from kim_torchml.evaluation.mask_probe import doubts_about_mask
-from kim_torchml.evaluation.probe_configurations import FEW, MANY, ProbeShape, probe_particles
+from kim_torchml.evaluation.probe_configurations import FEW, MANY, SCALES, ProbeShape, probe_particles
 from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout
 from kim_torchml.inputs import InputKind, PairKind, Particles
-
-# A model may have a shorter cutoff than its parameter file says: then particles must be nearer to interact.
-_SCALES = (1.0, 0.6, 0.35)
 
 
 @dataclass(frozen=True)
@@ -77,5 +74,5 @@ def _can_be_differentiated(program: Program, kind: InputKind, shape: ProbeShape)
 
     return any(
         leads_to_leaf(probe_particles(shape, kind.cutoff, scale, code))
-        for code, scale in product(range(kind.n_species), _SCALES)
+        for code, scale in product(range(kind.n_species), SCALES)
     )

@@ -37,6 +37,10 @@ MANY = ProbeShape(
 )
 
 
+# A model may have a shorter cutoff than its parameter file says: then particles must be nearer to interact.
+SCALES = (1.0, 0.6, 0.35)
+
+
 class _AllNeighbours:
     """Neighbour lists in which every particle is every other's neighbour."""
 
@@ -60,19 +64,19 @@ def probe_particles(
     shape: ProbeShape,
     cutoff: float,
     scale: float = 1.0,
-    species_code: int = 0,
+    species_codes: int | np.ndarray = 0,
     contributing: np.ndarray | None = None,
 ) -> Particles:
-    """Return a probe, whose particles are all of one species.
+    """Return a probe.
 
     Args:
         shape: Its shape.
         cutoff: Cutoff of the model, Å.
         scale: Factor for all distances.
-        species_code: Code of the species.
+        species_codes: Code of the species of all particles, or of each, shape [n].
         contributing: Which particles contribute instead of those that the shape says, shape [n].
     """
-    codes = np.full(len(shape.positions), species_code, dtype=np.int32)
+    codes = np.full(len(shape.positions), species_codes, dtype=np.int32)
     flags = shape.contributing if contributing is None else contributing
     return Particles(shape.positions * (scale * cutoff), codes, flags, _AllNeighbours(flags))
 

@@ -25,6 +25,7 @@ _DERIVATIVES = """
     adaptive_max_pool3d_backward fractional_max_pool2d_backward fractional_max_pool3d_backward _ctc_loss_backward
     _cdist_backward _pdist_backward gather_backward _gather_sparse_backward batch_norm_backward
     _batch_norm_impl_index_backward _slow_conv2d_backward _masked_softmax_backward mkldnn_rnn_layer_backward
+    nll_loss_backward nll_loss2d_backward _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward
     _weight_norm_interface_backward _thnn_differentiable_gru_cell_backward _thnn_differentiable_lstm_cell_backward
 """
 _INTERNAL = """
@@ -33,7 +34,8 @@ _INTERNAL = """
     _foreach_copy _reshape_alias_copy _transform_bias_rescale_qkv _weight_norm_interface _batch_norm_no_update
     _batch_norm_with_update _batch_norm_with_update_functional batch_norm_update_stats embedding_bag
     _embedding_bag _embedding_bag_forward_only _masked_softmax mkldnn_rnn_layer quantized_lstm_cell _fused_sgd
-    _fused_sgd_ _dyn_quant_matmul_4bit _dyn_quant_pack_4bit_weight _new_zeros_with_same_feature_meta
+    _fused_sgd_ _fused_adam _fused_adam_ _fused_adamw _fused_adamw_ _fused_adagrad _fused_adagrad_
+    _dyn_quant_matmul_4bit _dyn_quant_pack_4bit_weight _new_zeros_with_same_feature_meta
     _unsafe_masked_index_put_accumulate _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo
     _pad_packed_sequence _nested_tensor_from_tensor_list
 """

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Modes of torch that a host's own Python may call in, and that must not change what a model returns."""
+
+import functools
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import ParamSpec, TypeVar
+
+import torch
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+_DEVICE_TYPES = ("cpu", "cuda")
+
+
+def without_host_modes(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Return a function that works with gradients and at full precision.
+
+    A host may call under torch.no_grad(), torch.inference_mode() or torch.autocast(); the last lets matrix products
+    of single precision lose half of their digits.
+    """
+    with_gradients = torch.inference_mode(False)(torch.enable_grad()(function))
+
+    @functools.wraps(function)
+    def call(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
+        with ExitStack() as modes:
+            for device_type in _DEVICE_TYPES:
+                if torch.is_autocast_enabled(device_type):
+                    modes.enter_context(torch.autocast(device_type, enabled=False))
+            return with_gradients(*arguments, **options)
+
+    return call
