@@ -59,10 +59,15 @@ def test_one_rank_that_fails_ends_the_run_where_that_is_asked_for(collection: Ki
 
 
 def test_one_rank_that_fails_says_that_others_wait(collection: KimCollection, own_folder: Path) -> None:
-    """LAMMPS itself waits, so the run is ended here."""
-    with pytest.raises(subprocess.TimeoutExpired) as waiting:
-        one_rank_fails(collection, own_folder, timeout=20)
-    (error,) = errors_in((waiting.value.stderr or b"").decode())
+    """Older versions of LAMMPS do wait, so that the run is ended here; newer ones end all ranks after such an error."""
+    try:
+        done = one_rank_fails(collection, own_folder, timeout=20)
+    except subprocess.TimeoutExpired as waiting:
+        stderr = waiting.stderr or b""
+    else:
+        assert done.returncode != 0
+        stderr = done.stderr
+    (error,) = errors_in(stderr.decode())
     assert error.endswith(WAITING)
 
 
@@ -146,9 +151,9 @@ def test_a_run_goes_on_without_stderr(collection: KimCollection, own_folder: Pat
 
 
 def test_a_failure_without_stderr(collection: KimCollection, own_folder: Path, useless_stderr: int | None) -> None:
-    """Its line is dropped, and LAMMPS reports the failure in its own words."""
+    """Its line is dropped, and LAMMPS reports the failure in its own words: newer versions on stderr, too."""
     status, printed = run_with_stderr(collection, own_folder, bad.RAISES_LATER, useless_stderr)
-    assert status == 1, printed
+    assert status in (1, -signal.SIGPIPE), printed
     assert "ERROR" in printed
 
 

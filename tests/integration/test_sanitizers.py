@@ -59,7 +59,7 @@ def fuzz(fuzz_program: Path, sanitized_collection: KimCollection, own_folder: Pa
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                timeout=times(120),
+                timeout=times(600),
                 check=False,
             )
         return done.returncode, done.stdout, (own_folder / "stderr").read_text(errors="replace")
