@@ -3,6 +3,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -48,6 +49,11 @@ class Particles:
 
     def __len__(self) -> int:
         return len(self.species_codes)
+
+    @cached_property
+    def n_contributing(self) -> int:
+        """Number of contributing particles."""
+        return int(np.count_nonzero(self.contributing))
 
     def neighbour_lists(self, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
         """Return what `Neighbours.of_contributing` gives; it is asked for once, however often this is called."""
@@ -194,13 +200,13 @@ def leaf(coordinates: np.ndarray, dtype: torch.dtype, device: torch.device) -> t
     return to_tensor(coordinates.copy(), device).to(dtype).requires_grad_(True)
 
 
-def rows_that_contribute(contributing: np.ndarray, device: torch.device) -> slice | torch.Tensor:
+def rows_that_contribute(particles: Particles, device: torch.device) -> slice | torch.Tensor:
     """Return where contributing particles are among the rows of a model in which row i is particle i.
 
     Args:
-        contributing: Shape [n], bool.
+        particles: The particles.
         device: The model's.
     """
     # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
-    count = int(np.count_nonzero(contributing))
+    count, contributing = particles.n_contributing, particles.contributing
     return slice(0, count) if contributing[:count].all() else to_tensor(contributing, device)

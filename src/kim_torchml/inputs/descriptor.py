@@ -61,7 +61,7 @@ class DescriptorInputs(PairKind):
             counts=_indices(counts, device),
             neighbours=_indices(neighbours, device),
         )
-        contributing_rows = rows_that_contribute(particles.contributing, device)
+        contributing_rows = rows_that_contribute(particles, device)
         return ModelInputs((self._describe(neighbourhoods),), rows, len(rows), contributing_rows, None, len(neighbours))
 
     def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> PairInputs:

@@ -42,7 +42,7 @@ class GraphInputs(InputKind):
         mask = to_tensor((~particles.contributing).astype(np.int64), device)
         species = self.species(particles.species_codes, device)
         edge_indices = [to_tensor(edge_index, device) for edge_index in edges]
-        contributing_rows = rows_that_contribute(particles.contributing, device)
+        contributing_rows = rows_that_contribute(particles, device)
         return ModelInputs(
             (species, rows, *edge_indices, mask), rows, len(rows), contributing_rows, None, edges[0].shape[1]
         )

@@ -3,8 +3,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -65,24 +64,16 @@ def describe_device(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-@contextmanager
-def determinism(device: torch.device) -> Iterator[None]:
-    """Make a GPU give the same bits for the same input where KIM_TORCHML_DETERMINISTIC asks for it; CPUs always do.
+def determinism(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which a GPU gives the same bits for the same input, if KIM_TORCHML_DETERMINISTIC asks for it.
 
-    Torch's setting is the whole process's. It is put back when the last call ends, unless someone else has changed it
-    meanwhile.
+    CPUs always do. Torch's setting is the whole process's. It is put back when the last call ends, unless someone else
+    has changed it meanwhile.
     """
-    if device.type != "cuda" or not settings.wants_determinism():
-        yield
-        return
-    _deterministic.begin()
-    try:
-        yield
-    finally:
-        _deterministic.end()
+    return _deterministic if device.type == "cuda" and settings.wants_determinism() else nullcontext()
 
 
-class _Deterministic:
+class _Deterministic(AbstractContextManager[None]):
     """The process's deterministic mode, which lasts as long as any call that asks for it."""
 
     def __init__(self) -> None:
@@ -92,7 +83,7 @@ class _Deterministic:
         self._mode_before = 0
         self._sets_workspace = False
 
-    def begin(self) -> None:
+    def __enter__(self) -> None:
         """Begin a call."""
         with self._lock:
             if self._calls == 0:
@@ -104,7 +95,7 @@ class _Deterministic:
             torch.use_deterministic_algorithms(True)
             self._calls += 1
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End a call; the last one puts back what the first one found."""
         with self._lock:
             self._calls -= 1

@@ -4,7 +4,6 @@
 import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ def makes_sparse_tensors(nodes: Iterable[Any]) -> bool:
     return any(node.kind() in _MAKERS for node in nodes)
 
 
-def checked_sparse_tensors(makes_any: bool) -> AbstractContextManager[Any]:
+def checked_sparse_tensors(makes_any: bool) -> AbstractContextManager[None]:
     """Return a context in which torch checks the indices of sparse tensors; one that does nothing if none are made.
 
     Without the check, indices beyond a tensor's sizes end the process as soon as the tensor is used.
@@ -25,7 +24,7 @@ def checked_sparse_tensors(makes_any: bool) -> AbstractContextManager[Any]:
     return _checks if makes_any else nullcontext()
 
 
-class _Checks:
+class _Checks(AbstractContextManager[None]):
     """Torch's check, which is the whole process's setting: on as long as any call needs it, then as it was before."""
 
     def __init__(self) -> None:
@@ -41,9 +40,7 @@ class _Checks:
             torch.sparse.check_sparse_tensor_invariants.enable()
             self._calls += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._calls -= 1
             if self._calls == 0 and not self._was_on:
