@@ -74,7 +74,10 @@ def test_installed_metadata_name_the_driver(collection: KimCollection) -> None:
     for index in range(count):
         name, _, _, _, content = collections.get_item_metadata_file(index)
         files[name] = plain_text(content)
-    assert f'"extended-id" "{DRIVER}"' in files["kimspec.edn"]
+    first_line, _, rest = files["kimspec.edn"].partition("\n")
+    assert first_line == "; SPDX-License-Identifier: LGPL-2.1-or-later"
+    assert rest.startswith("{")
+    assert f'"extended-id" "{DRIVER}"' in rest
     assert "GNU LESSER GENERAL PUBLIC LICENSE" in files["LICENSE"].upper()
 
 
