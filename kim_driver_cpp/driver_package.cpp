@@ -89,7 +89,8 @@ py::module_ import_driver_module(const std::string& driver_folder) {
         throw std::runtime_error("this process has imported kim_torchml " + version + " from " +
                                  std::string(py::str(package.attr("__file__"))) +
                                  ", but the installed driver is version " KIM_TORCHML_VERSION " (" + driver_folder +
-                                 "); bring both to the same version: reinstall the driver, or pip install it again");
+                                 "); bring both to the same version: install the driver again with "
+                                 "--force, or pip install the package again");
     }
     return py::module_::import("kim_torchml.driver");
 }

@@ -14,8 +14,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "build_configuration.hpp"
-#include "python_version.hpp"
+#include "chosen_python.hpp"
 
 namespace py = pybind11;
 
@@ -41,11 +40,6 @@ bool is_main_thread() {
     return static_cast<pid_t>(syscall(SYS_gettid)) == getpid();
 }
 
-std::string configured_python() {
-    const char* chosen = std::getenv("KIM_TORCHML_PYTHON");
-    return chosen != nullptr && *chosen != '\0' ? chosen : KIM_TORCHML_PYTHON_EXECUTABLE;
-}
-
 void check(PyStatus status, const std::string& executable) {
     if (PyStatus_Exception(status)) {
         const char* home = std::getenv("PYTHONHOME");
@@ -60,20 +54,8 @@ void check(PyStatus status, const std::string& executable) {
         }
         throw std::runtime_error("Python does not start with '" + executable +
                                  "': " + (status.err_msg != nullptr ? status.err_msg : "no reason given") + cause +
-                                 "; or install the driver again or name a working environment's python in "
-                                 "KIM_TORCHML_PYTHON");
-    }
-}
-
-// The library that is loaded is the Python that the driver was built for. With the executable of another version it
-// would look for packages in a folder that has none, and report that torch is missing.
-void check_version(const std::string& executable) {
-    const std::string version = version_of_python(executable);
-    if (!version.empty() && version != KIM_TORCHML_PYTHON_VERSION) {
-        throw std::runtime_error("KIM_TORCHML_PYTHON must name a Python " KIM_TORCHML_PYTHON_VERSION
-                                 ", for which the driver was built, got '" +
-                                 executable + "', which is Python " + version +
-                                 "; name another, or install the driver again for this one");
+                                 "; or install the driver again with --force, or name a working environment's python "
+                                 "in KIM_TORCHML_PYTHON");
     }
 }
 
@@ -146,13 +128,7 @@ void ensure_interpreter(bool host_has_python) {
     if (Py_IsInitialized() != 0) {
         return;
     }
-    const std::string executable = configured_python();
-    if (access(executable.c_str(), X_OK) != 0) {
-        throw std::runtime_error("the Python environment that the driver was built for is gone: '" + executable +
-                                 "' cannot be run; install the driver again, or name another environment's python "
-                                 "(" KIM_TORCHML_PYTHON_VERSION ", with torch) in KIM_TORCHML_PYTHON");
-    }
-    check_version(executable);
+    const std::string executable = chosen_python();
     start_python(executable);
     state.started_here = true;
     state.main_thread_takes_it_back = host_has_python && is_main_thread();

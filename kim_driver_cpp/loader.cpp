@@ -27,11 +27,12 @@ kim_torchml::ShimCreate* load_shim(const std::string& folder) {
     const std::string path = folder + "/kim_torchml_shim.so";
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
-        throw std::runtime_error("cannot load '" + path + "': " + dlerror() + "; install the driver again");
+        throw std::runtime_error("cannot load '" + path + "': " + dlerror() +
+                                 "; install the driver again with --force");
     }
     void* symbol = dlsym(library, kim_torchml::shim_create_name);
     if (symbol == nullptr) {
-        throw std::runtime_error("'" + path + "' is not this driver's shim; install the driver again");
+        throw std::runtime_error("'" + path + "' is not this driver's shim; install the driver again with --force");
     }
     return reinterpret_cast<kim_torchml::ShimCreate*>(symbol);
 }

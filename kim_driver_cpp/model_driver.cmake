@@ -37,13 +37,17 @@ set(DRIVER_FOLDER "${ITEM_INSTALL_PREFIX}/${PROJECT_NAME}")
 set(CMAKE_BUILD_TYPE Release)
 
 set(LOADER_SOURCES
-  "${SHIM_DIR}/loader.cpp" "${SHIM_DIR}/python_library.cpp" "${SHIM_DIR}/python_version.cpp" "${SHIM_DIR}/report.cpp")
+  "${SHIM_DIR}/loader.cpp"
+  "${SHIM_DIR}/python_library.cpp"
+  "${SHIM_DIR}/python_version.cpp"
+  "${SHIM_DIR}/report.cpp")
 target_sources("${PROJECT_NAME}" PRIVATE ${LOADER_SOURCES})
 
 add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/model_driver.cpp"
   "${SHIM_DIR}/model.cpp"
   "${SHIM_DIR}/barrier.cpp"
+  "${SHIM_DIR}/chosen_python.cpp"
   "${SHIM_DIR}/interpreter.cpp"
   "${SHIM_DIR}/compute_arguments.cpp"
   "${SHIM_DIR}/driver_package.cpp"

@@ -36,13 +36,13 @@ void load_library() {
         throw std::runtime_error(
             "this simulator has no Python of its own, and the Python that the driver was built for "
             "(" KIM_TORCHML_PYTHON_EXECUTABLE
-            ") has no shared library to load; install the driver again with a Python that has libpython "
-            "(Debian and Ubuntu: the system's python3 with python3-dev), named in KIM_TORCHML_PYTHON");
+            ") has no shared library to load; install the driver again with --force, for a Python that has "
+            "libpython (Debian and Ubuntu: the system's python3 with python3-dev), named in KIM_TORCHML_PYTHON");
     }
     if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
         throw std::runtime_error("cannot load Python's library '" + path + "': " + dlerror() +
-                                 "; install the driver again, with the environment that has torch active or named "
-                                 "in KIM_TORCHML_PYTHON");
+                                 "; install the driver again with --force, while the environment that has torch is "
+                                 "active or named in KIM_TORCHML_PYTHON");
     }
 }
 
@@ -54,9 +54,9 @@ void check_version() {
         throw std::runtime_error("the driver was built for Python " + std::string(wanted_version) +
                                  " (" KIM_TORCHML_PYTHON_EXECUTABLE "), but this process runs Python " +
                                  found.substr(0, found.find(' ')) +
-                                 "; install the driver again for that version: activate an environment of it that "
-                                 "has torch, or name its python in KIM_TORCHML_PYTHON, then run "
-                                 "kim-api-collections-management install user once more");
+                                 "; install the driver for that version: activate an environment of it that has torch, "
+                                 "or name its python in KIM_TORCHML_PYTHON, then run "
+                                 "kim-api-collections-management install --force user ./kim-torchml");
     }
 }
 

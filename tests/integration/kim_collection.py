@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 DRIVER = "TorchMLModelDriver"
+# The variables of MPI launchers and of Slurm begin with these.
+LAUNCHERS = ("OMPI_", "MV2_", "MPI_", "PMI_", "PALS_", "SLURM_")
 # CI's compiler. Another one warns of other things, so its warnings are errors nowhere.
 STRICT_COMPILER = "g++ 12"
 
@@ -145,7 +147,7 @@ def python_path(*folders: str | Path) -> str:
 
 def plain_environment() -> dict[str, str]:
     """Return this process's environment without what steers KIM, the driver, Python (but for its path) or threads."""
-    steering = ("KIM_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "OMP_", "OMPI_", "PMI_", "SLURM_", "CUDA_")
+    steering = ("KIM_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "OMP_", "CUDA_", *LAUNCHERS)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
     # The checkout's sources, where they stand in for the package that pip has installed.
     if path := python_path():

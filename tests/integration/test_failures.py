@@ -169,7 +169,7 @@ def test_the_python_of_another_version(collection: KimCollection, own_folder: Pa
     this = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert error == (
         f"[kim-torchml] error: KIM_TORCHML_PYTHON must name a Python {this}, for which the driver was built, got "
-        f"'{python}', which is Python 3.6; name another, or install the driver again for this one"
+        f"'{python}', which is Python 3.6; name another, or install the driver again with --force for this one"
     )
 
 

@@ -101,7 +101,9 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         return _inside(folder, name).read_bytes()
     except OSError as error:
-        raise DriverError(f"cannot read the model's file {name}: {error}; install the model again") from error
+        raise DriverError(
+            f"cannot read the model's file {name}: {error}; install the model again with --force"
+        ) from error
 
 
 def _descriptor_file(contents: Mapping[str, bytes], parameters: ParameterFile) -> TextFile | None:

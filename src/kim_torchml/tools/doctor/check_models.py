@@ -36,7 +36,7 @@ def check_models(machine: Machine) -> list[Finding]:
     for library, name in libraries.items():
         answer = answers[library]
         if answer["failure"]:
-            advice = "Install the model again, or remove it:"
+            advice = "Put a sound one in its place (install --force), or remove it:"
             found = f"its library cannot be loaded: {answer['failure']}"
             findings.append(problem(f"model {name}", found, advice, f"{MANAGER} remove --force {shlex.quote(name)}"))
         elif answer["driver"] and answer["driver"] not in installed:

@@ -50,7 +50,7 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         return problem(name, found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, requirement))
     if name == "torch" and is_older(package.version, OLDEST_TORCH):
         found = f"{package.version} ({python}) is too old: {OLDEST_TORCH} or newer is needed"
-        advice = "Install a newer one, then the driver again:"
+        advice = "Install a newer one, then the driver anew (install --force):"
         return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
     if package.facts.get("torchscript") is False:
         found = f"TorchScript is switched off in torch {package.version} ({python}), so no model can be loaded"
