@@ -39,6 +39,7 @@ set(CMAKE_BUILD_TYPE Release)
 set(LOADER_SOURCES
   "${SHIM_DIR}/loader.cpp"
   "${SHIM_DIR}/python_library.cpp"
+  "${SHIM_DIR}/python_streams.cpp"
   "${SHIM_DIR}/python_version.cpp"
   "${SHIM_DIR}/report.cpp")
 target_sources("${PROJECT_NAME}" PRIVATE ${LOADER_SOURCES})
@@ -55,6 +56,7 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/neighbours/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/parameters.cpp"
+  "${SHIM_DIR}/python_streams.cpp"
   "${SHIM_DIR}/python_version.cpp"
   "${SHIM_DIR}/report.cpp"
   "${SHIM_DIR}/units.cpp")

@@ -10,24 +10,27 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "python_streams.hpp"
+
 namespace kim_torchml {
 namespace {
 
 // What a launcher sets. The launcher nearest to the process comes first, and only the launcher of this very process
-// sets its node-local rank.
+// sets its node-local rank; Slurm sets it for a batch script too. The size must be that of what was launched together:
+// SLURM_NTASKS is the job's, also in a batch script that runs one process.
 struct Launcher {
     const char* local_rank;
     const char* rank;
     const char* size;
 };
 
-// The table of kim_torchml/process/rank.py, for errors that come before Python runs.
+// The launchers of kim_torchml/process/rank.py, for errors that come before Python runs.
 constexpr Launcher launchers[] = {
     {"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},  // Open MPI
     {"MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"},     // MVAPICH
     {"MPI_LOCALRANKID", "PMI_RANK", "PMI_SIZE"},                                     // MPICH, Hydra, Intel MPI
     {"PALS_LOCAL_RANKID", "PALS_RANKID", "PMI_SIZE"},                                // PALS (Cray)
-    {"SLURM_LOCALID", "SLURM_PROCID", "SLURM_NTASKS"},                               // Slurm
+    {"SLURM_LOCALID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},                       // Slurm
 };
 
 const Launcher* own_launcher() {
@@ -120,7 +123,9 @@ void report_failure(const std::string& message, const std::string& second_line) 
         report_line(second_line);
     }
     if (is(on_error(), "exit")) {
-        // What the simulator has not written yet is not lost, and nothing that waits for other ranks runs.
+        // What the simulator has not written yet, by way of Python or of C, is not lost. Exit handlers do not run: some
+        // wait for other ranks.
+        flush_python_streams();
         std::fflush(nullptr);
         _exit(1);
     }

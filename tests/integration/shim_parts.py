@@ -9,7 +9,7 @@ from pathlib import Path
 from kim_collection import HERE, REPOSITORY, plain_environment, warnings_are_errors
 
 _SHIM = REPOSITORY / "kim_driver_cpp"
-_SOURCES = ("chosen_python.cpp", "python_version.cpp", "report.cpp")
+_SOURCES = ("chosen_python.cpp", "python_streams.cpp", "python_version.cpp", "report.cpp")
 
 # What each script begins with.
 _LOAD = """

@@ -15,7 +15,7 @@ import pytest
 import tiny_models as tiny
 from ase.build import bulk
 from configurations import crystal, mixed
-from kim_collection import KimCollection
+from kim_collection import HERE, KimCollection, python_path
 from lammps_host import Case, run_lammps
 
 pytestmark = pytest.mark.usefixtures("bad_models")
@@ -93,6 +93,50 @@ def test_ending_where_a_model_cannot_be_created(collection: KimCollection, own_f
     assert "ERROR" not in done.stdout
     (error,) = errors_in(done.stderr)
     assert error.endswith(ENDING)
+
+
+FAILING_HOST = """
+import sys
+from ase.calculators.kim import KIM
+from configurations import crystal
+
+atoms = crystal()
+print("before")
+atoms.calc = KIM(sys.argv[1])
+atoms.get_potential_energy()
+print("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "failure"),
+    [
+        (bad.BAD_CUTOFF, "`cutoff` must be a positive number"),
+        (bad.RAISES_LATER, "the model in model.pt raised an error"),
+    ],
+    ids=["Create", "Compute"],
+)
+def test_ending_a_python_host(collection: KimCollection, own_folder: Path, model: str, failure: str) -> None:
+    """What it has printed is in the file that is its stdout, and its errors are lines of one write each."""
+    read, write = os.pipe2(os.O_DIRECT)  # packets: a read returns what one write wrote
+    with (own_folder / "stdout").open("w") as stdout, os.fdopen(read, "rb", buffering=0) as pipe:
+        done = subprocess.run(
+            [sys.executable, "-c", FAILING_HOST, model],
+            env=collection.environment
+            | {"PYTHONPATH": python_path(HERE), "KIM_TORCHML_QUIET": "1", "KIM_TORCHML_ON_ERROR": "exit"},
+            stdout=stdout,
+            stderr=write,
+            timeout=120,
+            check=False,
+        )
+        os.close(write)
+        packets = [packet.decode() for packet in iter(lambda: pipe.read(65536), b"")]
+    assert done.returncode == 1
+    assert (own_folder / "stdout").read_text() == "before\n"
+    (error,) = [packet for packet in packets if "kim-torchml" in packet]
+    assert error.startswith("[kim-torchml] error: ")
+    assert failure in error
+    assert error.endswith(f"{ENDING}\n")
 
 
 @pytest.mark.parametrize("value", ["", "return"])

@@ -25,7 +25,8 @@ class Rank:
 
 
 # Launcher: (rank, node-local rank, node-local size). The launcher nearest to the process comes first: under mpirun in a
-# Slurm job, the variables of both are set. kim_driver_cpp/report.cpp has the same table for errors before Python runs.
+# Slurm job, the variables of both are set. kim_driver_cpp/report.cpp has a table of the same launchers for errors
+# before Python runs, with the number of all processes in place of the node's.
 _LAUNCHERS = {
     "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     "MVAPICH": ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
