@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fresh_python import SOURCE
@@ -128,6 +129,20 @@ def test_a_stream_of_the_host_is_used(talkative, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream)
     notices.warn(ALONE, "look here")
     assert stream.getvalue() == "[kim-torchml] warning: look here\n"
+
+
+def test_a_stream_of_the_host_that_raises_anything(talkative, monkeypatch):
+    """As the text box of a window that is gone."""
+    stream = SimpleNamespace(write=lambda text: 1 / 0, flush=lambda: None)
+    monkeypatch.setattr(sys, "stderr", stream)
+    notices.warn(ALONE, "look here")
+
+
+def test_a_stream_of_the_host_without_flush_gets_the_line(talkative, monkeypatch):
+    lines = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=lines.append))
+    notices.warn(ALONE, "look here")
+    assert lines == ["[kim-torchml] warning: look here\n"]
 
 
 def test_a_warning_comes_once(talkative, capfd):

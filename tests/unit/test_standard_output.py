@@ -126,3 +126,23 @@ def test_what_cannot_be_written_is_dropped(stdout, stderr, monkeypatch):
     monkeypatch.setattr(sys, "stderr", None if stderr == "none" else closed)
     assert call(program) == 12.0
     assert sys.stdout is stdout
+
+
+def test_a_host_without_stdout_may_print_meanwhile(monkeypatch, capfd):
+    """`print` drops its text where sys.stdout is None, as in hosts without a console."""
+    monkeypatch.setattr(sys, "stdout", None)
+    failures = []
+
+    def of_the_host():
+        try:
+            print("of the host", flush=True)
+            failures.append(sys.stdout.isatty())
+        except AttributeError as error:
+            failures.append(error)
+
+    with stdout_to_stderr():
+        in_another_thread(of_the_host)
+        print("of the model")
+    assert failures == [False]
+    assert sys.stdout is None
+    assert capfd.readouterr() == ("", "of the model\n")

@@ -13,8 +13,8 @@ QUIET = "KIM_TORCHML_QUIET"
 DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
 PYTHON = "KIM_TORCHML_PYTHON"
 DUMP = "KIM_TORCHML_DUMP"
+# What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
 ON_ERROR = "KIM_TORCHML_ON_ERROR"
-# The shim reads it (kim_driver_cpp/report.cpp): what a failure does to this process.
 ON_ERROR_WORDS = ("exit", "return")
 
 # Variables that are on or off.

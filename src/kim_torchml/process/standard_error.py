@@ -23,7 +23,8 @@ def write(text: str) -> None:
     if stream is None:
         return
     is_plain = stream is sys.__stderr__
-    with _without_sigpipe(), suppress(OSError, ValueError):
+    # The stream of a host may lack a method, or raise anything.
+    with _without_sigpipe(), suppress(Exception):
         if is_plain:
             stream.flush()
             # The stream would keep what it could not write, and fail once more when Python ends.

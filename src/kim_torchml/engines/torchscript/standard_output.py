@@ -5,6 +5,7 @@ Torch prints through sys.stdout, which all threads share. A stand-in takes its p
 thread that writes: other threads of a host reach the host's own stream.
 """
 
+import io
 import sys
 import threading
 from collections import Counter
@@ -20,6 +21,14 @@ _lock = threading.RLock()
 _inside: Counter[int] = Counter()
 
 
+class _Nowhere(io.TextIOBase):
+    """A stream that drops what is written: a host that has no stdout loses what it prints, without an error."""
+
+    def write(self, text: str) -> int:
+        """Drop a text."""
+        return len(text)
+
+
 class _StandIn:
     """A stream in place of sys.stdout; it is the host's own stream for everything but what models print.
 
@@ -27,7 +36,9 @@ class _StandIn:
     """
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        # What a host without a console has in sys.stdout is None, and that is put back afterwards.
+        self._original = stream
+        self._stream = _Nowhere() if stream is None else stream
 
     def write(self, text: str) -> Any:
         """Write to the host's stream, or to standard error if a model prints."""
@@ -56,7 +67,7 @@ def stdout_to_stderr() -> Iterator[None]:
             if not _inside[thread]:
                 del _inside[thread]
             if not _inside and isinstance(sys.stdout, _StandIn):
-                sys.stdout = sys.stdout._stream
+                sys.stdout = sys.stdout._original
 
 
 def _is_models_thread() -> bool:
