@@ -26,10 +26,10 @@ except DriverError as error:
 STEERING = ("PYTHONPATH", "TORCH", "PYTORCH", "ATEN_")
 
 
-def attempt(**variables):
+def attempt(*arguments, code=IMPORT, **variables):
     """Try to import torch and numpy with some environment variables; return what the user is told."""
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT, SOURCE],
+        [sys.executable, "-c", code, SOURCE, *arguments],
         env={name: value for name, value in os.environ.items() if not name.startswith(STEERING)} | variables,
         capture_output=True,
         text=True,
@@ -75,15 +75,57 @@ def test_a_long_reason_is_shortened(tmp_path):
     assert "the end" not in said
 
 
+MEND = "torch is installed there: reinstall it (or mend what the reason names), or name the python of an environment"
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("TORCH_LOGS", ""), ("TORCH_LOGS", "rubbish"), ("TORCH_LOGS_OUT", "/no/a")]
+    ("name", "value"), [("TORCH_LOGS", ""), ("TORCH_LOGS", "rubbish"), ("TORCH_LOGS_OUT", "/no/a"), ("PYTORCH_JIT", "")]
 )
 def test_variables_that_break_torch(name, value):
-    said = attempt(**{name: value})
+    said = attempt(**{name: value}, TORCH_HOME="/data/hub")
     assert said.startswith("torch cannot be imported (")
-    assert said.endswith(
-        f"; torch itself is there, but these environment variables steer it: {name}='{value}'; unset them"
+    assert (
+        f"; the cause may be an environment variable ({name}='{value}'): unset it; if that does not help, {MEND}"
+        in said
     )
+    assert "TORCH_HOME" not in said
+
+
+# What comes before every installed package without PYTHONPATH, which would be blamed.
+BEFORE = "import sys\nsys.path.insert(0, sys.argv[2])\n"
+HARMLESS = {"TORCH_HOME": "/data/hub", "TORCH_CUDA_ARCH_LIST": "8.0;9.0", "PYTORCH_VERSION": "2.9.0"}
+
+
+def attempt_with(folder, **variables):
+    """Try to import the torch and numpy of a folder."""
+    return attempt(folder, code=BEFORE + IMPORT, **variables)
+
+
+@pytest.mark.parametrize("variables", [{}, HARMLESS], ids=["none", "harmless ones"])
+def test_a_torch_that_is_broken_for_another_reason(variables, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.12: cannot open shared object file')")
+    said = attempt_with(tmp_path, **variables)
+    assert said.startswith("torch cannot be imported (libcudart.so.12: cannot open shared object file) in ")
+    assert f"; {MEND} that has it in KIM_TORCHML_PYTHON" in said
+    assert "variable" not in said
+    assert "unset" not in said
+    assert "install it there" not in said
+
+
+def test_a_torch_without_what_it_imports(tmp_path):
+    (tmp_path / "torch.py").write_text("import no_such_package")
+    assert f"(No module named 'no_such_package') in the Python environment of this process ({sys.prefix}); {MEND}" in (
+        attempt_with(tmp_path)
+    )
+
+
+def test_a_numpy_that_is_broken(tmp_path):
+    """Variables of torch have nothing to do with it."""
+    (tmp_path / "torch.py").touch()
+    (tmp_path / "numpy.py").write_text("raise ImportError('_multiarray_umath')")
+    said = attempt_with(tmp_path, TORCH_LOGS="dynamo")
+    assert f"; {MEND.replace('torch', 'numpy')}" in said
+    assert "TORCH_LOGS" not in said
 
 
 NO_TORCHSCRIPT = """
@@ -98,21 +140,35 @@ except DriverError as error:
 """
 
 
-def test_torchscript_is_switched_off(tmp_path):
+def open_without_torchscript(folder, before="", **variables):
+    """Open a model in a process whose TorchScript is off; return what the user is told."""
     from models import PairOfAll, script_bytes
     from opening import parameter_text
 
-    (tmp_path / "kim.param").write_text(parameter_text())
-    (tmp_path / "model.pt").write_bytes(script_bytes(PairOfAll))
+    (folder / "kim.param").write_text(parameter_text())
+    (folder / "model.pt").write_bytes(script_bytes(PairOfAll))
     done = subprocess.run(
-        [sys.executable, "-c", NO_TORCHSCRIPT, SOURCE, tmp_path],
-        env={**os.environ, "PYTORCH_JIT": "0"},
+        [sys.executable, "-c", before + NO_TORCHSCRIPT, SOURCE, folder],
+        env={name: value for name, value in os.environ.items() if name != "PYTORCH_JIT"} | variables,
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    assert done.stdout == (
+    return done.stdout
+
+
+@pytest.mark.parametrize("value", ["0", "False"])
+def test_torchscript_is_switched_off(value, tmp_path):
+    assert open_without_torchscript(tmp_path, PYTORCH_JIT=value) == (
         "the model file model.pt is TorchScript, which is switched off in this process by the environment variable "
-        "PYTORCH_JIT=0: unset it\n"
+        f"PYTORCH_JIT={value}: unset it\n"
+    )
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTORCH_JIT": "1"}], ids=["unset", "on"])
+def test_a_host_has_switched_torchscript_off(variables, tmp_path):
+    assert open_without_torchscript(tmp_path, "import torch\ntorch.jit._state.disable()\n", **variables) == (
+        "the model file model.pt is TorchScript, which is switched off in this process by code of the simulator: let "
+        "it do without torch.jit._state.disable() or PYTORCH_JIT=0\n"
     )

@@ -23,6 +23,13 @@ NEEDED = ("torch", "numpy")
 PYTHON_PATH = "PYTHONPATH"
 _THIS_PACKAGE = Path(__file__).parents[1]
 _PREFIXES_OF_TORCH = ("TORCH", "PYTORCH", "ATEN_")
+# Those whose values can make the import raise an error. Of others, such as TORCH_HOME and TORCH_CUDA_ARCH_LIST, which
+# clusters and images set, torch reads nothing on import, or takes any value.
+_MAY_BREAK_TORCH = (
+    *("PYTORCH_JIT", "PYTORCH_MATCHER_LOGLEVEL", "TORCHDYNAMO_TRANSLATION_VALIDATION_TIMEOUT"),
+    *("TORCH_DISTRIBUTED_DEBUG", "TORCH_LOGS", "TORCH_LOGS_FORMAT", "TORCH_LOGS_OUT"),
+    *("TORCH_PYTHON_NATIVE_USER_GRAPH_ORDER_FN", "TORCH_USE_RTLD_GLOBAL"),
+)
 
 
 def import_needed_packages() -> None:
@@ -50,15 +57,18 @@ def _advice(name: str, error: Exception) -> str:
     folder = next((item for file in _files_of(error) for item in _python_path() if _lies_in(file, item)), None)
     if folder is not None:
         return _advice_on_python_path(name, folder)
-    if name == "torch" and _is_there(name):
-        names = variables_of_torch(os.environ)
-        if names:
-            steering = ", ".join(f"{name}='{shortened(os.environ[name], 60)}'" for name in names)
-            return f"torch itself is there, but these environment variables steer it: {steering}; unset them"
-    return (
-        f"install it there, or name the python of an environment that has it in {settings.PYTHON} (where the simulator "
-        "is itself a Python program, run it in such an environment)"
+    elsewhere = (
+        f"name the python of an environment that has it in {settings.PYTHON} (where the simulator is itself a Python "
+        "program, run it in such an environment)"
     )
+    if not _is_there(name, error):
+        return f"install it there, or {elsewhere}"
+    mend = f"{name} is installed there: reinstall it (or mend what the reason names), or {elsewhere}"
+    names = [each for each in _MAY_BREAK_TORCH if each in os.environ] if name == "torch" else []
+    if not names:
+        return mend
+    values = ", ".join(f"{each}='{shortened(os.environ[each], 60)}'" for each in names)
+    return f"the cause may be an environment variable ({values}): unset it; if that does not help, {mend}"
 
 
 def _advice_on_python_path(name: str, folder: str) -> str:
@@ -99,10 +109,14 @@ def _lies_in(file: str, folder: str | Path) -> bool:
     return Path(file).absolute().is_relative_to(Path(folder).absolute())
 
 
-def _is_there(name: str) -> bool:
-    """Return whether a package can be found, so that something else than its absence keeps it from being imported."""
+def _is_there(name: str, error: Exception) -> bool:
+    """Return whether a package is installed, so that something else than its absence keeps it from being imported."""
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
+        return False
     try:
-        return importlib.util.find_spec(name) is not None
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         # A host has put something else in its place.
         return False
+    # A folder of that name alone has no origin.
+    return spec is not None and spec.origin is not None

@@ -16,6 +16,9 @@ from kim_torchml.engines.torchscript.graphs import constant_tensors
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
 from kim_torchml.errors import DriverError
 
+# The values of PYTORCH_JIT for which torch switches TorchScript off.
+_JIT_OFF = ("0", "0v", "false", "no")
+
 
 @contextmanager
 def expected_deprecations() -> Iterator[None]:
@@ -33,12 +36,8 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
         DriverError: If torch cannot load it.
         MemoryError: If the device has not enough memory.
     """
-    # Without TorchScript its loader fails with an AttributeError that names neither.
     if not torch.jit._state._enabled.enabled:
-        raise DriverError(
-            f"the model file {file_name} is TorchScript, which is switched off in this process by the environment "
-            f"variable PYTORCH_JIT={os.environ.get('PYTORCH_JIT', '')}: unset it"
-        )
+        raise _switched_off(file_name)
     try:
         # Loading may run code of the file (`__setstate__`), and that may print.
         with expected_deprecations(), stdout_to_stderr():
@@ -52,6 +51,18 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
+
+
+def _switched_off(file_name: str) -> DriverError:
+    """Return what to say in place of the loader's AttributeError, which names neither the file nor the switch."""
+    value = os.environ.get("PYTORCH_JIT", "")
+    if value.lower() in _JIT_OFF:
+        by, remedy = f"the environment variable PYTORCH_JIT={value}", "unset it"
+    else:
+        by, remedy = "code of the simulator", "let it do without torch.jit._state.disable() or PYTORCH_JIT=0"
+    return DriverError(
+        f"the model file {file_name} is TorchScript, which is switched off in this process by {by}: {remedy}"
+    )
 
 
 def _cannot_load(error: BaseException, file_name: str) -> DriverError:
