@@ -138,6 +138,42 @@ def test_operators_built_for_another_torch(fake, python):
     )
 
 
+BROKEN = {
+    "torch_cluster": "torch-cluster",
+    "torch_spline_conv": "torch-spline-conv",
+    "pyg_lib": "git+https://github.com/pyg-team/pyg-lib.git",
+}
+
+
+@pytest.mark.parametrize("module", BROKEN)
+def test_operators_without_stand_ins(fake, python, module):
+    """They are named where they are installed alone."""
+    add_package(python, "torch", "2.9.0", TORCH.format(cuda=None, gpus=0))
+    add_package(python, module, "1.6.3", "raise OSError('_version_cpu.so: undefined symbol')")
+    (finding,) = (each for each in check_operator_packages(fake.machine()) if "stand in" not in each.found)
+    assert finding.name == module
+    assert finding.status is Status.PROBLEM
+    assert finding.found.endswith(
+        f"cannot be imported in the environment of {python}: OSError: _version_cpu.so: undefined symbol"
+    )
+    assert finding.advice == "Remove it if no model of yours needs it, or build it for the torch that is there:"
+    assert finding.commands == (
+        f"{python} -m pip uninstall {module.replace('_', '-')}",
+        f"{python} -m pip install --force-reinstall --no-deps --no-build-isolation {BROKEN[module]}",
+    )
+
+
+def test_operators_that_a_variable_breaks(fake, python):
+    add_package(python, "torch", "2.9.0", TORCH.format(cuda=None, gpus=0))
+    add_package(python, "torch_cluster", "1.6.3", "import scipy")
+    (fake.folder / "scipy.py").write_text("raise ImportError('for another Python')")
+    add_package(python, "scipy", "1.10.0")
+    fake.environment["PYTHONPATH"] = str(fake.folder)
+    finding = check_operator_packages(fake.machine())[-1]
+    assert f"while PYTHONPATH names '{fake.folder}': ImportError: for another Python" in finding.found
+    assert finding.commands == ("unset PYTHONPATH",)
+
+
 def test_no_kimpy(fake, python):
     add_package(python, "ase", "3.26.0")
     finding = only(check_ase_and_kimpy(fake.machine()))

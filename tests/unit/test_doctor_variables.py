@@ -29,10 +29,64 @@ def test_python_path_of_another_python(fake, python):
     finding = only(check_torch_and_numpy(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert finding.found == (
-        f"torch 2.9.0 cannot be imported in the environment of {python} while PYTHONPATH is set to '{folder}': "
+        f"torch 2.9.0 cannot be imported in the environment of {python} while PYTHONPATH names '{folder}': "
         "ImportError: no module named torch._C"
     )
     assert finding.commands == ("unset PYTHONPATH",)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import numpy", "ImportError: no module named numpy._core"),
+        ("from ctypes import string_at\nstring_at(0)", "it was ended by signal 11"),
+    ],
+    ids=["error", "crash"],
+)
+def test_the_guilty_one_of_many_folders(code, reason, fake, python):
+    """What came from it may be what torch needs, and the other folders may hold what it needs in turn."""
+    before, guilty, after = (fake.folder / (name + 60 * "x") for name in ("before", "guilty", "guilty-after"))
+    for folder in (before, guilty, after):
+        folder.mkdir()
+    (before / "called_by_torch.py").write_text("import broken")
+    (guilty / "broken.py").write_text(code)
+    (after / "numpy.py").write_text("")
+    (guilty / "numpy.py").write_text("raise ImportError('no module named numpy._core')")
+    (file,) = (python.parents[1] / "lib").glob("python*/site-packages/torch/__init__.py")
+    try_it = "try:\n    import called_by_torch\nexcept ModuleNotFoundError:\n    pass\n"
+    file.write_text(try_it + file.read_text())
+    fake.environment["PYTHONPATH"] = f"{before}:{guilty}:{after}"
+    finding = check_torch_and_numpy(fake.machine())[0]
+    assert finding.found.endswith(f" while PYTHONPATH names '{guilty}': {reason}")
+    assert finding.advice == (f"Remove it; if you need other folders on PYTHONPATH, take only '{guilty}' out of it:")
+    assert finding.commands == ("unset PYTHONPATH",)
+
+
+def breaking_torch(python, condition):
+    """Let torch raise an error where environment variables are as they are."""
+    (file,) = (python.parents[1] / "lib").glob("python*/site-packages/torch/__init__.py")
+    file.write_text(f"from os import environ\nif {condition}: raise ValueError('Error: bad')\n{file.read_text()}")
+
+
+def test_two_variables_that_break_torch(fake, python):
+    """The removal of one alone does not help."""
+    breaking_torch(python, "'TORCH_LOGS' in environ")
+    (fake.folder / "sympy.py").write_text("raise ImportError('for another Python')")
+    breaking_torch(python, "__import__('importlib.util').util.find_spec('sympy') and __import__('sympy')")
+    fake.environment |= {"TORCH_HOME": "/data", "TORCH_LOGS": "", "PYTHONPATH": str(fake.folder), "TORCH_TRACE": "/x"}
+    finding = only(check_torch_and_numpy(fake.machine()))
+    assert f" while PYTHONPATH names '{fake.folder}' and TORCH_LOGS is set to '': " in finding.found
+    assert finding.advice.startswith(
+        "Remove them together, because no smaller number of them helps; if you need other folders on "
+    )
+    assert finding.commands == ("unset PYTHONPATH TORCH_LOGS",)
+
+
+def test_variables_that_break_torch_together(fake, python):
+    """The removal of either helps, of one that is enough."""
+    breaking_torch(python, "{'TORCH_HOME', 'TORCH_LOGS'} <= environ.keys() or 'TORCH_TRACE' in environ")
+    fake.environment |= {"TORCH_HOME": "/data", "TORCH_LOGS": "a", "TORCH_TRACE": "/x", "TORCH_X": "1"}
+    assert only(check_torch_and_numpy(fake.machine())).commands == ("unset TORCH_TRACE TORCH_HOME",)
 
 
 def test_a_variable_that_breaks_torch(fake, python):

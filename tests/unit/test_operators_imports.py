@@ -9,6 +9,9 @@ import textwrap
 import pytest
 from fresh_python import run_python
 
+from kim_torchml.engines.torchscript.operators import registry
+from kim_torchml.process.operator_packages import OPERATOR_PACKAGES
+
 # Namespace of the operators: module that registers them, and what installs it.
 PACKAGES = {
     "torch_cluster": ("torch_cluster", "torch-cluster"),
@@ -57,6 +60,12 @@ def open_file(tmp_path, request):
         return run_python(code, [tmp_path], [request.path.parent]).splitlines()
 
     return function
+
+
+def test_the_doctor_knows_which_packages_have_stand_ins():
+    known = {namespace for namespace, package in OPERATOR_PACKAGES.items() if package.has_stand_ins}
+    assert known == set(registry._STAND_INS)
+    assert known | set(PACKAGES) == set(OPERATOR_PACKAGES)
 
 
 @NAMESPACES

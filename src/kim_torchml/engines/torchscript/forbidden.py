@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from kim_torchml.errors import DriverError
+from kim_torchml.process.operator_packages import OPERATOR_PACKAGES
 
 _FILES = "touches files"
 _NETWORK = "reaches the network"
@@ -66,9 +67,8 @@ UNSAFE_ARGUMENTS = {
 # Namespaces of torch's own operators and of the packages that interatomic potentials use. Operators of others may touch
 # files (image::read_file), the network (c10d) or raw memory (inductor).
 ALLOWED_NAMESPACES = frozenset(
-    "aten prim prims quantized _quantized quantization sparse mkldnn profiler "
-    "torch_scatter torch_sparse torch_cluster torch_spline_conv pyg".split()
-)
+    ["aten", "prim", "prims", "quantized", "_quantized", "quantization", "sparse", "mkldnn", "profiler"]
+).union(OPERATOR_PACKAGES)
 
 
 def check_operator(operator: str, where: str) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 from kim_torchml.errors import shortened
 from kim_torchml.process import settings
 from kim_torchml.process.device_request import parse_device_request
+from kim_torchml.process.imports import PYTHON_PATH
 from kim_torchml.process.oldest_versions import OLDEST_TORCH, is_older
+from kim_torchml.process.operator_packages import OPERATOR_PACKAGES, OperatorPackage
+from kim_torchml.tools.doctor.environments import Package
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
 from kim_torchml.tools.doctor.machine import Machine
 from kim_torchml.tools.doctor.remedies import pip_remedy
@@ -40,11 +43,7 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         found = f"{name} is not installed in the environment of {python}"
         return problem(name, found, *pip_remedy(machine, python, "Install it:", "install", requirement))
     if package.blamed:
-        found = (
-            f"{name} {package.version} cannot be imported in the environment of {python} while {package.blamed} is set "
-            f"to '{shortened(machine.variables[package.blamed], 100)}': {package.failure}"
-        )
-        return problem(name, found, "Remove it:", f"unset {package.blamed}")
+        return _blaming_variables(machine, python, name, package)
     if package.failure:
         found = f"{name} {package.version} cannot be imported in the environment of {python}: {package.failure}"
         return problem(name, found, *pip_remedy(machine, python, "Install it again:", *_AGAIN, requirement))
@@ -56,6 +55,23 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         found = f"TorchScript is switched off in torch {package.version} ({python}), so no model can be loaded"
         return problem(name, found, "Remove the environment variable that does it:", "unset PYTORCH_JIT")
     return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python})")
+
+
+def _blaming_variables(machine: Machine, python: Path, name: str, package: Package) -> Finding:
+    """Return the finding that environment variables keep a package from being imported."""
+    described = [f"{each} is set to '{shortened(machine.variables[each], 100)}'" for each in package.blamed]
+    advice = (
+        "Remove it:" if len(package.blamed) == 1 else "Remove them together, because no smaller number of them helps:"
+    )
+    if PYTHON_PATH in package.blamed and package.folder:
+        # The whole value may be long, and be cut before the folder that matters.
+        described[package.blamed.index(PYTHON_PATH)] = f"{PYTHON_PATH} names '{package.folder}'"
+        advice = f"{advice[:-1]}; if you need other folders on {PYTHON_PATH}, take only '{package.folder}' out of it:"
+    found = (
+        f"{name} {package.version} cannot be imported in the environment of {python} while {' and '.join(described)}: "
+        f"{package.failure}"
+    )
+    return problem(name, found, advice, f"unset {' '.join(package.blamed)}")
 
 
 def check_device(machine: Machine) -> list[Finding]:
@@ -99,30 +115,36 @@ def _no_such_gpu(text: str, python: Path, listed: str, built_for_cuda: bool) -> 
 
 
 def check_operator_packages(machine: Machine) -> list[Finding]:
-    """Check that torch_scatter and torch_sparse can be imported where they are installed.
-
-    Where they are not, the operators of kim-torchml stand in for them.
-    """
+    """Check that the packages whose operators models may name can be imported where they are installed."""
     findings = []
     for python in machine.pythons:
-        for name in ("torch_scatter", "torch_sparse"):
-            if not machine.package(python, "torch").facts:
-                findings.append(skipped(name, f"needs torch in the environment of {python}"))
+        for package in OPERATOR_PACKAGES.values():
+            is_installed = bool(machine.environment_of(python).installed.get(package.module))
+            # Few models name operators of those that have no stand-ins.
+            if not is_installed and not package.has_stand_ins:
                 continue
-            findings.append(_check_operators_of(machine, python, name))
+            if not machine.package(python, "torch").facts:
+                findings.append(skipped(package.module, f"needs torch in the environment of {python}"))
+                continue
+            findings.append(_check_operators_of(machine, python, package))
     return findings
 
 
-def _check_operators_of(machine: Machine, python: Path, name: str) -> Finding:
+def _check_operators_of(machine: Machine, python: Path, operators: OperatorPackage) -> Finding:
+    name = operators.module
     package = machine.package(python, name)
     if not package.version:
         return ok(name, f"not installed: kim-torchml's own operators stand in ({python})")
+    if package.blamed:
+        return _blaming_variables(machine, python, name, package)
     if package.failure:
         found = f"{package.version} cannot be imported in the environment of {python}: {package.failure}"
-        advice = "Remove it (kim-torchml's own operators then stand in), or build it for the torch that is there:"
-        distribution = name.replace("_", "-")
-        remove = pip_remedy(machine, python, advice, "uninstall", distribution)
-        rebuild = pip_remedy(machine, python, advice, *_AGAIN, "--no-build-isolation", distribution)
+        if operators.has_stand_ins:
+            advice = "Remove it (kim-torchml's own operators then stand in), or build it for the torch that is there:"
+        else:
+            advice = "Remove it if no model of yours needs it, or build it for the torch that is there:"
+        remove = pip_remedy(machine, python, advice, "uninstall", operators.distribution)
+        rebuild = pip_remedy(machine, python, advice, *_AGAIN, "--no-build-isolation", operators.requirements[-1])
         return problem(name, found, *dict.fromkeys((*remove, *rebuild)))
     return ok(name, f"{package.version}, installed and used ({python})")
 

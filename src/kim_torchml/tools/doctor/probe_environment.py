@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A script that prints facts about the environment that it runs in, as one line of JSON.
 
-The Python of that environment runs it, so it needs nothing but the standard library. Its argument is `python`, or the
-package to import.
+The Python of that environment runs it, so it needs nothing but the standard library. Its argument is the package to
+import, or `python` with a JSON object: the names by which packages are imported, and the distributions that bring them.
 """
 
 import importlib
@@ -15,18 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# Keys are names by which packages are imported, values the distributions that bring them.
-PACKAGES = {
-    "torch": "torch",
-    "numpy": "numpy",
-    "torch_scatter": "torch-scatter",
-    "torch_sparse": "torch-sparse",
-    "ase": "ase",
-    "kimpy": "kimpy",
-    "jinja2": "jinja2",
-    "matplotlib": "matplotlib",
-}
-
 
 def _version(distribution: str) -> str:
     try:
@@ -35,7 +23,7 @@ def _version(distribution: str) -> str:
         return ""
 
 
-def _describe_python() -> dict[str, Any]:
+def _describe_python(packages: dict[str, str]) -> dict[str, Any]:
     return {
         "version": platform.python_version(),
         "include": sysconfig.get_path("include"),
@@ -43,7 +31,7 @@ def _describe_python() -> dict[str, Any]:
         "ensurepip": importlib.util.find_spec("ensurepip") is not None,
         # By this file pip knows that another package manager owns the packages.
         "managed": sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
-        "packages": {name: _version(distribution) for name, distribution in PACKAGES.items()},
+        "packages": {name: _version(distribution) for name, distribution in packages.items()},
     }
 
 
@@ -68,7 +56,7 @@ def main() -> None:
     sys.path = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
     what = sys.argv[1]
     if what == "python":
-        facts = _describe_python()
+        facts = _describe_python(json.loads(sys.argv[2]))
     else:
         module = importlib.import_module(what)
         facts = {"torch": lambda: _describe_torch(module), "kimpy": _describe_kimpy}.get(what, dict)()

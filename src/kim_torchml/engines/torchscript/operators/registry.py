@@ -10,7 +10,6 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -18,35 +17,12 @@ import torch
 
 from kim_torchml.engines.torchscript.operators import scatter, sparse
 from kim_torchml.errors import DriverError, shortened
+from kim_torchml.process.operator_packages import OPERATOR_PACKAGES, OperatorPackage
 
-
-@dataclass(frozen=True)
-class _Package:
-    """A package that operators come from.
-
-    Attributes:
-        module: name that it is imported by.
-        requirement: what to give to pip to install it.
-        replacements: signature and function, in pure torch, of operators that need not come from it, by name.
-    """
-
-    module: str
-    requirement: str
-    replacements: Mapping[str, tuple[str, Callable[..., Any]]]
-
-    @property
-    def installation(self) -> str:
-        """The command that installs the package."""
-        return f"python -m pip install --no-build-isolation {self.requirement}"
-
-
-# The packages by the namespaces of their operators.
-_PACKAGES = {
-    "torch_scatter": _Package("torch_scatter", "torch-scatter", scatter.OPERATORS),
-    "torch_sparse": _Package("torch_sparse", "torch-scatter torch-sparse", sparse.OPERATORS),
-    "torch_cluster": _Package("torch_cluster", "torch-cluster", {}),
-    "torch_spline_conv": _Package("torch_spline_conv", "torch-spline-conv", {}),
-    "pyg": _Package("pyg_lib", "git+https://github.com/pyg-team/pyg-lib.git", {}),
+# Signature and function, in pure torch, of operators that need not come from their package: by namespace and name.
+_STAND_INS: Mapping[str, Mapping[str, tuple[str, Callable[..., Any]]]] = {
+    "torch_scatter": scatter.OPERATORS,
+    "torch_sparse": sparse.OPERATORS,
 }
 
 # The registrations last as long as these objects, which is as long as the process.
@@ -71,7 +47,7 @@ def provide_operators(names: Iterable[str]) -> None:
     wanted: dict[str, set[str]] = {}
     for name in names:
         namespace, _, operator = name.partition("::")
-        if namespace in _PACKAGES:
+        if namespace in OPERATOR_PACKAGES:
             wanted.setdefault(namespace, set()).add(operator)
     with _LOCK:
         for namespace, operators in sorted(wanted.items()):
@@ -83,7 +59,7 @@ def _provide(namespace: str, operators: set[str]) -> None:
     missing = _unregistered(namespace, operators)
     if not missing:
         return
-    package = _PACKAGES[namespace]
+    package, stand_ins = OPERATOR_PACKAGES[namespace], _STAND_INS.get(namespace, {})
     if _use_package(namespace):
         module = _import_package(package)
         missing = _unregistered(namespace, missing)
@@ -91,14 +67,14 @@ def _provide(namespace: str, operators: set[str]) -> None:
             raise DriverError(
                 f"the installed {package.module} ({module.__file__}) must provide "
                 f"{_qualified(namespace, missing)}, which the model names, but does not; install "
-                f"another version of {package.module}{', or uninstall it' if package.replacements else ''}"
+                f"another version of {package.module}{', or uninstall it' if stand_ins else ''}"
             )
         return
-    unknown = [operator for operator in missing if operator not in package.replacements]
+    unknown = [operator for operator in missing if operator not in stand_ins]
     if unknown:
         raise DriverError(
             f"the model names {_qualified(namespace, unknown)}, for which kim-torchml has no "
-            f"replacement, and the package {package.module} is not installed; install it: {package.installation}"
+            f"replacement, and the package {package.module} is not installed; install it: {_installation(package)}"
         )
     _register(namespace, missing)
 
@@ -120,28 +96,33 @@ def _use_package(namespace: str) -> bool:
     Not so if someone, this module included, registered operators in its namespace without it:
     importing it would abort the process.
     """
-    package = _PACKAGES[namespace]
-    if package.module in sys.modules:
-        return sys.modules[package.module] is not None
-    if len(_unregistered(namespace, package.replacements)) < len(package.replacements):
+    module, stand_ins = OPERATOR_PACKAGES[namespace].module, _STAND_INS.get(namespace, {})
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    if len(_unregistered(namespace, stand_ins)) < len(stand_ins):
         return False
     try:
-        spec = importlib.util.find_spec(package.module)
+        spec = importlib.util.find_spec(module)
     except ImportError:  # another finder hides the package
         return False
     return spec is not None and spec.origin is not None  # no origin: a folder of that name
 
 
-def _import_package(package: _Package) -> ModuleType:
+def _installation(package: OperatorPackage) -> str:
+    """Return the command that installs a package."""
+    return f"python -m pip install --no-build-isolation {' '.join(package.requirements)}"
+
+
+def _import_package(package: OperatorPackage) -> ModuleType:
     """Import an installed package."""
     try:
         return importlib.import_module(package.module)
     except Exception as error:  # a broken binary raises OSError, RuntimeError, ...
-        otherwise = ", or uninstall it and kim-torchml will replace its operators" if package.replacements else ""
+        otherwise = ", or uninstall it and kim-torchml will replace its operators" if package.has_stand_ins else ""
         raise DriverError(
             f"the model names operators of {package.module}, which is installed but cannot be imported "
             f"({type(error).__name__}: {shortened(str(error))}); reinstall it for torch {torch.__version__} "
-            f"({package.installation}){otherwise}"
+            f"({_installation(package)}){otherwise}"
         ) from error
 
 
@@ -153,7 +134,7 @@ def _register(namespace: str, operators: Sequence[str]) -> None:
         _LIBRARIES[namespace] = torch.library.Library(namespace, "FRAGMENT")
     library = _LIBRARIES[namespace]
     for operator in operators:
-        signature, function = _PACKAGES[namespace].replacements[operator]
+        signature, function = _STAND_INS[namespace][operator]
         # CONSERVATIVE, as in the packages: `out` is written although the schema does not say so.
         library.define(operator + signature, alias_analysis="CONSERVATIVE")
         library.impl(operator, function, "CompositeImplicitAutograd")
