@@ -60,6 +60,52 @@ class OneHot(Embedded):
         return nn.functional.one_hot(codes, 100).to(torch.float64)
 
 
+class EmbeddedByTake(Embedded):
+    def features(self, codes: Tensor) -> Tensor:
+        return torch.take(self.embedding.weight, codes).unsqueeze(1)
+
+
+class EmbeddedInBags(Embedded):
+    """A model that adds up the rows of a bag, here of one particle each."""
+
+    def __init__(self, n_rows):
+        super().__init__(n_rows)
+        self.embedding = nn.EmbeddingBag(n_rows, 3, mode="sum")
+
+    def features(self, codes: Tensor) -> Tensor:
+        return self.embedding(codes.unsqueeze(1))
+
+
+class EmbeddedNeighbours(nn.Module):
+    """A model that looks up the species at the other end of each edge."""
+
+    def __init__(self, n_rows, by="index"):
+        super().__init__()
+        self.embedding = nn.Embedding(n_rows, 3)
+        self.by: torch.jit.Final[str] = by
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges: Tensor, contributing: Tensor) -> Tensor:
+        if self.by == "index":
+            codes = species[edges[1]]
+        elif self.by == "index_select":
+            codes = species.index_select(0, edges[1])
+        else:
+            codes = species.gather(0, edges[1])
+        return coordinates.square().sum(1)[contributing == 0] + 0 * self.embedding(codes).sum()
+
+
+class TableOfPairs(nn.Module):
+    """A model with a row for each pair of species."""
+
+    def __init__(self, n_rows):
+        super().__init__()
+        self.embedding = nn.Embedding(n_rows, 3)
+
+    def forward(self, species: Tensor, coordinates: Tensor, edges: Tensor, contributing: Tensor) -> Tensor:
+        pairs = species[edges[0]] * 5 + species[edges[1]]
+        return coordinates.square().sum(1)[contributing == 0] + 0 * self.embedding(pairs).sum()
+
+
 class EmbeddedFlags(Embedded):
     """A model that looks up whether particles contribute."""
 
@@ -100,6 +146,12 @@ NAMES = [
     "AtomicNumber",
     "numbers",
     "nuclear_charges",
+    "nuclear_charge",
+    "atomic_no",
+    "anum",
+    "proton_numbers",
+    "zlist",
+    "element_numbers",
 ]
 
 
@@ -112,7 +164,21 @@ def test_names_of_atomic_numbers(name, warnings_of, monkeypatch):
     assert f"its first argument is called {name};" in warning
 
 
-@pytest.mark.parametrize("name", ["species", "atom_types", "codes", "x", "elements", "types", "node_attr", "size"])
+OTHER_NAMES = [
+    "species",
+    "atom_types",
+    "codes",
+    "x",
+    "elements",
+    "types",
+    "node_attr",
+    "size",
+    "atomic_nodes",
+    "charge",
+]
+
+
+@pytest.mark.parametrize("name", [*OTHER_NAMES, "num_elements", "atom_notes", "protonated", "element_types"])
 def test_names_that_say_nothing_of_atomic_numbers(name, warnings_of, monkeypatch):
     from kim_torchml.engines.torchscript.program import TorchScriptProgram
 
@@ -120,11 +186,28 @@ def test_names_that_say_nothing_of_atomic_numbers(name, warnings_of, monkeypatch
     assert warnings_of(script_bytes(PairOfAll)) == []
 
 
-@pytest.mark.parametrize("kind", [Embedded, EmbeddedByIndex, EmbeddedByIndexSelect, EmbeddedInBranch, OneHot])
+LOOKING_UP = [
+    *(Embedded, EmbeddedByIndex, EmbeddedByIndexSelect, EmbeddedByTake, EmbeddedInBags, EmbeddedInBranch, OneHot)
+]
+
+
+@pytest.mark.parametrize("kind", LOOKING_UP)
 def test_a_table_with_room_for_all_elements(kind, warnings_of):
     (warning,) = warnings_of(script_bytes(kind, n_rows=100), elements=("Si", "C"))
     table = "one_hot" if kind is OneHot else "embedding.weight"
     assert f"expect atomic numbers: its table `{table}` of species has 100 rows for 2 elements; if it" in warning
+
+
+@pytest.mark.parametrize("by", ["index", "index_select", "gather"])
+def test_a_table_that_edges_look_up(by, warnings_of):
+    (warning,) = warnings_of(script_bytes(EmbeddedNeighbours, n_rows=100, by=by), kind="Graph", n_layers=1)
+    assert "its table `embedding.weight` of species has 100 rows for 1 element;" in warning
+
+
+def test_a_table_of_pairs_of_species(warnings_of):
+    elements = ["H", "C", "N", "O", "F"]
+    script = script_bytes(TableOfPairs, n_rows=len(elements) ** 2)
+    assert warnings_of(script, kind="Graph", n_layers=1, elements=elements) == []
 
 
 @pytest.mark.parametrize(

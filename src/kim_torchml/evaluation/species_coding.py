@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from kim_torchml.engines.contract import Program
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
 
-# What authors call a tensor of atomic numbers: z, Z, zs, z_list, atomic_numbers, atomicnum, numbers, nuclear_charges.
-_NAME = re.compile(r"_?zs?|_?z_.*|.*_z|.*atom(ic)?_?(num|nr|z\b).*|numbers|(nuclear_)?charges", re.IGNORECASE)
+# What authors call a tensor of atomic numbers: z, Z, zs, z_list, zlist, atomic_numbers, atomicnum, atomic_no, anum,
+# numbers, element_numbers, proton_numbers, charges, nuclear_charge.
+_NAME = re.compile(
+    r"_?zs?|_?z_.*|zlist|.*_z|.*atom(ic)?_?(num|nr|nos?\b|z\b).*|a_?nums?|((elements?|protons?)_?)?numbers?"
+    r"|charges|nuclear_?charges?",
+    re.IGNORECASE,
+)
 
 # A table for species codes may have some room to spare, but not as much as one for atomic numbers.
 _FEWEST_ROWS = 10

@@ -13,11 +13,16 @@ _ONE_HOT = "aten::one_hot"
 # Operator -> places of the table and of the index among its inputs; one_hot has a number of rows in place of a table.
 _LOOKUPS = {
     "aten::embedding": (0, 1),
+    "aten::embedding_bag": (0, 1),
     "aten::index": (0, 1),
     "aten::index_select": (0, 2),
     "aten::gather": (0, 2),
+    "aten::take": (0, 1),
     _ONE_HOT: (1, 0),
 }
+# These give entries of their first input, such as the species of each edge: the index only says which.
+_CHOOSING = ("aten::index", "aten::index_select", "aten::gather", "aten::take")
+_ARITHMETIC = ("aten::add", "aten::sub", "aten::mul", "aten::add_", "aten::sub_", "aten::mul_")
 
 
 def tables_of_first_argument(module: Any) -> Iterator[Table]:
@@ -29,26 +34,45 @@ def tables_of_first_argument(module: Any) -> Iterator[Table]:
             continue
         inputs = list(node.inputs())
         table, index = (inputs[place] for place in _LOOKUPS[node.kind()])
-        if _sources(index) & {first, *others} == {first}:
-            yield from _table_of(module, table.node(), receiver, node.kind() == _ONE_HOT)
+        if _sources(index) & {first, *others} == {first} and not _is_of_pair(index, first):
+            yield from _table_of(module, table, receiver, node.kind() == _ONE_HOT)
 
 
 def _sources(value: Any) -> set[str]:
-    """Return the names of all values that a value was made from, itself included."""
+    """Return the names of all values that a value was made from, itself included; not what chose its entries."""
+    return {each.debugName() for each in _made_from(value)}
+
+
+def _is_of_pair(value: Any, first: str) -> bool:
+    """Return whether a value numbers pairs by the species of both, as in `species[i] * n + species[j]`."""
+    return any(
+        each.node().kind() in _ARITHMETIC and sum(first in _sources(part) for part in each.node().inputs()) > 1
+        for each in _made_from(value)
+    )
+
+
+def _made_from(value: Any) -> Iterator[Any]:
     found: set[str] = set()
     waiting = [value]
     while waiting:
         each = waiting.pop()
         if each.debugName() not in found:
             found.add(each.debugName())
-            waiting.extend(each.node().inputs())
+            yield each
+            inputs = list(each.node().inputs())
+            waiting.extend(inputs[:1] if each.node().kind() in _CHOOSING else inputs)
             # What a branch or a loop gives was made in its blocks.
             waiting.extend(value for block in each.node().blocks() for value in block.outputs())
-    return found
 
 
-def _table_of(module: Any, node: Any, receiver: str, is_one_hot: bool) -> Iterator[Table]:
-    """Yield the table that a node gives, if its number of rows is known."""
+def _table_of(module: Any, value: Any, receiver: str, is_one_hot: bool) -> Iterator[Table]:
+    """Yield the table that a value is, if its number of rows is known; each one that it may be after a branch."""
+    node = value.node()
+    if node.kind() == "prim::If":
+        # The code of an EmbeddingBag takes table and index in either order.
+        for block in node.blocks():
+            yield from _table_of(module, list(block.outputs())[value.offset()], receiver, is_one_hot)
+        return
     if is_one_hot:
         if node.kind() == "prim::Constant":
             yield Table("one_hot", int(node.i("value")))

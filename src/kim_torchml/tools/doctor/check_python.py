@@ -60,9 +60,7 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
 def _blaming_variables(machine: Machine, python: Path, name: str, package: Package) -> Finding:
     """Return the finding that environment variables keep a package from being imported."""
     described = [f"{each} is set to '{shortened(machine.variables[each], 100)}'" for each in package.blamed]
-    advice = (
-        "Remove it:" if len(package.blamed) == 1 else "Remove them together, because no smaller number of them helps:"
-    )
+    advice = "Remove it:" if len(package.blamed) == 1 else "Remove them together, because fewer do not help:"
     if PYTHON_PATH in package.blamed and package.folder:
         # The whole value may be long, and be cut before the folder that matters.
         described[package.blamed.index(PYTHON_PATH)] = f"{PYTHON_PATH} names '{package.folder}'"
