@@ -227,6 +227,15 @@ def test_a_python_whose_name_has_another_version(collection: KimCollection, own_
     assert f"got '{link}', which is Python 3.7; name another" in error
 
 
+def test_ending_before_python_runs(collection: KimCollection, own_folder: Path) -> None:
+    """LAMMPS may have loaded libpython, which has no streams to flush yet, and no GIL to ask for."""
+    done = fails(collection, own_folder, tiny.RAW, KIM_TORCHML_PYTHON="/nonexistent", KIM_TORCHML_ON_ERROR="exit")
+    assert done.returncode == 1
+    (error,) = errors_in(done.stderr)
+    assert "KIM_TORCHML_PYTHON must name a Python that can be run, got '/nonexistent'" in error
+    assert error.endswith(ENDING)
+
+
 def test_python_path_of_another_python_in_lammps(collection: KimCollection, own_folder: Path) -> None:
     folder = own_folder / "lib" / "python3.6" / "site-packages"
     (folder / "numpy").mkdir(parents=True)
