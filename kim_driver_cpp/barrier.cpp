@@ -7,6 +7,7 @@
 
 #include "gil.hpp"
 #include "report.hpp"
+#include "without_sigpipe.hpp"
 
 namespace py = pybind11;
 
@@ -40,6 +41,8 @@ std::string readable(py::error_already_set& error, const Routine& routine, bool*
 std::optional<Failure> run_guarded(const Routine& routine, const std::function<void()>& body,
                                    const OnFailure& on_failure) {
     Failure failure{};
+    // Torch writes warnings of a model itself.
+    const WithoutSigpipe guard;
     try {
         body();
         return std::nullopt;

@@ -4,22 +4,27 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
+#include <system_error>
 
 #include "build_configuration.hpp"
 #include "python_version.hpp"
+#include "report.hpp"
 
 namespace kim_torchml {
 namespace {
 
 void check_that_it_runs(const std::string& executable, bool is_named) {
-    if (access(executable.c_str(), X_OK) == 0) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(executable, ignored) && access(executable.c_str(), X_OK) == 0) {
         return;
     }
     if (is_named) {
-        throw std::runtime_error("KIM_TORCHML_PYTHON must name a Python that can be run, got '" + executable +
+        throw std::runtime_error("KIM_TORCHML_PYTHON must name a Python that can be run, got '" +
+                                 printable(executable) +
                                  "'; name the python of an environment (" KIM_TORCHML_PYTHON_VERSION
-                                 ", with torch), or unset the variable: the driver was built for "
+                                 ", with torch) by its full path, or unset the variable: the driver was built for "
                                  "'" KIM_TORCHML_PYTHON_EXECUTABLE "'");
     }
     throw std::runtime_error("the Python environment that the driver was built for is gone: '" + executable +
@@ -37,7 +42,7 @@ void check_version(const std::string& executable, bool is_named) {
     if (is_named) {
         throw std::runtime_error("KIM_TORCHML_PYTHON must name a Python " KIM_TORCHML_PYTHON_VERSION
                                  ", for which the driver was built, got '" +
-                                 executable + "', which is Python " + version +
+                                 printable(executable) + "', which is Python " + version +
                                  "; name another, or install the driver again with --force for this one");
     }
     throw std::runtime_error(

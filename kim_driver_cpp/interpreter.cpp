@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "chosen_python.hpp"
+#include "report.hpp"
 
 namespace py = pybind11;
 
@@ -40,20 +41,26 @@ bool is_main_thread() {
     return static_cast<pid_t>(syscall(SYS_gettid)) == getpid();
 }
 
+// Returns what users have set for Python, each with what to do about it.
+std::string python_variables() {
+    std::string causes;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        const std::string setting = *variable;
+        const std::size_t end = setting.find('=');
+        const std::string name = setting.substr(0, end);
+        if (name.rfind("PYTHON", 0) != 0 || end == std::string::npos || end + 1 == setting.size()) {
+            continue;
+        }
+        const char* condition = name == "PYTHONPATH" ? " if it names folders of another Python" : "";
+        causes += "; " + name + " is set to '" + printable(setting.substr(end + 1)) + "': unset it" + condition;
+    }
+    return causes;
+}
+
 void check(PyStatus status, const std::string& executable) {
     if (PyStatus_Exception(status)) {
-        const char* home = std::getenv("PYTHONHOME");
-        const char* path = std::getenv("PYTHONPATH");
-        std::string cause;
-        if (home != nullptr) {
-            cause += std::string("; PYTHONHOME is set to '") + home + "': unset it";
-        }
-        if (path != nullptr && *path != '\0') {
-            cause +=
-                std::string("; PYTHONPATH is set to '") + path + "': unset it if it names folders of another Python";
-        }
-        throw std::runtime_error("Python does not start with '" + executable +
-                                 "': " + (status.err_msg != nullptr ? status.err_msg : "no reason given") + cause +
+        throw std::runtime_error("Python does not start with '" + printable(executable) + "': " +
+                                 (status.err_msg != nullptr ? status.err_msg : "no reason given") + python_variables() +
                                  "; or install the driver again with --force, or name a working environment's python "
                                  "in KIM_TORCHML_PYTHON");
     }
@@ -88,6 +95,8 @@ void start_python(const std::string& executable) {
     PyConfig_InitPythonConfig(&config);
     config.install_signal_handlers = 0;
     config.configure_c_stdio = 0;
+    // What could not be written would be tried again when the simulator ends, where SIGPIPE ends it.
+    config.buffered_stdio = 0;
     config.parse_argv = 0;
 #if PY_VERSION_HEX >= 0x030b0000
     config.safe_path = 1;

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "report.hpp"
 
-#include <signal.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
+#include <future>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 #include "python_streams.hpp"
+#include "without_sigpipe.hpp"
 
 namespace kim_torchml {
 namespace {
@@ -48,9 +52,13 @@ bool has_other_ranks() {
     return size != nullptr && std::atoi(size) > 1;
 }
 
+// Without blanks around it, as the switches are read.
 std::string on_error() {
     const char* value = std::getenv("KIM_TORCHML_ON_ERROR");
-    return value != nullptr ? value : "";
+    const std::string text = value != nullptr ? value : "";
+    const char* blanks = " \t\r\n";
+    const std::size_t begin = text.find_first_not_of(blanks);
+    return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
 }
 
 bool is(const std::string& value, const char* word) {
@@ -63,36 +71,29 @@ std::string advice_on_other_ranks() {
         return "; this process ends, as KIM_TORCHML_ON_ERROR asks";
     }
     if (!asked.empty() && !is(asked, "return")) {
-        return "; KIM_TORCHML_ON_ERROR must be exit or return, got '" + asked + "', which counts as return";
+        return "; KIM_TORCHML_ON_ERROR must be exit or return, got '" + printable(asked) + "', which counts as return";
     }
     return has_other_ranks() ? "; if the other ranks go on, they wait for this one for ever: end the run, and set "
                                "KIM_TORCHML_ON_ERROR=exit to have such a failure end it"
                              : "";
 }
 
-// Keeps SIGPIPE from ending the process where the reader of stderr is gone: simulators do not ignore it.
-class WithoutSigpipe {
-  public:
-    WithoutSigpipe() {
-        sigemptyset(&sigpipe_);
-        sigaddset(&sigpipe_, SIGPIPE);
-        pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+// Writes what C has buffered. Another thread may hold a stream for good, waiting for its input, say: after a while the
+// rest is lost.
+void flush_c_streams() {
+    std::promise<void> done;
+    const std::future<void> is_done = done.get_future();
+    const auto flush = [](std::promise<void> flushed) {
+        std::fflush(nullptr);
+        flushed.set_value();
+    };
+    try {
+        std::thread(flush, std::move(done)).detach();
+    } catch (const std::system_error&) {
+        return;
     }
-    ~WithoutSigpipe() {
-        // One that was blocked before is its owner's.
-        if (sigismember(&before_, SIGPIPE) == 0) {
-            const timespec no_time{0, 0};
-            sigtimedwait(&sigpipe_, nullptr, &no_time);
-            pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-        }
-    }
-    WithoutSigpipe(const WithoutSigpipe&) = delete;
-    WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
-
-  private:
-    sigset_t sigpipe_;
-    sigset_t before_;
-};
+    is_done.wait_for(std::chrono::seconds(2));
+}
 
 }  // namespace
 
@@ -100,6 +101,15 @@ std::string rank_from_environment() {
     const Launcher* launcher = own_launcher();
     const char* rank = launcher != nullptr ? std::getenv(launcher->rank) : nullptr;
     return rank != nullptr ? rank : "";
+}
+
+std::string printable(const std::string& text) {
+    std::string line = text;
+    for (char& character : line) {
+        const auto code = static_cast<unsigned char>(character);
+        character = code < 0x20 || code == 0x7f ? '?' : character;
+    }
+    return line;
 }
 
 void report_line(const std::string& message) {
@@ -126,7 +136,7 @@ void report_failure(const std::string& message, const std::string& second_line) 
         // What the simulator has not written yet, by way of Python or of C, is not lost. Exit handlers do not run: some
         // wait for other ranks.
         flush_python_streams();
-        std::fflush(nullptr);
+        flush_c_streams();
         _exit(1);
     }
 }

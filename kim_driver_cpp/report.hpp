@@ -9,6 +9,9 @@ namespace kim_torchml {
 // Rank of this process as the MPI launcher put it into the environment, or an empty string.
 std::string rank_from_environment();
 
+// Returns a text that stays on its line: control characters become question marks.
+std::string printable(const std::string& text);
+
 // Writes an error on a line of its own. A line that cannot be written is dropped.
 void report_line(const std::string& message);
 

@@ -60,11 +60,14 @@ def test_its_environment_is_gone(of_this_version: ShimParts, variables: dict[str
     )
 
 
-def test_what_is_named_cannot_be_run(of_this_version: ShimParts) -> None:
-    """The driver's own environment may well be there."""
-    assert chosen(of_this_version, KIM_TORCHML_PYTHON="/nonexistent/python3") == (
-        f"error: KIM_TORCHML_PYTHON must name a Python that can be run, got '/nonexistent/python3'; name the python of "
-        f"an environment ({THIS}, with torch), or unset the variable: the driver was built for "
+@pytest.mark.parametrize(
+    ("value", "shown"), [("/nonexistent/python3", "/nonexistent/python3"), ("/tmp", "/tmp"), ("py\nthon", "py?thon")]
+)
+def test_what_is_named_cannot_be_run(of_this_version: ShimParts, value: str, shown: str) -> None:
+    """The driver's own environment may well be there. A folder can be executed, in a way, too."""
+    assert chosen(of_this_version, KIM_TORCHML_PYTHON=value) == (
+        f"error: KIM_TORCHML_PYTHON must name a Python that can be run, got '{shown}'; name the python of "
+        f"an environment ({THIS}, with torch) by its full path, or unset the variable: the driver was built for "
         f"'{of_this_version.python}'"
     )
 

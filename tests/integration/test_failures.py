@@ -139,6 +139,34 @@ def test_ending_a_python_host(collection: KimCollection, own_folder: Path, model
     assert error.endswith(f"{ENDING}\n")
 
 
+def test_ending_while_a_thread_waits_for_input(collection: KimCollection, own_folder: Path) -> None:
+    """A thread that reads from stdin holds that stream as long as nothing comes."""
+    script = f"""
+import ctypes, threading, time
+from ase.build import bulk
+from ase.calculators.kim import KIM
+threading.Thread(target=ctypes.CDLL(None).getchar, daemon=True).start()
+time.sleep(0.5)
+atoms = bulk("Si", cubic=True)
+atoms.calc = KIM({bad.RAISES_LATER!r})
+atoms.get_potential_energy()
+"""
+    read, write = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stdin=read,
+        env=collection.environment | {"KIM_TORCHML_ON_ERROR": " exit "},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(write)
+    os.close(read)
+    assert done.returncode == 1
+    assert errors_in(done.stderr)[0].endswith(ENDING)
+
+
 @pytest.mark.parametrize("value", ["", "return"])
 def test_returning(collection: KimCollection, own_folder: Path, value: str) -> None:
     done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR=value)
@@ -148,11 +176,14 @@ def test_returning(collection: KimCollection, own_folder: Path, value: str) -> N
     assert "KIM_TORCHML_ON_ERROR" not in error
 
 
-def test_another_word_counts_as_return(collection: KimCollection, own_folder: Path) -> None:
-    done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR="stop")
+@pytest.mark.parametrize(
+    ("value", "shown"), [("stop", "stop"), ("exit\n[kim-torchml] error: ", "exit?[kim-torchml] error:")]
+)
+def test_another_word_counts_as_return(collection: KimCollection, own_folder: Path, value: str, shown: str) -> None:
+    done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR=value)
     assert "ERROR" in done.stdout
     (error,) = errors_in(done.stderr)
-    assert error.endswith("; KIM_TORCHML_ON_ERROR must be exit or return, got 'stop', which counts as return")
+    assert error.endswith(f"; KIM_TORCHML_ON_ERROR must be exit or return, got '{shown}', which counts as return")
 
 
 def run_with_stderr(collection: KimCollection, folder: Path, model: str, stderr: int | None) -> tuple[int, str]:
@@ -190,6 +221,15 @@ def useless_stderr(request: pytest.FixtureRequest):
 def test_a_run_goes_on_without_stderr(collection: KimCollection, own_folder: Path, useless_stderr: int | None) -> None:
     """The announcement of the model is dropped."""
     status, printed = run_with_stderr(collection, own_folder, tiny.RAW, useless_stderr)
+    assert status == 0, printed
+    assert "Total wall time" in printed
+
+
+def test_a_model_that_warns_without_stderr(
+    collection: KimCollection, own_folder: Path, useless_stderr: int | None
+) -> None:
+    """Torch writes the warning by itself, and knows nothing of a reader that is gone."""
+    status, printed = run_with_stderr(collection, own_folder, tiny.RAW_WARNS, useless_stderr)
     assert status == 0, printed
     assert "Total wall time" in printed
 

@@ -2,6 +2,7 @@
 """Tiny TorchScript models of the kinds None, Graph and Descriptor. They are quick and smooth and tell species apart."""
 
 import io
+import warnings
 
 import torch
 from kim_collection import DRIVER, PortableModel
@@ -74,6 +75,16 @@ class RawModelThatPrints(RawModel):
         self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
     ) -> Tensor:
         print("the model says", coordinates.size(0))
+        return self.energies(species, coordinates, n_neighbours, neighbours)
+
+
+class RawModelThatWarns(RawModel):
+    """A model whose warning torch writes to stderr itself."""
+
+    def forward(
+        self, species: Tensor, coordinates: Tensor, n_neighbours: Tensor, neighbours: Tensor, contributing: Tensor
+    ) -> Tensor:
+        warnings.warn("the model is unsure", stacklevel=2)
         return self.energies(species, coordinates, n_neighbours, neighbours)
 
 
@@ -201,6 +212,7 @@ RAW_TOTAL = "Tiny_RawTotal"
 RAW_FORCES = "Tiny_RawForces"
 RAW_FLOAT32 = "Tiny_RawFloat32"
 RAW_PRINTS = "Tiny_RawPrints"
+RAW_WARNS = "Tiny_RawWarns"
 RAW_COUNTS = "Tiny_RawCounts"
 RAW_SLOW = "Tiny_RawSlow"
 GRAPH_1 = "Tiny_Graph1"
@@ -220,6 +232,7 @@ def sound_models() -> list[PortableModel]:
         raw(RAW_FORCES, RawModelWithForces(), returns_forces=True),
         raw(RAW_FLOAT32, RawModel(dtype=torch.float32)),
         raw(RAW_PRINTS, RawModelThatPrints()),
+        raw(RAW_WARNS, RawModelThatWarns()),
         raw(RAW_COUNTS, RawCounts()),
         raw(RAW_SLOW, RawSlow()),
         graph(GRAPH_1, GraphModel1(), 1),

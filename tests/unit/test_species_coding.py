@@ -65,17 +65,6 @@ class EmbeddedByTake(Embedded):
         return torch.take(self.embedding.weight, codes).unsqueeze(1)
 
 
-class EmbeddedInBags(Embedded):
-    """A model that adds up the rows of a bag, here of one particle each."""
-
-    def __init__(self, n_rows):
-        super().__init__(n_rows)
-        self.embedding = nn.EmbeddingBag(n_rows, 3, mode="sum")
-
-    def features(self, codes: Tensor) -> Tensor:
-        return self.embedding(codes.unsqueeze(1))
-
-
 class EmbeddedNeighbours(nn.Module):
     """A model that looks up the species at the other end of each edge."""
 
@@ -186,9 +175,7 @@ def test_names_that_say_nothing_of_atomic_numbers(name, warnings_of, monkeypatch
     assert warnings_of(script_bytes(PairOfAll)) == []
 
 
-LOOKING_UP = [
-    *(Embedded, EmbeddedByIndex, EmbeddedByIndexSelect, EmbeddedByTake, EmbeddedInBags, EmbeddedInBranch, OneHot)
-]
+LOOKING_UP = [*(Embedded, EmbeddedByIndex, EmbeddedByIndexSelect, EmbeddedByTake, EmbeddedInBranch, OneHot)]
 
 
 @pytest.mark.parametrize("kind", LOOKING_UP)

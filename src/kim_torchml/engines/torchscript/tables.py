@@ -13,7 +13,6 @@ _ONE_HOT = "aten::one_hot"
 # Operator -> places of the table and of the index among its inputs; one_hot has a number of rows in place of a table.
 _LOOKUPS = {
     "aten::embedding": (0, 1),
-    "aten::embedding_bag": (0, 1),
     "aten::index": (0, 1),
     "aten::index_select": (0, 2),
     "aten::gather": (0, 2),
@@ -66,13 +65,8 @@ def _made_from(value: Any) -> Iterator[Any]:
 
 
 def _table_of(module: Any, value: Any, receiver: str, is_one_hot: bool) -> Iterator[Table]:
-    """Yield the table that a value is, if its number of rows is known; each one that it may be after a branch."""
+    """Yield the table that a value is, if its number of rows is known."""
     node = value.node()
-    if node.kind() == "prim::If":
-        # The code of an EmbeddingBag takes table and index in either order.
-        for block in node.blocks():
-            yield from _table_of(module, list(block.outputs())[value.offset()], receiver, is_one_hot)
-        return
     if is_one_hot:
         if node.kind() == "prim::Constant":
             yield Table("one_hot", int(node.i("value")))
