@@ -157,12 +157,31 @@ def test_nothing_to_check(
     assert message in run.errors
 
 
-def test_model_that_cannot_be_opened_says_why(
-    bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory, own_folder: Path
-) -> None:
+@pytest.fixture(scope="module")
+def unreadable(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that the driver cannot read."""
     model = PortableModel("Unreadable_Model", {"file.param": b"two\n"})
     bare_collection.install_models([model], tmp_path_factory.mktemp("unreadable"))
-    run = verify(bare_collection, own_folder, model.name)
+    return model.name
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_STEP_TASKS_PER_NODE": "1"},
+        {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_LOCAL_SIZE": "1"},
+    ],
+    ids=["alone", "Slurm", "Open MPI"],
+)
+def test_model_that_cannot_be_opened_says_why(
+    bare_collection: KimCollection, unreadable: str, own_folder: Path, variables: dict[str, str]
+) -> None:
+    """Under a launcher the driver puts its rank before the reason, which is no part of it."""
+    run = verify(bare_collection, own_folder, unreadable, "--check", "objectivity", **variables)
     assert run.status == 2
-    assert "`number of elements` must be" in run.errors
+    last = run.errors.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "`number of elements` must be" in last
+    assert "[kim-torchml" not in last
     assert not (own_folder / "kim.log").exists()
