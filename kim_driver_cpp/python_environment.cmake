@@ -19,7 +19,8 @@ execute_process(COMMAND "${PYTHON_EXECUTABLE}" "${CMAKE_CURRENT_LIST_DIR}/descri
 if(NOT PYTHON_RESULT EQUAL 0)
   message(FATAL_ERROR "kim-torchml cannot be built for the Python environment '${PYTHON_EXECUTABLE}':\n"
     "${PYTHON_PROBLEM}\n"
-    "Activate the environment that has torch, or name its Python in KIM_TORCHML_PYTHON, and run the same command again.")
+    "Activate the environment that has torch (where examples/run.sh has made one, in its clone: . .venv/bin/activate), "
+    "or name its Python in KIM_TORCHML_PYTHON, and run the same command again.")
 endif()
 list(GET PYTHON_DESCRIPTION 0 PYTHON_EXECUTABLE)
 list(GET PYTHON_DESCRIPTION 1 PYTHON_VERSION)

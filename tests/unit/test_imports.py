@@ -44,7 +44,9 @@ def test_an_environment_in_order():
 
 
 @pytest.mark.parametrize("package", ["torch", "numpy", "typing_extensions"])
-@pytest.mark.parametrize("code", ["raise ImportError('no _C')", "x = (", "raise AttributeError('gone')"])
+@pytest.mark.parametrize(
+    "code", ["raise ImportError('no _C')", "x = (", "raise AttributeError('gone')", "raise SystemExit(3)", ""]
+)
 def test_a_folder_of_another_python(package, code, tmp_path):
     """Modules of clusters put such folders on PYTHONPATH; what breaks may be what torch itself imports."""
     folder = tmp_path / "lib" / "python3.6" / "site-packages"
@@ -121,7 +123,7 @@ def test_a_torch_without_what_it_imports(tmp_path):
 
 def test_a_numpy_that_is_broken(tmp_path):
     """Variables of torch have nothing to do with it."""
-    (tmp_path / "torch.py").touch()
+    (tmp_path / "torch.py").write_text("Tensor = None")
     (tmp_path / "numpy.py").write_text("raise ImportError('_multiarray_umath')")
     said = attempt_with(tmp_path, TORCH_LOGS="dynamo")
     assert f"; {MEND.replace('torch', 'numpy')}" in said

@@ -18,7 +18,9 @@ from kim_torchml.errors import DriverError, shortened
 from kim_torchml.process import settings
 from kim_torchml.process.signal_handlers import signal_handlers_kept
 
-NEEDED = ("torch", "numpy")
+# Each with a name that it holds: another module of its name, an empty one say, may come first on PYTHONPATH.
+_SIGNS = {"torch": "Tensor", "numpy": "ndarray"}
+NEEDED = tuple(_SIGNS)
 
 PYTHON_PATH = "PYTHONPATH"
 _THIS_PACKAGE = Path(__file__).parents[1]
@@ -38,14 +40,15 @@ def import_needed_packages() -> None:
     Raises:
         DriverError: If one cannot be imported. The message names the environment variable that is to blame, if one is.
     """
-    for name in NEEDED:
+    for name, sign in _SIGNS.items():
         # Looking after signal handlers takes memory and time, and simulators create models again and again.
-        if sys.modules.get(name) is not None:
+        if hasattr(sys.modules.get(name), sign):
             continue
         try:
             with signal_handlers_kept():
-                importlib.import_module(name)
-        except Exception as error:  # a broken package may raise anything
+                module = importlib.import_module(name)
+            getattr(module, sign)
+        except (Exception, SystemExit) as error:  # a broken package may raise anything
             reason = shortened(str(error) or type(error).__name__)
             raise DriverError(
                 f"{name} cannot be imported ({reason}) in the Python environment of this process ({sys.prefix}); "
@@ -53,8 +56,9 @@ def import_needed_packages() -> None:
             ) from error
 
 
-def _advice(name: str, error: Exception) -> str:
-    folder = next((item for file in _files_of(error) for item in _python_path() if _lies_in(file, item)), None)
+def _advice(name: str, error: BaseException) -> str:
+    files = (*_files_of(error), *_files_of_others())
+    folder = next((item for file in files for item in _python_path() if _lies_in(file, item)), None)
     if folder is not None:
         return _advice_on_python_path(name, folder)
     elsewhere = (
@@ -101,6 +105,15 @@ def _files_of(error: BaseException) -> Iterator[str]:
         seen = seen.__cause__ or seen.__context__
 
 
+def _files_of_others() -> Iterator[str]:
+    """Yield the files of modules that have the name of a needed package and are something else."""
+    for name, sign in _SIGNS.items():
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if file is not None and not hasattr(module, sign):
+            yield file
+
+
 def _python_path() -> list[str]:
     return [item for item in os.environ.get(PYTHON_PATH, "").split(os.pathsep) if item]
 
@@ -109,7 +122,7 @@ def _lies_in(file: str, folder: str | Path) -> bool:
     return Path(file).absolute().is_relative_to(Path(folder).absolute())
 
 
-def _is_there(name: str, error: Exception) -> bool:
+def _is_there(name: str, error: BaseException) -> bool:
     """Return whether a package is installed, so that something else than its absence keeps it from being imported."""
     if isinstance(error, ModuleNotFoundError) and error.name == name:
         return False

@@ -117,7 +117,7 @@ def _import_package(package: OperatorPackage) -> ModuleType:
     """Import an installed package."""
     try:
         return importlib.import_module(package.module)
-    except Exception as error:  # a broken binary raises OSError, RuntimeError, ...
+    except (Exception, SystemExit) as error:  # a broken binary raises OSError, RuntimeError, ...
         otherwise = ", or uninstall it and kim-torchml will replace its operators" if package.has_stand_ins else ""
         raise DriverError(
             f"the model names operators of {package.module}, which is installed but cannot be imported "
