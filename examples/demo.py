@@ -53,7 +53,7 @@ def energy_and_forces(model: str, atoms: Atoms) -> tuple[float, np.ndarray]:
 def compare(model: str, atoms: Atoms, steps: int, folder: Path, progress: Progress) -> Comparison:
     """Run one model in LAMMPS and in ASE."""
     progress.console.print(f"{model}: {steps} steps in LAMMPS, then one configuration in ASE")
-    task = progress.add_task("LAMMPS", total=steps)
+    task = progress.add_task(f"LAMMPS, {_short(model)}", total=steps)
     trajectory = run_md(
         model, atoms, TEMPERATURE, steps, folder / model, lambda step: progress.update(task, completed=step)
     )
@@ -69,13 +69,18 @@ def compare(model: str, atoms: Atoms, steps: int, folder: Path, progress: Progre
     )
 
 
+def _short(model: str) -> str:
+    """Return a model's name without what all names share, so that the table fits a terminal of 80 columns."""
+    return model.removeprefix("TorchML_").removesuffix("_Si")
+
+
 def result_table(comparisons: list[Comparison], atoms: Atoms, steps: int) -> Table:
     """Return the table that is printed, a column for each model."""
     table = Table(title=f"{len(atoms)} silicon atoms, {steps} steps of NVE molecular dynamics in LAMMPS, 1 fs each")
+    table.caption = "energies and forces are those of the run's last configuration"
     table.add_column("")
     for row in comparisons:
-        # What all names share is left out, so that the table fits a terminal of 80 columns.
-        table.add_column(row.model.removeprefix("TorchML_").removesuffix("_Si"), justify="right")
+        table.add_column(_short(row.model), justify="right")
     rows: dict[str, Callable[[Comparison], str]] = {
         "energy in LAMMPS (eV)": lambda row: f"{row.trajectory.potential_energy:.8f}",
         "energy in ASE (eV)": lambda row: f"{row.ase_energy:.8f}",

@@ -28,10 +28,16 @@ class Parity:
     forces: list[np.ndarray]
     reference_forces: list[np.ndarray]
 
-    def rmse(self) -> float:
-        """Return the root mean square force difference by component, eV/Å."""
-        differences = np.concatenate(self.forces) - np.concatenate(self.reference_forces)
-        return float(np.sqrt(np.mean(differences**2)))
+    def of_kind(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return all components of the reference's and of the model's forces in configurations of a kind, eV/Å."""
+        chosen = [i for i, other in enumerate(self.kinds) if other == kind]
+        reference, model = ([forces[i].ravel() for i in chosen] for forces in (self.reference_forces, self.forces))
+        return np.concatenate(reference), np.concatenate(model)
+
+    def rmse(self, kind: str) -> float:
+        """Return the root mean square force difference by component in configurations of a kind, eV/Å."""
+        reference, model = self.of_kind(kind)
+        return float(np.sqrt(np.mean((model - reference) ** 2)))
 
 
 def unseen_configurations() -> list[tuple[str, Atoms]]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The README's model, installed with the README's commands, also after a change."""
 
+import re
 import shutil
 from pathlib import Path
 
-from documents import write_model_of_readme
+from documents import README, blocks, section, write_model_of_readme
 from kim_collection import KimCollection
+from lammps_host import run_lammps
 
 ENERGY = """
 import ase.build
@@ -34,13 +36,26 @@ def energy(collection: KimCollection) -> float:
     return float(done.stdout)
 
 
-def test_a_changed_model_is_installed_with_force_alone(bare_collection: KimCollection) -> None:
+def check_readme_energies(collection: KimCollection, folder: Path) -> None:
+    """LAMMPS and ASE print the energy that the README names, with the README's inputs."""
+    text = section(README, "Install your own model")
+    named = re.search(r"Both print (\S+) eV", text)[1]
+    (lammps,) = (content for _, content in blocks(text) if content.startswith("units metal"))
+    (ase,) = (content for language, content in blocks(text) if language == "python" and "KIM(" in content)
+    for done in (run_lammps(collection, folder, lammps), collection.run_python("-c", ase)):
+        assert done.returncode == 0, done.stderr
+        printed = re.search(r"^energy: (\S+) eV$", done.stdout, re.MULTILINE)[1]
+        assert f"{float(printed):.4f}" == named
+
+
+def test_a_changed_model_is_installed_with_force_alone(bare_collection: KimCollection, own_folder: Path) -> None:
     # In the collection's folder, because KIM's manager cannot take a blank in a path.
     folder = bare_collection.folder / "items" / "My_Model"
     folder.mkdir(parents=True)
     write_model_of_readme(folder)
     try:
         assert "Success!" in save_and_install(bare_collection, folder)
+        check_readme_energies(bare_collection, own_folder)
         first = energy(bare_collection)
         assert first < -1.0
         script = folder / "make_my_model.py"
