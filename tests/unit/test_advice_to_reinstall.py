@@ -17,7 +17,8 @@ PACKAGE = [*sorted((REPOSITORY / "src").rglob("*.py")), *sorted((REPOSITORY / "k
 ADVICE = re.compile(r"\bre-?install|\binstall\b[^.;:|]*\b(?:again|once more|anew)\b", re.IGNORECASE)
 # Other programs' installers replace what is there: pip, conda, apt. In an empty folder nothing is.
 OF_OTHERS = re.compile(
-    r"\bconda install\b|\bpip install (?!it\b|the driver\b)|\{package\.installation\}"
+    r"\bconda install\b|\bpip install (?!it\b|the driver\b)|\{package\.installation\}|\{_installation\(package\)\}"
+    r"|^\{name\} is installed there: reinstall it"
     r"|^Install (?:it|KIM-API|LAMMPS) again:$|^Choose a folder elsewhere, and install driver and models again:$"
 )
 # Commands follow these words; the tests of `kim-torchml doctor` compare them, --force included.
