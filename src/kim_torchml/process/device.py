@@ -2,7 +2,6 @@
 """Which device a model runs on."""
 
 import os
-import threading
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,6 +10,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.process.device_request import parse_device_request
 from kim_torchml.process.rank import Rank
+from kim_torchml.process.shared_setting import SharedSetting
 
 
 def choose_device(request: str, rank: Rank) -> torch.device:
@@ -73,38 +73,24 @@ def determinism(device: torch.device) -> AbstractContextManager[None]:
     return _deterministic if device.type == "cuda" and settings.wants_determinism() else nullcontext()
 
 
-class _Deterministic(AbstractContextManager[None]):
-    """The process's deterministic mode, which lasts as long as any call that asks for it."""
+class _Deterministic(SharedSetting):
+    """Torch's deterministic mode, with the variable that cuBLAS needs for it."""
 
-    def __init__(self) -> None:
-        # A signal handler may compute too, in the thread that the signal has interrupted.
-        self._lock = threading.RLock()
-        self._calls = 0
-        self._mode_before = 0
-        self._sets_workspace = False
+    def _remember(self) -> None:
+        self._mode_before = torch.get_deterministic_debug_mode()
+        # cuBLAS reads this when it is first used; without it torch refuses matrix products.
+        self._sets_workspace = _WORKSPACE not in os.environ
+        if self._sets_workspace:
+            os.environ[_WORKSPACE] = _FIXED_WORKSPACE
 
-    def __enter__(self) -> None:
-        """Begin a call."""
-        with self._lock:
-            if self._calls == 0:
-                self._mode_before = torch.get_deterministic_debug_mode()
-                # cuBLAS reads this when it is first used; without it torch refuses matrix products.
-                self._sets_workspace = _WORKSPACE not in os.environ
-                if self._sets_workspace:
-                    os.environ[_WORKSPACE] = _FIXED_WORKSPACE
-            torch.use_deterministic_algorithms(True)
-            self._calls += 1
+    def _switch_on(self) -> None:
+        torch.use_deterministic_algorithms(True)
 
-    def __exit__(self, *_: object) -> None:
-        """End a call; the last one puts back what the first one found."""
-        with self._lock:
-            self._calls -= 1
-            if self._calls:
-                return
-            if torch.get_deterministic_debug_mode() == _ERROR_MODE:
-                torch.set_deterministic_debug_mode(self._mode_before)
-            if self._sets_workspace and os.environ.get(_WORKSPACE) == _FIXED_WORKSPACE:
-                del os.environ[_WORKSPACE]
+    def _put_back(self) -> None:
+        if torch.get_deterministic_debug_mode() == _ERROR_MODE:
+            torch.set_deterministic_debug_mode(self._mode_before)
+        if self._sets_workspace and os.environ.get(_WORKSPACE) == _FIXED_WORKSPACE:
+            del os.environ[_WORKSPACE]
 
 
 _WORKSPACE, _FIXED_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
