@@ -39,8 +39,7 @@ def doubts_about_mask(program: Program, kind: InputKind, shape: ProbeShape, layo
     # A model that fails in one of these configurations reports that itself when a simulator comes across one.
     with suppress(DriverError):
         probe = _Probe(program, kind, shape, layout)
-        probe.move_together_until_particles_interact()
-        for found in _signs(probe):
+        for found in _signs(probe, probe.energy_of_interacting_particles()):
             return (f"the energy of the model in {program.file_name} {found}, {_ADVICE}",)
     return ()
 
@@ -53,17 +52,24 @@ class _Probe:
         self._species_codes = np.arange(len(shape.positions)) % kind.n_species
         self._scale = SCALES[0]
 
-    def move_together_until_particles_interact(self) -> None:
-        """Choose the first scale at which the energy is another than far apart; the first of all if none is."""
-        apart = self.energy(self.particles(self._shape.contributing, scale=_APART))
-        for scale in SCALES:
-            if self.differ(apart, self.energy(self.particles(self._shape.contributing, scale))):
-                self._scale = scale
-                return
+    def energy_of_interacting_particles(self) -> float:
+        """Return the energy at the first scale where it is another than far apart, and stay there.
 
-    def particles(self, contributing: np.ndarray, scale: float | None = None) -> Particles:
-        scale = self._scale if scale is None else scale
-        return probe_particles(self._shape, self._kind.cutoff, scale, self._species_codes, contributing)
+        If there is none, particles stay at the first scale.
+        """
+        apart = self._energy_at(_APART)
+        for scale in SCALES:
+            energy = self._energy_at(scale)
+            if self.differ(apart, energy):
+                return energy
+        return self._energy_at(SCALES[0])
+
+    def _energy_at(self, scale: float) -> float:
+        self._scale = scale
+        return self.energy(self.plain())
+
+    def particles(self, contributing: np.ndarray) -> Particles:
+        return probe_particles(self._shape, self._kind.cutoff, self._scale, self._species_codes, contributing)
 
     def plain(self) -> Particles:
         return self.particles(self._shape.contributing)
@@ -81,9 +87,8 @@ class _Probe:
         return abs(first - second) > tolerance * max(1.0, abs(first), abs(second))
 
 
-def _signs(probe: _Probe) -> Iterator[str]:
-    """Yield what was found, as the end of a sentence about the model's energy."""
-    energy = probe.energy(probe.plain())
+def _signs(probe: _Probe, energy: float) -> Iterator[str]:
+    """Yield what was found, as the end of a sentence about the model's energy, which is that of the plain probe."""
     for sign in (_change_by_distant_particles, _difference_from_the_sum):
         # The other one may be found in a model that fails in one of the two.
         with suppress(DriverError):
