@@ -2,10 +2,10 @@
 #include "python_streams.hpp"
 
 #include <dlfcn.h>
-#include <pthread.h>
 
-#include <ctime>
 #include <initializer_list>
+
+#include "limited_time.hpp"
 
 namespace kim_torchml {
 namespace {
@@ -63,12 +63,6 @@ void flush_with_gil() {
     functions.give_gil_back(state);
 }
 
-// Python may end this thread in the middle, where another one finalises it meanwhile: nothing here has a destructor.
-void* flush_in_thread(void* /*nothing*/) {
-    flush_with_gil();
-    return nullptr;
-}
-
 }  // namespace
 
 void flush_python_streams() {
@@ -81,14 +75,7 @@ void flush_python_streams() {
     }
     // There is no way to ask for the GIL for a limited time, and its holder may wait for this very thread. So another
     // thread asks, and is left behind if it does not get it.
-    pthread_t thread;
-    if (pthread_create(&thread, nullptr, flush_in_thread, nullptr) != 0) {
-        return;
-    }
-    timespec deadline;
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += longest_wait;
-    pthread_timedjoin_np(thread, nullptr, &deadline);
+    run_for_at_most<flush_with_gil>(longest_wait);
 }
 
 }  // namespace kim_torchml

@@ -5,14 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <future>
-#include <system_error>
-#include <thread>
-#include <utility>
 
+#include "limited_time.hpp"
 #include "python_streams.hpp"
 #include "without_sigpipe.hpp"
 
@@ -78,21 +74,8 @@ std::string advice_on_other_ranks() {
                              : "";
 }
 
-// Writes what C has buffered. Another thread may hold a stream for good, waiting for its input, say: after a while the
-// rest is lost.
 void flush_c_streams() {
-    std::promise<void> done;
-    const std::future<void> is_done = done.get_future();
-    const auto flush = [](std::promise<void> flushed) {
-        std::fflush(nullptr);
-        flushed.set_value();
-    };
-    try {
-        std::thread(flush, std::move(done)).detach();
-    } catch (const std::system_error&) {
-        return;
-    }
-    is_done.wait_for(std::chrono::seconds(2));
+    std::fflush(nullptr);
 }
 
 }  // namespace
@@ -136,7 +119,8 @@ void report_failure(const std::string& message, const std::string& second_line) 
         // What the simulator has not written yet, by way of Python or of C, is not lost. Exit handlers do not run: some
         // wait for other ranks.
         flush_python_streams();
-        flush_c_streams();
+        // Another thread may hold a stream for good, waiting for its input, say: after a while the rest is lost.
+        run_for_at_most<flush_c_streams>(2);
         _exit(1);
     }
 }
