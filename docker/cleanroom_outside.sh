@@ -37,6 +37,8 @@ make_base() {
     if [ -z "${KIM_TORCHML_DEBIAN_MIRROR:-}" ] && [ -n "$(host_sources "$suite")" ]; then
         host_sources "$suite" >"$root/etc/apt/sources.list"
     fi
+    # A room is thrown away: its packages need not survive a crash of the machine.
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/room"
     umount --quiet "$root/proc" || true
     rm -f "$root"/var/cache/apt/archives/*.deb
     if [ -n "$cached" ]; then

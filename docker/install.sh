@@ -148,12 +148,12 @@ install_torch() {
 }
 
 # torch is pinned to the version that is there, so that no package can bring another one. kimpy is compiled without
-# debugging symbols and on all cores, which halves the time and saves 90 MB.
+# debugging symbols, with few optimisations and on all cores: that takes a quarter of the time and saves 90 MB.
 pip_install() {
     local constraints="$scratch/constraints.txt" setuptools="$scratch/setuptools.cfg"
     printf '[build_ext]\nparallel = %d\n' "$(env -u OMP_NUM_THREADS nproc)" >"$setuptools"
     "$environment/bin/python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$constraints"
-    CFLAGS="-g0 ${CFLAGS:-}" CXXFLAGS="-g0 ${CXXFLAGS:-}" DIST_EXTRA_CONFIG="$setuptools" \
+    CFLAGS="-g0 -O1 ${CFLAGS:-}" CXXFLAGS="-g0 -O1 ${CXXFLAGS:-}" DIST_EXTRA_CONFIG="$setuptools" \
         "$environment/bin/python" -m pip install --quiet --constraint "$constraints" "$@"
 }
 
