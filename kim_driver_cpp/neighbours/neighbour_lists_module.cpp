@@ -54,6 +54,18 @@ class ArrayNeighbours {
         return access().staged_edges(cutoff, n_layers);
     }
 
+    py::tuple edges(double cutoff, int n_layers) {
+        return access().edges(cutoff, n_layers);
+    }
+
+    py::object closest_pair() {
+        return access().closest_pair();
+    }
+
+    py::object most_neighbours() {
+        return access().most_neighbours();
+    }
+
   private:
     NeighbourAccess access() {
         const Configuration configuration{static_cast<int>(contributing_.size()), coordinates_.data(),
@@ -78,7 +90,7 @@ class ArrayNeighbours {
 }  // namespace
 
 PYBIND11_MODULE(_neighbour_lists, module) {
-    module.doc() = "Neighbour lists filtered to a cutoff, and the staged edges of graph models.";
+    module.doc() = "Neighbour lists filtered to a cutoff, and the edges of message-passing models.";
     py::class_<ArrayNeighbours>(module, "NeighbourLists",
                                 "Neighbour lists given as arrays.\n\n"
                                 "Args:\n"
@@ -93,5 +105,11 @@ PYBIND11_MODULE(_neighbour_lists, module) {
         .def("of_contributing", &ArrayNeighbours::of_contributing, py::arg("cutoff"),
              "Return (counts int32 [contributing], neighbours int32 [sum]) within the cutoff, sorted.")
         .def("staged_edges", &ArrayNeighbours::staged_edges, py::arg("cutoff"), py::arg("n_layers"),
-             "Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second).");
+             "Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second).")
+        .def("edges", &ArrayNeighbours::edges, py::arg("cutoff"), py::arg("n_layers"),
+             "Return (particle_of_row [rows], edge_index [2, E], particles [2, E], vectors [E, 3]), in order.")
+        .def("closest_pair", &ArrayNeighbours::closest_pair,
+             "Return (first, second, distance in Å) of the closest pair within the last cutoff, or None.")
+        .def("most_neighbours", &ArrayNeighbours::most_neighbours,
+             "Return (particle, count) of the particle with the most neighbours, or None before lists were asked for.");
 }

@@ -35,6 +35,24 @@ class SlowNeighbours:
         counts = np.array([len(neighbours) for neighbours in lists], dtype=np.int32)
         return counts, np.array([j for neighbours in lists for j in neighbours], dtype=np.int32)
 
+    def edges(self, cutoff, n_layers):
+        members = set(self._contributing)
+        for _ in range(n_layers - 1):
+            members |= {j for i in members for j in self.neighbours(i, cutoff)}
+        pairs = sorted({pair for i in members for j in self.neighbours(i, cutoff) for pair in ((i, j), (j, i))})
+        rows = sorted({i for pair in pairs for i in pair} | set(self._contributing))
+        row_of = {particle: row for row, particle in enumerate(rows)}
+        particles = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        edge_index = np.array([[row_of[i], row_of[j]] for i, j in pairs], dtype=np.int64).reshape(-1, 2).T
+        points = np.array(self._points).reshape(-1, 3)
+        vectors = points[particles[1]] - points[particles[0]]
+        return (
+            np.array(rows, dtype=np.int64),
+            np.ascontiguousarray(edge_index),
+            np.ascontiguousarray(particles),
+            vectors,
+        )
+
     def edge_sets(self, cutoff, n_layers):
         """Return [E_1, ..., E_L] as sets of pairs."""
         known = {}

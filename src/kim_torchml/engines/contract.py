@@ -47,7 +47,11 @@ class CallSignature(Protocol):
 
     @property
     def source(self) -> str:
-        """What the model's own files say of this signature, for messages."""
+        """What the model's own files say of it, for messages: "graph.param says (number of inputs 6)" or the like."""
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Type of the floating arguments; None for that of the program's own tensors."""
 
 
 class ProgramInputs(Protocol):

@@ -10,8 +10,9 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Quantity
 from kim_torchml.evaluation.mask_probe import doubts_about_mask
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, SCALES, ProbeShape, probe_particles
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout
-from kim_torchml.inputs import InputKind, PairKind, Particles
+from kim_torchml.evaluation.reach_probe import doubts_about_reach
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_declared, check_forces, probe_layout
+from kim_torchml.inputs import EdgeInputs, InputKind, PairKind, Particles
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def find_capability(program: Program, kind: InputKind) -> Capability:
         program: The model.
         kind: What its inputs are built by.
     Raises:
-        DriverError: If the model fails, or returns what its parameter file does not say.
+        DriverError: If the model fails, or returns what its files do not say.
     """
     try:
         return _probe(program, kind, FEW)
@@ -52,16 +53,19 @@ def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
     particles = probe_particles(shape, kind.cutoff)
     inputs = kind.build(particles, program.dtype, program.device)
     result = program.run(inputs, wants_gradient=True)
-    layout = probe_layout(result.energies, len(particles), int(particles.contributing.sum()), program.file_name)
+    layout = probe_layout(result.energies, inputs.n_rows, particles.n_contributing, program.file_name)
+    check_declared(layout, kind.model, kind.file_format.one_energy_per_row, program.file_name)
     quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
     if result.forces is not None:
         check_forces(result.forces, inputs.n_rows, program.file_name)
-        quantities.add(Quantity.FORCES)
+        quantities |= {Quantity.FORCES, Quantity.VIRIAL}
     elif result.gradient is not None or _can_be_differentiated(program, kind, shape):
-        quantities.add(Quantity.FORCES)
-        if isinstance(kind, PairKind):
+        quantities |= {Quantity.FORCES, Quantity.VIRIAL}
+        if isinstance(kind, PairKind) or inputs.edges is not None:
             quantities.add(Quantity.PARTICLE_VIRIALS)
     doubts = doubts_about_mask(program, kind, shape, layout)
+    if isinstance(kind, EdgeInputs) and not doubts:
+        doubts = doubts_about_reach(program, kind, layout)
     return Capability(layout, frozenset(quantities), doubts)
 
 

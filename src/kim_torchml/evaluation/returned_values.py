@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from kim_torchml.errors import DriverError
-from kim_torchml.process import settings
+from kim_torchml.model_files.description import ModelDescription
 
 
 class EnergyLayout(Enum):
@@ -44,6 +44,33 @@ def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: 
     )
 
 
+def check_declared(layout: EnergyLayout, model: ModelDescription, is_of_rows: bool, file_name: str) -> None:
+    """Check the layout that a probe found against what the model's files say.
+
+    Args:
+        layout: The layout.
+        model: What the files say.
+        is_of_rows: Whether models of this kind return an energy for each row.
+        file_name: Name of the model's file.
+    Raises:
+        DriverError: If they disagree.
+    """
+    if model.energy_per_particle is None:
+        return
+    is_total = layout is EnergyLayout.TOTAL
+    if is_total == model.energy_per_particle:
+        stated, found = ("per particle", "one number") if is_total else ("total", layout.value)
+        raise DriverError(
+            f'the energy of the model in {file_name} must be "{stated}", as {model.file_name} says, got {found}; '
+            "correct `energy` there, or the model"
+        )
+    if is_of_rows and layout is not EnergyLayout.ALL:
+        raise DriverError(
+            f"the energy of the model in {file_name} must have one entry for each row, also for those that do not "
+            "contribute, got one for each contributing particle; return all of them"
+        )
+
+
 def check_entries(energy: torch.Tensor, layout: EnergyLayout, rows: int, contributing: int, file_name: str) -> None:
     """Check that an energy still has the layout that the probe found.
 
@@ -72,9 +99,14 @@ def check_forces(forces: torch.Tensor, rows: int, file_name: str) -> torch.Tenso
     return forces.reshape(rows, 3)
 
 
-def check_finite(values: np.ndarray, what: str, file_name: str) -> None:
+def check_finite(values: np.ndarray, what: str, file_name: str, advice: str = "") -> None:
     """Check a result, one number or one row per particle.
 
+    Args:
+        values: The result.
+        what: What it is, for the message.
+        file_name: Name of the model's file.
+        advice: What a user can do about it, beside the usual.
     Raises:
         DriverError: Naming the first particle whose numbers are not finite, and the likely reasons.
     """
@@ -84,12 +116,8 @@ def check_finite(values: np.ndarray, what: str, file_name: str) -> None:
     first = np.argwhere(~finite)[0]
     where = f" for particle {first[0]}" if len(first) else ""
     found = "NaN" if np.isnan(values[tuple(first)]) else "infinity"
-    number_hint = (
-        "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "
-        if not settings.wants_atomic_numbers()
-        else ""
-    )
     raise DriverError(
-        f"the {what} of the model in {file_name} must be finite, got {found}{where}; {number_hint}look for "
+        f"the {what} of the model in {file_name} must be finite, got {found}{where}; "
+        f"{f'{advice}; otherwise ' if advice else ''}look for "
         "particles that are too close to each other, or for a division by zero in the model"
     )

@@ -35,6 +35,17 @@ def warn(rank: Rank, message: str, about: object = None) -> None:
         _warn(rank, message, about)
 
 
+def warn_of_rank(rank: Rank, message: str, about: object = None) -> None:
+    """Say once per process what is true of this rank alone, unless KIM_TORCHML_QUIET is on; see `warn`."""
+    if not settings.is_quiet() and _is_new(message, about):
+        write_line(f"[kim-torchml{_tag(rank)}] warning: {message}")
+
+
+def tell(rank: Rank, text: str) -> None:
+    """Say what the user has asked for, however often; a text of several lines is written in one piece."""
+    write_line(f"[kim-torchml{_tag(rank)}] {text}")
+
+
 def warn_of_switches(rank: Rank) -> None:
     """Say once per process which switches have values that are neither on nor off, unless KIM_TORCHML_QUIET is on.
 

@@ -3,6 +3,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from kim_torchml.errors import shortened
 
@@ -11,14 +12,16 @@ ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
 THREADS = "KIM_TORCHML_THREADS"
 QUIET = "KIM_TORCHML_QUIET"
 DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
+PROFILE = "KIM_TORCHML_PROFILE"
 PYTHON = "KIM_TORCHML_PYTHON"
+MODEL_PATH = "KIM_TORCHML_MODEL_PATH"
 DUMP = "KIM_TORCHML_DUMP"
 # What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
 ON_ERROR = "KIM_TORCHML_ON_ERROR"
 ON_ERROR_WORDS = ("exit", "return")
 
 # Variables that are on or off.
-SWITCHES = (ELEMENTS_MAP, QUIET, DETERMINISTIC)
+SWITCHES = (ELEMENTS_MAP, QUIET, DETERMINISTIC, PROFILE)
 
 # The words, in any case. kim_driver_cpp/switches.cmake has them too, for the variables that a build reads.
 ON_WORDS = ("1", "true", "yes", "on")
@@ -71,6 +74,26 @@ def is_quiet() -> bool:
 def wants_determinism() -> bool:
     """Return whether a GPU is to give the same bits for the same input, which torch's fastest algorithms do not."""
     return is_on(DETERMINISTIC)
+
+
+def wants_profile() -> bool:
+    """Return whether to measure where the time of each compute goes."""
+    return is_on(PROFILE)
+
+
+def model_path() -> list[Path]:
+    """Return the folders of model files that the user has named, in the order in which they are searched."""
+    return [Path(each).expanduser() for each in os.environ.get(MODEL_PATH, "").split(os.pathsep) if each]
+
+
+def user_data_folder() -> Path:
+    """Return the folder for this user's data of kim-torchml, which need not be there.
+
+    Source:
+        XDG Base Directory Specification: a relative path counts as none.
+    """
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "kim-torchml"
 
 
 def count_of(text: str) -> int | None:

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Read and check model.toml: format 2, in which a model says what it is."""
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from kim_torchml.errors import DriverError, shortened
+from kim_torchml.model_files.description import (
+    LARGEST_CUTOFF,
+    SMALLEST_CUTOFF,
+    KindFormat,
+    Limits,
+    ModelDescription,
+    is_plain_name,
+)
+from kim_torchml.model_files.elements import ATOMIC_NUMBERS, spelling_hint
+from kim_torchml.model_files.toml_table import TomlTable
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+MODEL_TOML = "model.toml"
+FORMAT = 2
+
+MODEL_SUFFIXES = (".pt",)
+# A model of torch.export, which this version cannot run.
+_EXPORTED_SUFFIX = ".pt2"
+
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+# Words of `species_as`, `energy` and `where`, and whether each means that the description's flag is set.
+SPECIES_AS = {"codes": False, "atomic numbers": True}
+ENERGY = {"per particle": True, "total": False}
+WHERE = {"folder": False, "store": True}
+
+ABOUT_TEXTS = ("title", "doi", "licence", "description", "trained_on")
+_MOST_LAYERS = 1000
+_MOST_NEIGHBOURS = 10**6
+# Bytes. A stranger's file of any size would be parsed before it could be refused.
+_LARGEST_FILE = 1 << 20
+
+
+def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat]) -> ModelDescription:
+    """Return what the content of a model.toml says.
+
+    Args:
+        content: The file's bytes.
+        name: Its name, for messages.
+        kinds: What the files of each kind of input say, by the kind's word.
+    Raises:
+        DriverError: Naming file, key, what was expected, what was found and what to do.
+    """
+    top = TomlTable(_parse(content, name), "", name)
+    _check_format(top)
+    model = top.table("model")
+    kind_word = model.choice("kind", [word.lower() for word in kinds], "name the kind that the model was made for")
+    word, kind = next((word, kind) for word, kind in kinds.items() if word.lower() == kind_word)
+    descriptor, descriptor_file = _read_descriptor(top, kind_word, kind)
+    description = ModelDescription(
+        file_name=name,
+        format=FORMAT,
+        model_file=_read_model_file(model),
+        sha256=_read_digest(model),
+        kind=word,
+        dtype=model.choice("dtype", DTYPES, "name the floating type of the model's inputs"),
+        species=_read_species(model),
+        atomic_numbers=_read_species_as(model, kind_word, kind),
+        cutoff=_read_cutoff(model),
+        n_layers=_read_layers(model, kind_word, kind),
+        has_layers=kind.has_layers,
+        energy_per_particle=_read_energy(model, kind_word, kind),
+        returns_forces=_read_returns_forces(model, kind_word, kind),
+        in_store=model.has("where") and WHERE[model.choice("where", list(WHERE), "say where the model file is")],
+        inputs_stated=f'{name} says (kind = "{kind_word}")',
+        coding_advice=f'write species_as = "atomic numbers" in {name}',
+        descriptor=descriptor,
+        descriptor_file=descriptor_file,
+        parameters=_read_parameters(top),
+        limits=_read_limits(top),
+        about=_read_about(top),
+        made_with=_read_made_with(top),
+    )
+    model.finish()
+    top.finish()
+    return description
+
+
+def _parse(content: bytes, name: str) -> dict[str, Any]:
+    if len(content) > _LARGEST_FILE:
+        raise DriverError(f"{name} must have at most {_LARGEST_FILE} bytes, got {len(content)}; shorten it")
+    try:
+        values: dict[str, Any] = tomllib.loads(content.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise DriverError(f"{name} must be TOML, got arrays or tables nested too deeply; correct it") from error
+    except ValueError as error:
+        # This is tomllib's own error, with line and column, or an integer of more digits than Python converts.
+        raise DriverError(f"{name} must be TOML in UTF-8, got: {shortened(str(error))}; correct it") from error
+    return values
+
+
+def _check_format(top: TomlTable) -> None:
+    advice = f"write format = {FORMAT}; another number is that of a newer kim-torchml, which can read it"
+    if top.count("format", 10**6, advice) != FORMAT:
+        raise top.error("format", str(FORMAT), "update kim-torchml to read a newer format")
+
+
+def _read_model_file(model: TomlTable) -> str:
+    expected = f"the name of a {' or '.join(MODEL_SUFFIXES)} file in the model's own folder"
+    advice = "give the name alone, without a folder"
+    name = model.text("file", expected, advice)
+    if name.endswith(_EXPORTED_SUFFIX):
+        raise model.error(
+            "file", expected, "save the model with torch.jit.script(...).save(...): .pt2 files cannot be run yet"
+        )
+    if not is_plain_name(name) or not name.endswith(MODEL_SUFFIXES) or name in MODEL_SUFFIXES:
+        raise model.error("file", expected, advice)
+    return name
+
+
+def _read_digest(model: TomlTable) -> str:
+    expected, advice = "64 hexadecimal digits", "give what `sha256sum` prints for the model file"
+    digest = model.text("sha256", expected, advice)
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+        raise model.error("sha256", expected, advice)
+    return digest.lower()
+
+
+def _read_species(model: TomlTable) -> tuple[str, ...]:
+    expected = "symbols of chemical elements, in the order of their codes"
+    symbols = model.texts("species", expected, 'such as species = ["H", "O"]')
+    for symbol in symbols:
+        if symbol not in ATOMIC_NUMBERS:
+            raise model.error("species", expected, f"correct '{shortened(symbol, 20)}'{spelling_hint(symbol)}")
+    if len(set(symbols)) < len(symbols):
+        raise model.error("species", "different from each other", "name each element once")
+    return tuple(symbols)
+
+
+def _read_species_as(model: TomlTable, kind_word: str, kind: KindFormat) -> bool:
+    word = model.choice("species_as", list(SPECIES_AS), "say what the model gets as species")
+    if SPECIES_AS[word] and kind.names_descriptor:
+        raise model.error("species_as", f'"codes" for the kind {kind_word}', "descriptors tell elements by their codes")
+    return SPECIES_AS[word]
+
+
+def _read_cutoff(model: TomlTable) -> float:
+    expected = f"a number from {SMALLEST_CUTOFF} to {LARGEST_CUTOFF:.0f} (Å)"
+    return model.number("cutoff", SMALLEST_CUTOFF, LARGEST_CUTOFF, expected, "give the model's cutoff")
+
+
+def _read_layers(model: TomlTable, kind_word: str, kind: KindFormat) -> int:
+    if kind.has_layers:
+        return model.count("layers", _MOST_LAYERS, "give the number of message-passing layers; 1 is strictly local")
+    if model.has("layers"):
+        raise model.error("layers", f"left out for the kind {kind_word}", "remove it")
+    return 1
+
+
+def _read_energy(model: TomlTable, kind_word: str, kind: KindFormat) -> bool:
+    word = model.choice("energy", list(ENERGY), "say what the model returns")
+    if kind.one_energy_per_row and not ENERGY[word]:
+        raise model.error(
+            "energy", f'"per particle" for the kind {kind_word}', "let the model return one energy for each row"
+        )
+    return ENERGY[word]
+
+
+def _read_returns_forces(model: TomlTable, kind_word: str, kind: KindFormat) -> bool:
+    returns_forces = model.boolean("returns_forces", "say whether the model itself returns forces")
+    if returns_forces and kind.one_energy_per_row:
+        raise model.error(
+            "returns_forces", f"false for the kind {kind_word}", "let the model return energies: forces come from them"
+        )
+    return returns_forces
+
+
+def _read_descriptor(top: TomlTable, kind_word: str, kind: KindFormat) -> tuple[str | None, str | None]:
+    if not kind.names_descriptor:
+        if top.has("descriptor"):
+            raise top.error("descriptor", f"left out for the kind {kind_word}", "remove the table")
+        return None, None
+    table = top.table("descriptor")
+    name = table.text("name", "the name of a descriptor", 'such as name = "SymmetryFunctions"')
+    expected, advice = "the name of a file in the model's own folder", "give the name alone, without a folder"
+    file_name = table.text("file", expected, advice)
+    if not is_plain_name(file_name):
+        raise table.error("file", expected, advice)
+    table.finish()
+    return name, file_name
+
+
+def _read_parameters(top: TomlTable) -> dict[str, str]:
+    if not top.has("parameters"):
+        return {}
+    table = top.table("parameters")
+    return {key: table.text(key, "a description", "describe the parameter in a few words") for key in table.all_keys()}
+
+
+def _read_limits(top: TomlTable) -> Limits | None:
+    if not top.has("limits"):
+        return None
+    table = top.table("limits")
+    distance, most = 0.0, None
+    if table.has("smallest_distance"):
+        expected = f"a number from {SMALLEST_CUTOFF} to {LARGEST_CUTOFF:.0f} (Å)"
+        distance = table.number(
+            "smallest_distance", SMALLEST_CUTOFF, LARGEST_CUTOFF, expected, "give a distance of two particles"
+        )
+    if table.has("most_neighbours"):
+        most = table.count("most_neighbours", _MOST_NEIGHBOURS, "give a number of neighbours within the cutoff")
+    stop = table.has("stop") and table.boolean("stop", "say whether a configuration beyond a limit is an error")
+    table.finish()
+    if not distance and most is None:
+        raise top.error("limits", "a table with smallest_distance or most_neighbours", "give one of them, or remove it")
+    return Limits(distance, most, stop)
+
+
+def _read_about(top: TomlTable) -> dict[str, object]:
+    if not top.has("about"):
+        return {}
+    table = top.table("about")
+    about: dict[str, object] = {
+        key: table.text(key, "a text", "correct or remove it") for key in ABOUT_TEXTS if table.has(key)
+    }
+    if table.has("authors"):
+        about["authors"] = table.texts("authors", "an array of names", 'such as authors = ["Marie Curie"]')
+    table.finish()
+    return about
+
+
+def _read_made_with(top: TomlTable) -> dict[str, str]:
+    if not top.has("made_with"):
+        return {}
+    table = top.table("made_with")
+    return {key: table.text(key, "a version", f'such as {_bare(key)} = "2.13.0"') for key in table.all_keys()}
+
+
+def _bare(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", key) else "torch"
