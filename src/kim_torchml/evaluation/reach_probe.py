@@ -43,8 +43,8 @@ def doubts_about_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout)
         # Of a model that gives another energy every time, nothing can be said.
         if abs(deeper - stated) > tolerance and abs(energy(kind) - stated) <= tolerance:
             return (
-                f"the energy of the model in {program.file_name} changes by {deeper - stated:.6g} eV where particles are "
-                f"added beyond {kind.n_layers} x cutoff, so it gives wrong energies; correct `layers` in "
+                f"the energy of the model in {program.file_name} changes by {deeper - stated:.6g} eV where particles "
+                f"are added beyond {kind.n_layers} x cutoff, so it gives wrong energies; correct `layers` in "
                 f"{kind.model.file_name}, the cutoff, or the model",
             )
     return ()

@@ -141,7 +141,8 @@ def _check_listed(name: str, what: str, description: ModelDescription, names: Se
     if name not in names:
         raise DriverError(
             f"`{what}` must be one of the model's files ({_listed(names)}), got '{name}' (file "
-            f"{description.file_name}); correct the name, or list the file in PARAMETER_FILES of the model's CMakeLists.txt"
+            f"{description.file_name}); correct the name, or list the file in PARAMETER_FILES of the model's "
+            "CMakeLists.txt"
         )
 
 
@@ -154,8 +155,8 @@ def _check_digest(files: ModelFolder) -> None:
     if found != description.sha256:
         raise DriverError(
             f"the SHA-256 of {description.model_file} must be {description.sha256}, as {description.file_name} says, "
-            f"got {found}: it is another file, or was changed or damaged; get the model again, or package the file that "
-            "you have"
+            f"got {found}: it is another file, or was changed or damaged; get the model again, or package the file "
+            "that you have"
         )
 
 
