@@ -52,7 +52,8 @@ class LimitCheck:
             first, second, distance = pair
             yield (
                 f"the distance of two particles must be at least {limits.smallest_distance:g} Å, as "
-                f"`smallest_distance` says in {self._said_in}, got {distance:.6g} Å between particles {first} and {second}"
+                f"`smallest_distance` says in {self._said_in}, got {distance:.6g} Å between particles {first} "
+                f"and {second}"
             )
         most = neighbours.most_neighbours()
         if most is not None and limits.most_neighbours is not None and most[1] > limits.most_neighbours:

@@ -73,8 +73,8 @@ def read_from_stores(stores: Sequence[Store], digest: str, name: str, descriptio
         looked.append(f"{store.folder} ({reason})")
     raise DriverError(
         f"the model file {name} with the SHA-256 {digest} must be in a store of model files, as {description_file} "
-        f"says, got none in {', '.join(looked) or 'no folder at all'}; install the model's folder with `kim-torchml install "
-        "FOLDER --store`, or name the folder that has the file in KIM_TORCHML_MODEL_PATH"
+        f"says, got none in {', '.join(looked) or 'no folder at all'}; install the model's folder with "
+        "`kim-torchml install FOLDER --store`, or name the folder that has the file in KIM_TORCHML_MODEL_PATH"
     )
 
 
