@@ -3,6 +3,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from kim_torchml.errors import shortened
@@ -81,18 +82,18 @@ def wants_profile() -> bool:
     return is_on(PROFILE)
 
 
-def model_path() -> list[Path]:
+def model_path(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Return the folders of model files that the user has named, in the order in which they are searched."""
-    return [Path(each).expanduser() for each in os.environ.get(MODEL_PATH, "").split(os.pathsep) if each]
+    return [Path(each).expanduser() for each in environment.get(MODEL_PATH, "").split(os.pathsep) if each]
 
 
-def user_data_folder() -> Path:
+def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder for this user's data of kim-torchml, which need not be there.
 
     Source:
         XDG Base Directory Specification: a relative path counts as none.
     """
-    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    data = Path(environment.get("XDG_DATA_HOME", ""))
     return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "kim-torchml"
 
 
