@@ -8,7 +8,7 @@ from fake_machine import TORCH, add_package, make_environment, only
 
 from kim_torchml.tools.doctor import Status
 from kim_torchml.tools.doctor.check_python import check_torch_and_numpy
-from kim_torchml.tools.doctor.check_variables import check_on_error, check_switches
+from kim_torchml.tools.doctor.check_variables import check_on_error, check_stores, check_switches
 
 
 @pytest.fixture
