@@ -46,8 +46,8 @@ _MOST_LAYERS = 1000
 _MOST_NEIGHBOURS = 10**6
 # Bytes. A stranger's file of any size would be parsed before it could be refused.
 _LARGEST_FILE = 1 << 18
-# For a key of so many parts the parser takes a twentieth of a second, and for one of a hundred thousand parts minutes.
-_MOST_DOTS = 2000
+# For a key of so many parts the parser takes a hundredth of a second, and for one of a hundred thousand parts minutes.
+_MOST_DOTS = 1000
 
 
 def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat]) -> ModelDescription:

@@ -46,7 +46,7 @@ class TomlTable:
         """
         for key in self._values:
             if key not in known:
-                close = get_close_matches(key, known, n=1)
+                close = get_close_matches(key.lower(), known, n=1)
                 hint = f"did you mean `{close[0]}`?" if close else "remove it"
                 raise DriverError(
                     f"the keys{self._where()} must be among {', '.join(known)}, got {_key(key)} "
@@ -142,7 +142,8 @@ def _key(key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f'"{shortened(text, _LONGEST_QUOTE)}"'
+    # Blanks stay: they may be what is wrong.
+    return f'"{text}"' if len(text) <= _LONGEST_QUOTE else f'"{text[:_LONGEST_QUOTE]} ..."'
 
 
 def _shown(value: Any) -> str:
