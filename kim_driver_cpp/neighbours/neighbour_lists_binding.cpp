@@ -84,7 +84,7 @@ py::tuple NeighbourAccess::edges(double cutoff, int n_layers) {
 
 py::object NeighbourAccess::closest_pair() const {
     const Extremes& extremes = scratch_->extremes();
-    if (extremes.closest_first < 0) {
+    if (!cutoff_of_lists_ || extremes.closest_first < 0) {
         return py::none();
     }
     return py::make_tuple(extremes.closest_first, extremes.closest_second, std::sqrt(extremes.distance_squared));
@@ -92,7 +92,7 @@ py::object NeighbourAccess::closest_pair() const {
 
 py::object NeighbourAccess::most_neighbours() const {
     const Extremes& extremes = scratch_->extremes();
-    if (extremes.most_particle < 0) {
+    if (!cutoff_of_lists_ || extremes.most_particle < 0) {
         return py::none();
     }
     return py::make_tuple(extremes.most_particle, extremes.most_neighbours);

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "neighbours/neighbour_lists_binding.hpp"
@@ -47,30 +48,31 @@ class ArrayNeighbours {
     }
 
     py::tuple of_contributing(double cutoff) {
-        return access().of_contributing(cutoff);
+        return fresh_access().of_contributing(cutoff);
     }
 
     py::list staged_edges(double cutoff, int n_layers) {
-        return access().staged_edges(cutoff, n_layers);
+        return fresh_access().staged_edges(cutoff, n_layers);
     }
 
     py::tuple edges(double cutoff, int n_layers) {
-        return access().edges(cutoff, n_layers);
+        return fresh_access().edges(cutoff, n_layers);
     }
 
     py::object closest_pair() {
-        return access().closest_pair();
+        return last_access_ ? last_access_->closest_pair() : py::none();
     }
 
     py::object most_neighbours() {
-        return access().most_neighbours();
+        return last_access_ ? last_access_->most_neighbours() : py::none();
     }
 
   private:
-    NeighbourAccess access() {
+    // Arrays may have changed since the last call.
+    NeighbourAccess& fresh_access() {
         const Configuration configuration{static_cast<int>(contributing_.size()), coordinates_.data(),
                                           contributing_.data()};
-        return NeighbourAccess(
+        return last_access_.emplace(
             configuration,
             [this](int i) {
                 const auto at = static_cast<std::size_t>(i);
@@ -85,6 +87,7 @@ class ArrayNeighbours {
     Array<std::int32_t> neighbours_;
     std::vector<py::ssize_t> offsets_;
     NeighbourLists scratch_;
+    std::optional<NeighbourAccess> last_access_;
 };
 
 }  // namespace

@@ -163,7 +163,7 @@ DEFAULTS = {
 def test_arguments_with_defaults_need_not_be_given(kind, n):
     fewest, most = DEFAULTS[kind]
     arguments = tuple(Argument(f"x{k}", ("n",)) for k in range(n))
-    signature = Signature(arguments, "x1", False, "the parameter file says (number of inputs)")
+    signature = Signature(arguments, "x1", False, "the parameter file says (number of inputs)", "it says so")
     if fewest <= n <= most:
         program = open_torchscript(script_bytes(kind), "x.pt", CPU, signature)
         assert (program.n_inputs, program.most_inputs) == (fewest, most)

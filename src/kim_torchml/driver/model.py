@@ -116,7 +116,7 @@ class Model:
     def _coding_advice(self) -> str:
         """Return what to do about a model that gets species codes and expects atomic numbers; nothing for others."""
         advice = self.description.coding_advice
-        return "" if self.description.atomic_numbers else f"if it was trained on atomic numbers, {advice}"
+        return "" if self.description.atomic_numbers or not advice else f"if it was trained on atomic numbers, {advice}"
 
     def _capability(self) -> Capability:
         """Return what the model gives with parameters as they are now: whether it has forces may depend on them."""
@@ -170,7 +170,8 @@ class Model:
         by_pair = wanted & {Quantity.PARTICLE_VIRIALS} if isinstance(kind, PairKind) else set()
         evaluation = evaluate(program, inputs, particles, self._layout, wanted - by_pair, self._coding_advice())
         if by_pair and isinstance(kind, PairKind):
-            pairs = kind.build_by_pair(particles, program.dtype, self._device)
+            with timed(EDGES):
+                pairs = kind.build_by_pair(particles, program.dtype, self._device)
             evaluation = replace(evaluation, particle_virials=evaluate_particle_virials(program, pairs, particles))
         return evaluation
 

@@ -144,5 +144,10 @@ def _find(folder: Path, names: Sequence[str], device: torch.device, elements_map
 def _share_contents(files: ModelFolder) -> ModelFolder:
     """Return the files with contents that opened models hold already in place of equal ones: each is held once."""
     held = [content for model in _living for _, content in model.files.contents]
-    shared = [(name, next((each for each in held if each == content), content)) for name, content in files.contents]
-    return replace(files, contents=tuple(shared))
+    held += [model.files.stored for model in _living if model.files.stored is not None]
+
+    def shared(content: bytes) -> bytes:
+        return next((each for each in held if each == content), content)
+
+    contents = tuple((name, shared(content)) for name, content in files.contents)
+    return replace(files, contents=contents, stored=None if files.stored is None else shared(files.stored))

@@ -45,16 +45,26 @@ def find_capability(program: Program, kind: InputKind) -> Capability:
         # A model may need more neighbours than the few have. If it does not, what it does with few is easier to read.
         with suppress(DriverError):
             return _probe(program, kind, MANY)
-        inputs = f"; {kind.description}" if kind.description else ""
-        raise DriverError(f"{error}{inputs} (found by a probe with {FEW})") from error
+        hints = "".join(f"; {hint}" for hint in (kind.description, _dtype_hint(program, kind)) if hint)
+        raise DriverError(f"{error}{hints} (found by a probe with {FEW})") from error
+
+
+def _dtype_hint(program: Program, kind: InputKind) -> str:
+    """Return what to know of a model that fails where its files state another floating type than its tensors have."""
+    own = {each.dtype for each in program.tensors().values() if each.is_floating_point()}
+    if kind.model.dtype is None or not own or program.dtype in own:
+        return ""
+    found = ", ".join(sorted(str(each).removeprefix("torch.") for each in own))
+    return f'{kind.model.source} says dtype = "{kind.model.dtype}", and the model\'s own tensors are of {found}'
 
 
 def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
     particles = probe_particles(shape, kind.cutoff)
     inputs = kind.build(particles, program.dtype, program.device)
     result = program.run(inputs, wants_gradient=True)
-    layout = probe_layout(result.energies, inputs.n_rows, particles.n_contributing, program.file_name)
-    check_declared(layout, kind.model, kind.file_format.one_energy_per_row, program.file_name)
+    is_of_rows = kind.file_format.one_energy_per_row
+    layout = probe_layout(result.energies, inputs.n_rows, particles.n_contributing, program.file_name, is_of_rows)
+    check_declared(layout, kind.model, program.file_name)
     quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
     if result.forces is not None:
         check_forces(result.forces, inputs.n_rows, program.file_name)

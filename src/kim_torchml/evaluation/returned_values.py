@@ -24,7 +24,9 @@ class EnergyLayout(Enum):
         return rows if self is EnergyLayout.ALL else contributing
 
 
-def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: str) -> EnergyLayout:
+def probe_layout(
+    energy: torch.Tensor, rows: int, contributing: int, file_name: str, is_of_rows: bool = False
+) -> EnergyLayout:
     """Return the layout of an energy.
 
     Args:
@@ -32,9 +34,15 @@ def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: 
         rows: Number of particles the model was given.
         contributing: Number of contributing ones.
         file_name: For the message.
+        is_of_rows: Whether models of this kind must return an energy for each row.
     Raises:
         DriverError: If the energy has another number of entries.
     """
+    if is_of_rows and energy.numel() != rows:
+        raise DriverError(
+            f"the energy of the model in {file_name} must have one entry for each of the {rows} rows, also for those "
+            f"that do not contribute, got the shape {list(energy.shape)}; return one energy for each row"
+        )
     for layout in EnergyLayout:
         if energy.numel() == layout.count(rows, contributing):
             return layout
@@ -44,13 +52,12 @@ def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: 
     )
 
 
-def check_declared(layout: EnergyLayout, model: ModelDescription, is_of_rows: bool, file_name: str) -> None:
+def check_declared(layout: EnergyLayout, model: ModelDescription, file_name: str) -> None:
     """Check the layout that a probe found against what the model's files say.
 
     Args:
         layout: The layout.
         model: What the files say.
-        is_of_rows: Whether models of this kind return an energy for each row.
         file_name: Name of the model's file.
     Raises:
         DriverError: If they disagree.
@@ -63,11 +70,6 @@ def check_declared(layout: EnergyLayout, model: ModelDescription, is_of_rows: bo
         raise DriverError(
             f'the energy of the model in {file_name} must be "{stated}", as {model.file_name} says, got {found}; '
             "correct `energy` there, or the model"
-        )
-    if is_of_rows and layout is not EnergyLayout.ALL:
-        raise DriverError(
-            f"the energy of the model in {file_name} must have one entry for each row, also for those that do not "
-            "contribute, got one for each contributing particle; return all of them"
         )
 
 

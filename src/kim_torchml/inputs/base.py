@@ -195,7 +195,9 @@ class InputKind(ABC):
         """What the model is called with, and what its files say that it returns."""
         model = self.model
         dtype = None if model.dtype is None else getattr(torch, model.dtype)
-        return Signature(self.arguments, self.leaf, model.returns_forces, model.inputs_stated, dtype)
+        return Signature(
+            self.arguments, self.leaf, model.returns_forces, model.inputs_stated, model.returns_stated, dtype
+        )
 
     @abstractmethod
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:

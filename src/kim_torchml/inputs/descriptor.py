@@ -35,7 +35,7 @@ class DescriptorInputs(PairKind):
         if model.descriptor is None or file is None:
             raise DriverError("a model of the kind descriptor must name a descriptor and have its file")
         self._descriptor, self._normalisation = read_descriptor(
-            file.text, file.name, model.descriptor, model.species, model.cutoff
+            file.text, file.name, model.descriptor, model.species, model.cutoff, model.source
         )
         self._file_name = file.name
 

@@ -29,7 +29,8 @@ class Signature:
         arguments: arguments of the model's forward, in order.
         leaf: name of the tensor that the energy is differentiated by: an argument, or what arguments are made from.
         returns_forces: whether the model returns (energy, forces) rather than the energy.
-        source: who says so, for messages.
+        source: who says what it is called with, for messages.
+        returns_stated: who says what it returns, for messages.
         dtype: the model's floating type; None for that of its parameters.
     """
 
@@ -37,4 +38,5 @@ class Signature:
     leaf: str
     returns_forces: bool
     source: str
+    returns_stated: str
     dtype: torch.dtype | None = None

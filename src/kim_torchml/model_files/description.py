@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a model's files say of the model: the one description that both formats are read into."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # Å. No potential has a cutoff beyond these, and the square or a multiple of one could overflow.
 SMALLEST_CUTOFF, LARGEST_CUTOFF = 1e-3, 1e6
+
+# Bytes that a file system allows.
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class ModelDescription:
         has_layers: whether models of this kind have layers.
         returns_forces: whether the model returns (energy, forces) rather than energy.
         inputs_stated: what says which inputs the model is called with, for messages.
-        coding_advice: how a user lets the model have atomic numbers instead of species codes, for messages.
+        returns_stated: what says whether the model returns forces, for messages.
+        coding_advice: how a user lets the model have atomic numbers instead of species codes, for messages;
+            empty where nothing does.
         dtype: floating type of the model's inputs, such as float32; None for that of its parameters.
         energy_per_particle: whether the model returns an energy for each particle; None where the files do not say.
         descriptor: name of the descriptor; None for a kind without one.
@@ -88,6 +93,7 @@ class ModelDescription:
     has_layers: bool
     returns_forces: bool
     inputs_stated: str
+    returns_stated: str
     coding_advice: str
     dtype: str | None = None
     energy_per_particle: bool | None = None
@@ -97,10 +103,16 @@ class ModelDescription:
     limits: Limits | None = None
     sha256: str | None = None
     in_store: bool = False
-    about: Mapping[str, object] = field(default_factory=dict)
+    about: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """What messages call the file that says all this."""
+        return "the parameter file" if self.format == 1 else self.file_name
 
 
 def is_plain_name(name: str) -> bool:
-    """Return whether a text is the name of a file, without a folder."""
-    return name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")
+    """Return whether a text can be the name of a file, without a folder."""
+    is_short = len(name.encode()) <= _LONGEST_NAME
+    return is_short and name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")

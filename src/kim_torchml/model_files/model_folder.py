@@ -11,6 +11,7 @@ from kim_torchml.model_files.description import KindFormat, ModelDescription
 from kim_torchml.model_files.model_toml import MODEL_TOML, parse_model_toml
 from kim_torchml.model_files.model_toml_text import model_toml_text
 from kim_torchml.model_files.parameter_file import ElementsMap, parse_parameter_file
+from kim_torchml.model_files.plain_text import quoted
 from kim_torchml.model_files.store import Store, digest_of, read_from_stores
 
 PARAMETER_SUFFIX = ".param"
@@ -130,9 +131,10 @@ def _description_file(names: Sequence[str]) -> str:
     """Return the name of the file that says what the model is."""
     found = [name for name in names if name == MODEL_TOML or name.endswith(PARAMETER_SUFFIX)]
     if len(found) != 1:
+        advice = "leave the others out of" if MODEL_TOML in found else "list it in"
         raise DriverError(
             f"the model must have {MODEL_TOML} or one {PARAMETER_SUFFIX} file, got {', '.join(found) or 'none'} among "
-            f"its files ({_listed(names)}); list it in PARAMETER_FILES of the model's CMakeLists.txt"
+            f"its files ({_listed(names)}); {advice} PARAMETER_FILES of the model's CMakeLists.txt"
         )
     return found[0]
 
@@ -140,7 +142,7 @@ def _description_file(names: Sequence[str]) -> str:
 def _check_listed(name: str, what: str, description: ModelDescription, names: Sequence[str]) -> None:
     if name not in names:
         raise DriverError(
-            f"`{what}` must be one of the model's files ({_listed(names)}), got '{name}' (file "
+            f"`{what}` must be one of the model's files ({_listed(names)}), got {quoted(name)} (file "
             f"{description.file_name}); correct the name, or list the file in PARAMETER_FILES of the model's "
             "CMakeLists.txt"
         )

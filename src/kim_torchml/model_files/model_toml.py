@@ -3,7 +3,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kim_torchml.errors import DriverError, shortened
@@ -36,11 +36,18 @@ SPECIES_AS = {"codes": False, "atomic numbers": True}
 ENERGY = {"per particle": True, "total": False}
 WHERE = {"folder": False, "store": True}
 
+_TABLES = ("format", "model", "descriptor", "parameters", "limits", "about", "made_with")
+_MODEL_KEYS = (
+    *("file", "sha256", "kind", "dtype", "species", "species_as", "cutoff", "layers", "energy", "returns_forces"),
+    "where",
+)
 ABOUT_TEXTS = ("title", "doi", "licence", "description", "trained_on")
 _MOST_LAYERS = 1000
 _MOST_NEIGHBOURS = 10**6
 # Bytes. A stranger's file of any size would be parsed before it could be refused.
-_LARGEST_FILE = 1 << 20
+_LARGEST_FILE = 1 << 18
+# For a key of so many parts the parser takes a hundredth of a second, and for one of a hundred thousand parts minutes.
+_MOST_DOTS = 1000
 
 
 def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat]) -> ModelDescription:
@@ -54,12 +61,21 @@ def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat])
         DriverError: Naming file, key, what was expected, what was found and what to do.
     """
     top = TomlTable(_parse(content, name), "", name)
-    _check_format(top)
+    # A newer format may have other tables.
+    top.integer(
+        "format", FORMAT, FORMAT, str(FORMAT), f"write format = {FORMAT}, or update kim-torchml for a newer one"
+    )
+    top.check_keys(_TABLES)
     model = top.table("model")
+    model.check_keys(_MODEL_KEYS)
     kind_word = model.choice("kind", [word.lower() for word in kinds], "name the kind that the model was made for")
     word, kind = next((word, kind) for word, kind in kinds.items() if word.lower() == kind_word)
+    cutoff = _read_cutoff(model)
+    n_layers = _read_layers(model, kind_word, kind)
+    returns_forces = _read_returns_forces(model, kind_word, kind)
     descriptor, descriptor_file = _read_descriptor(top, kind_word, kind)
-    description = ModelDescription(
+    layers = f", layers = {n_layers}" if kind.edges_by_layer else ""
+    return ModelDescription(
         file_name=name,
         format=FORMAT,
         model_file=_read_model_file(model),
@@ -68,43 +84,53 @@ def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat])
         dtype=model.choice("dtype", DTYPES, "name the floating type of the model's inputs"),
         species=_read_species(model),
         atomic_numbers=_read_species_as(model, kind_word, kind),
-        cutoff=_read_cutoff(model),
-        n_layers=_read_layers(model, kind_word, kind),
+        cutoff=cutoff,
+        n_layers=n_layers,
         has_layers=kind.has_layers,
         energy_per_particle=_read_energy(model, kind_word, kind),
-        returns_forces=_read_returns_forces(model, kind_word, kind),
+        returns_forces=returns_forces,
         in_store=model.has("where") and WHERE[model.choice("where", list(WHERE), "say where the model file is")],
-        inputs_stated=f'{name} says (kind = "{kind_word}")',
-        coding_advice=f'write species_as = "atomic numbers" in {name}',
+        inputs_stated=f'{name} says (kind = "{kind_word}"{layers})',
+        returns_stated=f"{name} says (returns_forces = {str(returns_forces).lower()})",
+        coding_advice="" if kind.names_descriptor else f'write species_as = "atomic numbers" in {name}',
         descriptor=descriptor,
         descriptor_file=descriptor_file,
         parameters=_read_parameters(top),
-        limits=_read_limits(top),
+        limits=_read_limits(top, cutoff),
         about=_read_about(top),
         made_with=_read_made_with(top),
     )
-    model.finish()
-    top.finish()
-    return description
 
 
 def _parse(content: bytes, name: str) -> dict[str, Any]:
     if len(content) > _LARGEST_FILE:
         raise DriverError(f"{name} must have at most {_LARGEST_FILE} bytes, got {len(content)}; shorten it")
+    text = _decoded(content, name)
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > _MOST_DOTS:
+            found = f"got {line.count('.')} at line {number}; shorten or divide it"
+            raise DriverError(f"a line of {name} must have at most {_MOST_DOTS} dots, {found}")
     try:
-        values: dict[str, Any] = tomllib.loads(content.decode("utf-8-sig"))
+        values: dict[str, Any] = tomllib.loads(text)
     except RecursionError as error:
         raise DriverError(f"{name} must be TOML, got arrays or tables nested too deeply; correct it") from error
+    except tomllib.TOMLDecodeError as error:
+        # The parser's own words end with line and column.
+        raise DriverError(f"{name} must be TOML, got: {shortened(str(error))}; correct it") from error
     except ValueError as error:
-        # This is tomllib's own error, with line and column, or an integer of more digits than Python converts.
-        raise DriverError(f"{name} must be TOML in UTF-8, got: {shortened(str(error))}; correct it") from error
+        # Python converts no integers of thousands of digits.
+        raise DriverError(f"the numbers in {name} must be short, got one of thousands of digits; correct it") from error
     return values
 
 
-def _check_format(top: TomlTable) -> None:
-    advice = f"write format = {FORMAT}; another number is that of a newer kim-torchml, which can read it"
-    if top.count("format", 10**6, advice) != FORMAT:
-        raise top.error("format", str(FORMAT), "update kim-torchml to read a newer format")
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise DriverError(
+            f"{name} must be text in UTF-8, got the byte 0x{content[error.start]:02x} at line {line}; save it as UTF-8"
+        ) from error
 
 
 def _read_model_file(model: TomlTable) -> str:
@@ -133,9 +159,9 @@ def _read_species(model: TomlTable) -> tuple[str, ...]:
     symbols = model.texts("species", expected, 'such as species = ["H", "O"]')
     for symbol in symbols:
         if symbol not in ATOMIC_NUMBERS:
-            raise model.error("species", expected, f"correct '{shortened(symbol, 20)}'{spelling_hint(symbol)}")
-    if len(set(symbols)) < len(symbols):
-        raise model.error("species", "different from each other", "name each element once")
+            raise model.error("species", expected, f"correct the symbol{spelling_hint(symbol)}", found=symbol)
+        if symbols.count(symbol) > 1:
+            raise model.error("species", "different from each other", "name each element once", found=symbol)
     return tuple(symbols)
 
 
@@ -153,7 +179,8 @@ def _read_cutoff(model: TomlTable) -> float:
 
 def _read_layers(model: TomlTable, kind_word: str, kind: KindFormat) -> int:
     if kind.has_layers:
-        return model.count("layers", _MOST_LAYERS, "give the number of message-passing layers; 1 is strictly local")
+        advice = "give the number of message-passing layers; 1 is strictly local"
+        return model.integer("layers", 1, _MOST_LAYERS, f"a whole number from 1 to {_MOST_LAYERS}", advice)
     if model.has("layers"):
         raise model.error("layers", f"left out for the kind {kind_word}", "remove it")
     return 1
@@ -183,12 +210,12 @@ def _read_descriptor(top: TomlTable, kind_word: str, kind: KindFormat) -> tuple[
             raise top.error("descriptor", f"left out for the kind {kind_word}", "remove the table")
         return None, None
     table = top.table("descriptor")
+    table.check_keys(("name", "file"))
     name = table.text("name", "the name of a descriptor", 'such as name = "SymmetryFunctions"')
     expected, advice = "the name of a file in the model's own folder", "give the name alone, without a folder"
     file_name = table.text("file", expected, advice)
     if not is_plain_name(file_name):
         raise table.error("file", expected, advice)
-    table.finish()
     return name, file_name
 
 
@@ -196,47 +223,47 @@ def _read_parameters(top: TomlTable) -> dict[str, str]:
     if not top.has("parameters"):
         return {}
     table = top.table("parameters")
-    return {key: table.text(key, "a description", "describe the parameter in a few words") for key in table.all_keys()}
+    advice = 'write "layer.weight" = "what it is": a name with dots stands in quotes'
+    return {key: table.text_or_nothing(key, "a description of the parameter", advice) for key in table.all_keys()}
 
 
-def _read_limits(top: TomlTable) -> Limits | None:
+def _read_limits(top: TomlTable, cutoff: float) -> Limits | None:
     if not top.has("limits"):
         return None
     table = top.table("limits")
+    table.check_keys(("smallest_distance", "most_neighbours", "stop"))
     distance, most = 0.0, None
     if table.has("smallest_distance"):
-        expected = f"a number from {SMALLEST_CUTOFF} to {LARGEST_CUTOFF:.0f} (Å)"
+        # Nobody looks at pairs beyond the cutoff.
+        expected = f"a number from {SMALLEST_CUTOFF} to the cutoff, {cutoff:g} (Å)"
         distance = table.number(
-            "smallest_distance", SMALLEST_CUTOFF, LARGEST_CUTOFF, expected, "give a distance of two particles"
+            "smallest_distance", SMALLEST_CUTOFF, cutoff, expected, "give a distance of two particles"
         )
     if table.has("most_neighbours"):
-        most = table.count("most_neighbours", _MOST_NEIGHBOURS, "give a number of neighbours within the cutoff")
+        expected = f"a whole number from 1 to {_MOST_NEIGHBOURS}"
+        advice = "give a number of neighbours within the cutoff"
+        most = table.integer("most_neighbours", 1, _MOST_NEIGHBOURS, expected, advice)
     stop = table.has("stop") and table.boolean("stop", "say whether a configuration beyond a limit is an error")
-    table.finish()
     if not distance and most is None:
         raise top.error("limits", "a table with smallest_distance or most_neighbours", "give one of them, or remove it")
     return Limits(distance, most, stop)
 
 
-def _read_about(top: TomlTable) -> dict[str, object]:
+def _read_about(top: TomlTable) -> dict[str, str | Sequence[str]]:
     if not top.has("about"):
         return {}
     table = top.table("about")
-    about: dict[str, object] = {
-        key: table.text(key, "a text", "correct or remove it") for key in ABOUT_TEXTS if table.has(key)
+    table.check_keys((*ABOUT_TEXTS, "authors"))
+    return {
+        key: table.texts(key, "an array of names", 'such as authors = ["Marie Curie"]')
+        if key == "authors"
+        else table.text(key, "a text", "correct or remove it")
+        for key in table.all_keys()
     }
-    if table.has("authors"):
-        about["authors"] = table.texts("authors", "an array of names", 'such as authors = ["Marie Curie"]')
-    table.finish()
-    return about
 
 
 def _read_made_with(top: TomlTable) -> dict[str, str]:
     if not top.has("made_with"):
         return {}
     table = top.table("made_with")
-    return {key: table.text(key, "a version", f'such as {_bare(key)} = "2.13.0"') for key in table.all_keys()}
-
-
-def _bare(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", key) else "torch"
+    return {key: table.text(key, "a version, as text", 'such as torch = "2.13.0"') for key in table.all_keys()}

@@ -3,10 +3,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kim_torchml.model_files.description import ModelDescription
-from kim_torchml.model_files.model_toml import ABOUT_TEXTS, ENERGY, FORMAT, SPECIES_AS, WHERE
+from kim_torchml.model_files.model_toml import ENERGY, FORMAT, SPECIES_AS, WHERE
 
 
 def model_toml_text(description: ModelDescription) -> str:
@@ -28,7 +28,7 @@ def _lines(description: ModelDescription) -> Iterator[str]:
     yield f"dtype = {_text(description.dtype or '')}"
     yield f"species = {_texts(description.species)}"
     yield f"species_as = {_word(SPECIES_AS, description.atomic_numbers)}"
-    yield f"cutoff = {description.cutoff!r}"
+    yield f"cutoff = {_number(description.cutoff)}"
     if description.has_layers:
         yield f"layers = {description.n_layers}"
     yield f"energy = {_word(ENERGY, bool(description.energy_per_particle))}"
@@ -50,7 +50,7 @@ def _limits(description: ModelDescription) -> Iterator[str]:
         return
     yield from ("", "[limits]")
     if limits.smallest_distance:
-        yield f"smallest_distance = {limits.smallest_distance!r}"
+        yield f"smallest_distance = {_number(limits.smallest_distance)}"
     if limits.most_neighbours is not None:
         yield f"most_neighbours = {limits.most_neighbours}"
     yield f"stop = {_boolean(limits.stop)}"
@@ -60,12 +60,8 @@ def _about(description: ModelDescription) -> Iterator[str]:
     if not description.about:
         return
     yield from ("", "[about]")
-    for key in ("title", "authors", *ABOUT_TEXTS[1:]):
-        value = description.about.get(key)
-        if isinstance(value, str):
-            yield f"{key} = {_text(value)}"
-        elif isinstance(value, list):
-            yield f"{key} = {_texts(value)}"
+    for key, value in description.about.items():
+        yield f"{_key(key)} = {_text(value) if isinstance(value, str) else _texts(value)}"
 
 
 def _table(name: str, values: Mapping[str, str]) -> Iterator[str]:
@@ -83,8 +79,13 @@ def _word(words: Mapping[str, bool], flag: bool) -> str:
     return _text(next(word for word, meaning in words.items() if meaning == flag))
 
 
-def _texts(values: tuple[str, ...] | list[str]) -> str:
+def _texts(values: Sequence[str]) -> str:
     return f"[{', '.join(map(_text, values))}]"
+
+
+def _number(value: float) -> str:
+    # numpy's numbers, which are floats too, show their type.
+    return repr(float(value))
 
 
 def _boolean(value: bool) -> str:

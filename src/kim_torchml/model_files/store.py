@@ -33,15 +33,15 @@ class Store:
     def why_not_usable(self) -> str:
         """Return why files of this store must not be used, or an empty string."""
         try:
-            found = self.folder.lstat()
+            found = self.folder.lstat() if self.is_private else self.folder.stat()
         except FileNotFoundError:
             return "there is no such folder"
         except OSError as error:
             return str(error.strerror or error)
-        if not self.is_private:
-            return "" if self.folder.is_dir() else "it is no folder"
         if not stat.S_ISDIR(found.st_mode):
-            return "it must be a folder, not a link or a file"
+            return "it must be a folder, not a link or a file" if self.is_private else "it is no folder"
+        if not self.is_private:
+            return ""
         if found.st_uid != os.getuid():
             return "it must belong to you"
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

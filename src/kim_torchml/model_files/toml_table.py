@@ -10,6 +10,9 @@ from kim_torchml.errors import DriverError, shortened
 # What TOML calls the types of values.
 _TYPES = {str: "text", bool: "a boolean", int: "an integer", float: "a number", list: "an array", dict: "a table"}
 _LONGEST_QUOTE = 60
+_LONGEST_ARRAY = 150
+# Bits. Python converts integers of thousands of digits to text only if it is told to.
+_LONGEST_INTEGER = 128
 
 
 class TomlTable:
@@ -24,24 +27,36 @@ class TomlTable:
         self.name = name
         self.file_name = file_name
         self._values = values
-        self._asked: list[str] = []
 
     def has(self, key: str) -> bool:
-        """Return whether a key is given; from then on it counts as known."""
-        self._asked.append(key)
+        """Return whether a key is given."""
         return key in self._values
 
     def all_keys(self) -> list[str]:
-        """Return all keys; from then on they count as known."""
-        self._asked += self._values
+        """Return all keys."""
         return list(self._values)
 
-    def error(self, key: str, expected: str, advice: str) -> DriverError:
-        """Return the error for the value of a key."""
-        found = self._values[key]
-        return DriverError(
-            f"`{key}`{self._where()} must be {expected}, got {_shown(found)} (file {self.file_name}); {advice}"
-        )
+    def check_keys(self, known: Sequence[str]) -> None:
+        """Check that every key is a known one.
+
+        This comes before the keys are read: a misspelt key is not called a missing one.
+
+        Raises:
+            DriverError: If one is not, with the known one that is spelt like it.
+        """
+        for key in self._values:
+            if key not in known:
+                close = get_close_matches(key.lower(), known, n=1)
+                hint = f"did you mean `{close[0]}`?" if close else "remove it"
+                raise DriverError(
+                    f"the keys{self._where()} must be among {', '.join(known)}, got {_key(key)} "
+                    f"(file {self.file_name}); {hint}"
+                )
+
+    def error(self, key: str, expected: str, advice: str, found: str = "") -> DriverError:
+        """Return the error for the value of a key; `found` is the part of the value that is wrong, by default all."""
+        shown = _quoted(found) if found else _shown(self._values[key])
+        return DriverError(f"{self._named(key)} must be {expected}, got {shown} (file {self.file_name}); {advice}")
 
     def table(self, key: str) -> "TomlTable":
         """Return the table of a key.
@@ -62,10 +77,14 @@ class TomlTable:
         Raises:
             DriverError: If it is missing, empty or no text.
         """
-        value = self._value(key, str, expected, advice)
+        value = self.text_or_nothing(key, expected, advice)
         if not value.strip():
             raise self.error(key, expected, advice)
-        return str(value)
+        return value
+
+    def text_or_nothing(self, key: str, expected: str, advice: str) -> str:
+        """Return a text that may be empty; see `text`."""
+        return str(self._value(key, str, expected, advice))
 
     def choice(self, key: str, choices: Sequence[str], advice: str) -> str:
         """Return a text that is one of several."""
@@ -84,11 +103,10 @@ class TomlTable:
             raise self.error(key, expected, advice)
         return float(value)
 
-    def count(self, key: str, largest: int, advice: str) -> int:
-        """Return an integer from 1 to a largest one."""
-        expected = f"a whole number from 1 to {largest}"
+    def integer(self, key: str, smallest: int, largest: int, expected: str, advice: str) -> int:
+        """Return an integer between two others, these included."""
         value = self._value(key, int, expected, advice)
-        if not 1 <= value <= largest:
+        if not smallest <= value <= largest:
             raise self.error(key, expected, advice)
         return int(value)
 
@@ -103,56 +121,41 @@ class TomlTable:
             raise self.error(key, expected, advice)
         return list(values)
 
-    def finish(self) -> None:
-        """Check that there is no key that was not asked for.
-
-        Raises:
-            DriverError: If there is one.
-        """
-        for key in self._values:
-            if key not in self._asked:
-                raise self._unknown(key)
-
-    def _unknown(self, key: str) -> DriverError:
-        close = get_close_matches(key, self._asked, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else "remove it"
-        known = ", ".join(dict.fromkeys(self._asked))
-        return DriverError(
-            f"the keys{self._where()} must be among {known}, got `{shortened(key, _LONGEST_QUOTE)}` "
-            f"(file {self.file_name}); {hint}"
-        )
-
     def _value(self, key: str, types: type | tuple[type, ...], expected: str, advice: str) -> Any:
-        if not self.has(key):
-            raise DriverError(
-                f"`{key}`{self._where()} is missing (file {self.file_name}): it must be {expected}; {advice}"
-            )
+        if key not in self._values:
+            raise DriverError(f"{self._named(key)} is missing (file {self.file_name}): it must be {expected}; {advice}")
         value = self._values[key]
         # For Python true and false are integers too.
         if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
             raise self.error(key, expected, advice)
         return value
 
+    def _named(self, key: str) -> str:
+        return f"{_key(key)}{self._where()}"
+
     def _where(self) -> str:
         return f" in [{self.name}]" if self.name else ""
+
+
+def _key(key: str) -> str:
+    return f"`{shortened(key, _LONGEST_QUOTE)}`"
+
+
+def _quoted(text: str) -> str:
+    # Blanks stay: they may be what is wrong.
+    return f'"{text}"' if len(text) <= _LONGEST_QUOTE else f'"{text[:_LONGEST_QUOTE]} ..."'
 
 
 def _shown(value: Any) -> str:
     """Return a value for an error message: as TOML writes it, or its type where it is long."""
     if isinstance(value, str):
-        return f'"{shortened(value, _LONGEST_QUOTE)}"'
+        return _quoted(value)
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
+        return "an integer of many digits"
     if isinstance(value, (int, float)):
-        return shortened(_number(value), _LONGEST_QUOTE)
-    if isinstance(value, list) and len(value) <= 10 and all(isinstance(each, (str, int, float)) for each in value):
-        return f"[{', '.join(map(_shown, value))}]"
-    return next((word for kind, word in _TYPES.items() if isinstance(value, kind)), "a date or time")
-
-
-def _number(value: float) -> str:
-    try:
         return str(value)
-    except ValueError:
-        # Python converts integers of thousands of digits to text only if it is told to.
-        return "an integer of thousands of digits"
+    if isinstance(value, list) and len(value) <= 10 and all(isinstance(each, (str, int, float)) for each in value):
+        return shortened(f"[{', '.join(map(_shown, value))}]", _LONGEST_ARRAY)
+    return next((word for kind, word in _TYPES.items() if isinstance(value, kind)), "a date or time")

@@ -93,7 +93,8 @@ class Profile:
                 self._seconds[section] += value
             self._seconds[REST] += ended - started - sum(seconds.values())
             if last_end is not None:
-                self._seconds[OUTSIDE] += started - last_end
+                # A signal handler may have computed too, during the compute that it has interrupted.
+                self._seconds[OUTSIDE] += max(0.0, started - last_end)
 
     def table(self, what: str) -> str:
         """Return the times as a table of several lines, or an empty string if there was no compute.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kim_torchml.errors import shortened
+from kim_torchml.errors import DriverError, shortened
 
 DEVICE = "KIM_MODEL_EXECUTION_DEVICE"
 ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
@@ -84,17 +84,26 @@ def wants_profile() -> bool:
 
 def model_path(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Return the folders of model files that the user has named, in the order in which they are searched."""
-    return [Path(each).expanduser() for each in environment.get(MODEL_PATH, "").split(os.pathsep) if each]
+    # Unlike that of pathlib, this leaves the name of an unknown user as it is.
+    named = environment.get(MODEL_PATH, "").split(os.pathsep)
+    return [Path(os.path.expanduser(each)) for each in named if each]  # noqa: PTH111
 
 
 def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder for this user's data of kim-torchml, which need not be there.
 
+    Raises:
+        DriverError: If this user has no home folder, as in a container that runs under any number.
     Source:
         XDG Base Directory Specification: a relative path counts as none.
     """
-    data = Path(environment.get("XDG_DATA_HOME", ""))
-    return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "kim-torchml"
+    for folder in (environment.get("XDG_DATA_HOME", ""), os.path.expanduser("~/.local/share")):  # noqa: PTH111
+        if Path(folder).is_absolute():
+            return Path(folder) / "kim-torchml"
+    raise DriverError(
+        "this user must have a home folder, got none from HOME and the system's list of users; set XDG_DATA_HOME to a "
+        "folder for data"
+    )
 
 
 def count_of(text: str) -> int | None:

@@ -38,7 +38,7 @@ def open_torchscript(content: bytes, file_name: str, device: torch.device, signa
         DriverError: If the content is not TorchScript, uses an operator that is missing or not allowed, mixes floating
             types, or takes another number of tensors than the signature says.
     """
-    program = TorchScriptProgram(content, file_name, device, signature.returns_forces, signature.dtype)
+    program = TorchScriptProgram(content, file_name, device, signature)
     expected, fewest, most = len(signature.arguments), program.n_inputs, program.most_inputs
     if not fewest <= expected <= most:
         found = f"{fewest}" if fewest == most else f"{fewest} to {most}"
@@ -53,17 +53,13 @@ class TorchScriptProgram(Program):
     """A loaded TorchScript model."""
 
     def __init__(
-        self,
-        content: bytes,
-        file_name: str,
-        device: torch.device,
-        returns_forces: bool = False,
-        dtype: torch.dtype | None = None,
+        self, content: bytes, file_name: str, device: torch.device, signature: CallSignature | None = None
     ) -> None:
-        """Check and load a model; see open_torchscript."""
+        """Check and load a model; see open_torchscript. Without a signature, it is to return the energy alone."""
         self.file_name = file_name
         self.device = device
-        self._returns_forces = returns_forces
+        self._returns_forces = signature is not None and signature.returns_forces
+        self._returns_stated = "" if signature is None else signature.returns_stated
         provide_operators(inspect_archive(content, file_name))
         self._module = load_module(content, file_name, device)
         graphs = list(graphs_of(self._module))
@@ -73,7 +69,8 @@ class TorchScriptProgram(Program):
         self._makes_sparse_tensors = makes_sparse_tensors(nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
         self._lock = self._new_lock()
-        self.dtype = floating_type(self._module, graphs, file_name) if dtype is None else dtype
+        stated = None if signature is None else signature.dtype
+        self.dtype = floating_type(self._module, graphs, file_name) if stated is None else stated
 
     def _new_lock(self) -> AbstractContextManager[Any]:
         """Return a lock for a model that keeps results in its attributes: two threads must not be in it at once.
@@ -105,7 +102,7 @@ class TorchScriptProgram(Program):
         with self._lock, self._explained_errors(), sparse_checks:
             with timed(FORWARD):
                 returned = self._forward(inputs.arguments)
-            energies, forces = energy_and_forces(returned, self._returns_forces, self.file_name)
+            energies, forces = energy_and_forces(returned, self._returns_forces, self._returns_stated, self.file_name)
             gradient = None
             if wants_gradient and forces is None and energies.requires_grad:
                 with timed(GRADIENT):
