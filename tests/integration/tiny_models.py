@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Tiny TorchScript models of the kinds None, Graph and Descriptor. They are quick and smooth and tell species apart."""
+"""Tiny TorchScript models of every kind of input. They are quick and smooth and tell species apart."""
 
+import hashlib
 import io
 import warnings
 
@@ -151,6 +152,22 @@ class GraphTotal(GraphLayers):
         return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0].sum()
 
 
+class EdgeLayers(GraphLayers):
+    """The message passing above from the vectors of edges: all layers take the same ones."""
+
+    def __init__(self, n_layers: int) -> None:
+        super().__init__()
+        self.n_layers = n_layers
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        bonds = fade(edge_vectors.square().sum(1), self.cutoff)
+        features = 1.0 + 0.5 * species.to(edge_vectors.dtype)
+        for _ in range(self.n_layers):
+            message = torch.zeros_like(features).index_add(0, edge_index[0], bonds * features[edge_index[1]])
+            features = features + torch.tanh(0.3 * message)
+        return features
+
+
 class DescriptorModel(nn.Module):
     """A small network that returns the energies of the contributing particles; it is linear but for one function."""
 
@@ -205,6 +222,26 @@ def graph(name: str, module: nn.Module, n_layers: int) -> PortableModel:
     return PortableModel(name, files)
 
 
+def edges(name: str, n_layers: int) -> PortableModel:
+    """Return a portable model of the kind edges, which a model.toml describes."""
+    content = scripted(EdgeLayers(n_layers))
+    description = f'''\
+format = 2
+[model]
+file = "model.pt"
+sha256 = "{hashlib.sha256(content).hexdigest()}"
+kind = "edges"
+dtype = "float64"
+species = {list(ELEMENTS)}
+species_as = "codes"
+cutoff = {CUTOFF}
+layers = {n_layers}
+energy = "per particle"
+returns_forces = false
+'''
+    return PortableModel(name, {"model.toml": description.encode(), "model.pt": content})
+
+
 # KIM ids of the models that have no mistake.
 RAW = "Tiny_Raw"
 RAW_ALL = "Tiny_RawAll"
@@ -221,6 +258,8 @@ GRAPH_3 = "Tiny_Graph3"
 GRAPH_COUNTS = "Tiny_GraphCounts"
 GRAPH_TOTAL = "Tiny_GraphTotal"
 DESCRIPTOR = "Tiny_Descriptor"
+EDGES_1 = "Tiny_Edges1"
+EDGES_3 = "Tiny_Edges3"
 
 
 def sound_models() -> list[PortableModel]:
@@ -241,4 +280,6 @@ def sound_models() -> list[PortableModel]:
         graph(GRAPH_COUNTS, GraphCounts(), 1),
         graph(GRAPH_TOTAL, GraphTotal(), 2),
         descriptor(DESCRIPTOR, DescriptorModel()),
+        edges(EDGES_1, 1),
+        edges(EDGES_3, 3),
     ]
