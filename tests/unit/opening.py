@@ -93,8 +93,8 @@ def folder_of(path, atomic_numbers=False):
     return ModelFolder(read_parameter_file(path, atomic_numbers), None, ())
 
 
-def open_model(folder, script, model_file="model.pt", prepare=True, **parameters):
-    """Open a model from a TorchScript file's content; see parameter_text, or toml_text for Edges, for the rest."""
+def write_files(folder, script, model_file="model.pt", **parameters):
+    """Write a model from a TorchScript file's content, and return its files' names; see open_model for the rest."""
     folder.mkdir(exist_ok=True)
     (folder / model_file).write_bytes(script)
     if parameters.get("kind") == "Edges":
@@ -105,7 +105,12 @@ def open_model(folder, script, model_file="model.pt", prepare=True, **parameters
     else:
         description, text = "kim.param", parameter_text(model_file=model_file, **parameters)
     (folder / description).write_text(text)
-    model = open_by_driver(str(folder), [description, model_file])
+    return [description, model_file]
+
+
+def open_model(folder, script, model_file="model.pt", prepare=True, **parameters):
+    """Open a model from a TorchScript file's content; see parameter_text, or toml_text for Edges, for the rest."""
+    model = open_by_driver(str(folder), write_files(folder, script, model_file, **parameters))
     if prepare:
         model.prepare()
     return model

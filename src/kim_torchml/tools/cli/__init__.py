@@ -7,6 +7,7 @@ import sys
 import click
 
 from kim_torchml import __version__
+from kim_torchml.tools.cli.check import check
 from kim_torchml.tools.cli.doctor import doctor
 from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
 from kim_torchml.tools.cli.replay import replay
@@ -22,6 +23,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+main.add_command(check)
 main.add_command(doctor)
 main.add_command(replay)
 main.add_command(verify)
