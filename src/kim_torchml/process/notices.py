@@ -21,6 +21,11 @@ def announce_first_use(rank: Rank, facts: str) -> None:
         write_line(f"[kim-torchml{_tag(rank)}] driver {__version__}, {facts}")
 
 
+def leave_out_first_use() -> None:
+    """Leave out the line about the first use in this process, which looks at models and computes nothing with them."""
+    _is_new(_FIRST_USE)
+
+
 def warn(rank: Rank, message: str, about: object = None) -> None:
     """Say once per process what a user should know although it is no error, unless KIM_TORCHML_QUIET is on.
 

@@ -9,8 +9,12 @@ import click
 from kim_torchml import __version__
 from kim_torchml.tools.cli.check import check
 from kim_torchml.tools.cli.doctor import doctor
+from kim_torchml.tools.cli.info import info
+from kim_torchml.tools.cli.install import install
 from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
+from kim_torchml.tools.cli.remove import remove
 from kim_torchml.tools.cli.replay import replay
+from kim_torchml.tools.cli.store import store
 from kim_torchml.tools.cli.verify import verify
 
 
@@ -25,5 +29,9 @@ def main() -> None:
 
 main.add_command(check)
 main.add_command(doctor)
+main.add_command(info)
+main.add_command(install)
+main.add_command(remove)
 main.add_command(replay)
+main.add_command(store)
 main.add_command(verify)
