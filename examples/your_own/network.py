@@ -16,6 +16,7 @@ class MyPotential(nn.Module):
         self.network = nn.Sequential(nn.Linear(3 * n_channels, 48), nn.SiLU(), nn.Linear(48, 1))
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        """Return the energy of each row, eV."""
         r = edge_vectors.square().sum(1, keepdim=True).sqrt()
         u = edge_vectors / r
         smooth = 0.5 + 0.5 * torch.cos(torch.pi * r / self.cutoff)
