@@ -239,9 +239,7 @@ def graph(name: str, module: nn.Module, n_layers: int) -> PortableModel:
     return PortableModel(name, files)
 
 
-def edges(
-    name: str, module: nn.Module, tables: str = "", driver: str = DRIVER, n_layers: int = 1
-) -> PortableModel:
+def edges(name: str, module: nn.Module, tables: str = "", driver: str = DRIVER, n_layers: int = 1) -> PortableModel:
     """Return a portable model of the kind edges, which describes itself in model.toml (format 2).
 
     Args:

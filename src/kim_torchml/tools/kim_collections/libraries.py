@@ -78,7 +78,7 @@ def _model_library(facts: Mapping[str, Any]) -> ModelLibrary:
     if "files" not in facts and not reason:
         reason = (
             f"its layout (schema {facts['schema']}) is another than this kim-torchml can read; "
-            "update kim-torchml, or install the model again"
+            "update kim-torchml, or install the model again with `kim-torchml install`"
         )
     return ModelLibrary(
         facts["driver"], facts["failure"], reason, tuple(facts.get("files", ())), facts.get("description", "")

@@ -28,7 +28,7 @@ def usable_kim_api(environment: Mapping[str, str]) -> KimApi:
     try:
         kim_api = find_kim_api(environment)
     except FileNotFoundError as error:
-        raise RequestError(f"KIM-API's installation is damaged: {error}; install it again ({_DOCTOR})") from error
+        raise RequestError(f"KIM-API's installation is damaged: {error}; mend that ({_DOCTOR})") from error
     if kim_api is None:
         raise RequestError(
             f"there is no {MANAGER} on PATH; install KIM-API, or add the folder of its programs to PATH ({_DOCTOR})"

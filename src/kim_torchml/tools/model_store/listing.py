@@ -134,7 +134,7 @@ def unused_files(files: Sequence[StoredFile], users: UsersOfFiles) -> list[Store
         name, reason = next(iter(users.unknown.items()))
         more = f" (and {len(users.unknown) - 1} more)" if len(users.unknown) > 1 else ""
         raise DriverError(
-            f"it is not known which file the installed model {name}{more} needs: {reason}; install it again or remove "
-            "it"
+            f"it is not known which file the installed model {name}{more} needs: {reason}; install it again "
+            "with `kim-torchml install`, or remove it"
         )
     return [file for file in files if file.digest not in users.by_digest]
