@@ -10,6 +10,7 @@ from kim_torchml import __version__
 from kim_torchml.tools.cli.check import check
 from kim_torchml.tools.cli.doctor import doctor
 from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
+from kim_torchml.tools.cli.package import package
 from kim_torchml.tools.cli.replay import replay
 from kim_torchml.tools.cli.verify import verify
 
@@ -25,5 +26,6 @@ def main() -> None:
 
 main.add_command(check)
 main.add_command(doctor)
+main.add_command(package)
 main.add_command(replay)
 main.add_command(verify)
