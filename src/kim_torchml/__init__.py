@@ -7,11 +7,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from kim_torchml.tools.model_check.check_model import check_model
+    from kim_torchml.tools.package.save_model import save_model
 
-__all__ = ["__version__", "check_model"]
+__all__ = ["__version__", "check_model", "save_model"]
 
 # Where names are that are imported when they are first asked for: the driver, which imports this package, needs none.
-_PLACES = {"check_model": "kim_torchml.tools.model_check.check_model"}
+_PLACES = {
+    "check_model": "kim_torchml.tools.model_check.check_model",
+    "save_model": "kim_torchml.tools.package.save_model",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from kim_torchml.tools.cli.doctor import doctor
 from kim_torchml.tools.cli.info import info
 from kim_torchml.tools.cli.install import install
 from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
+from kim_torchml.tools.cli.package import package
 from kim_torchml.tools.cli.remove import remove
 from kim_torchml.tools.cli.replay import replay
 from kim_torchml.tools.cli.store import store
@@ -31,6 +32,7 @@ main.add_command(check)
 main.add_command(doctor)
 main.add_command(info)
 main.add_command(install)
+main.add_command(package)
 main.add_command(remove)
 main.add_command(replay)
 main.add_command(store)

@@ -11,6 +11,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.tools.cmake_lists import files_of
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.checks import (
+    check_cutoff,
     check_energies,
     check_forces,
     check_isolated_atom,
@@ -28,6 +29,7 @@ from kim_torchml.tools.model_check.trial import Trial
 CHECKS: dict[str, Callable[[Trial], Measurement]] = {
     "energies": check_energies,
     "forces": check_forces,
+    "cutoff": check_cutoff,
     "permutation": check_permutation,
     "rotation": check_rotation,
     "isolated-atom": check_isolated_atom,

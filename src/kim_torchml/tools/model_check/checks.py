@@ -18,13 +18,31 @@ from kim_torchml.tools.model_check.trial import Trial, alone
 _MOST_PAIRS = 40
 # Particles beyond this many cutoffs are no neighbours.
 _APART = 1.1
+# Distances just below and above the cutoff, relative to it, and how much the energy may jump between them, relatively.
+_BESIDE, _LARGEST_JUMP = 1e-6, 1e-6
+
+
+def check_cutoff(trial: Trial) -> Measurement:
+    """Check that the energy of two particles does not jump where they leave each other's cutoff."""
+    model, cutoff = trial.model, trial.model.inputs.cutoff
+    error = 0.0
+    for pair in _pairs(trial):
+        sides = [_row_of(pair, factor * cutoff) for factor in (1.0 - _BESIDE, 1.0 + _BESIDE)]
+        inside, outside = (model.compute(each, forces=False) for each in sides)
+        scale = trial.energy_scale(trial.model.compute(trial.cluster, forces=False), trial.cluster)
+        error = max(error, abs(inside.energy - outside.energy) / scale)
+    return measured(
+        error,
+        max(trial.tolerance, _LARGEST_JUMP),
+        f"the energy goes to that of atoms alone at the cutoff, {cutoff:g} Å",
+        f"the energy jumps at the cutoff, {cutoff:g} Å: it is too small, or nothing lets the energy go to zero there",
+    )
 
 
 def check_energies(trial: Trial) -> Measurement:
     """Check that the model gives finite energies, one for each particle."""
     model = trial.model
-    pairs = list(combinations_with_replacement(range(len(model.species)), 2))[:_MOST_PAIRS]
-    dimers = [_row_of(pair, trial.structures.nearest) for pair in pairs]
+    dimers = [_row_of(pair, trial.structures.nearest) for pair in _pairs(trial)]
     particles = [trial.cluster, model.particles(trial.structures.wire()), *dimers]
     for each in particles:
         model.compute(each)
@@ -139,6 +157,11 @@ def check_no_edges(trial: Trial) -> Measurement:
         f"{len(codes)} particles out of each other's cutoff have the energies of atoms alone, and no forces",
         f"{len(codes)} particles out of each other's cutoff have other energies than alone, or forces",
     )
+
+
+def _pairs(trial: Trial) -> list[tuple[int, int]]:
+    """Return the codes of pairs of species."""
+    return list(combinations_with_replacement(range(len(trial.model.species)), 2))[:_MOST_PAIRS]
 
 
 def _first(computed: Computed) -> Computed:
