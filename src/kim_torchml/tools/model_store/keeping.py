@@ -52,6 +52,8 @@ def _make(store: Store) -> None:
         store.folder.parent.parent.mkdir(parents=True, exist_ok=True)
         for folder in (store.folder.parent, store.folder):
             folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError as error:
+        raise _cannot_use(store, f"{error.filename} is no folder") from error
     except OSError as error:
         raise _cannot_use(store, error.strerror or str(error)) from error
 
