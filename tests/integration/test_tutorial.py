@@ -53,6 +53,6 @@ def test_commands_run_in_their_order(bare_collection: KimCollection, folder: Pat
     rows = re.findall(r"^ +\d+ +([\d.]+) +(-[\d.]+) +(-[\d.]+) +(\S+) +(\S+)", lammps, re.MULTILINE)
     energies = [float(total) for _, _, total, _, _ in rows]
     assert len(rows) == 6
-    assert max(energies) - min(energies) < 0.02
+    assert max(energies) - min(energies) < 0.06
     (constant,) = re.findall(r"lattice constant: (\d\.\d+) Å", ase)
     assert float(constant) == pytest.approx(5.431, abs=0.05)

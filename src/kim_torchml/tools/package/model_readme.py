@@ -13,7 +13,7 @@ _USE = """\
 The driver must be installed: kim-torchml, with the KIM id `{driver}`. Then, in this folder:
 
 ```bash
-kim-api-collections-management install --force user .
+kim-torchml install .
 ```
 
 ## Run
@@ -77,7 +77,8 @@ def _facts(model: ModelDescription) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
     yield f"| species | {', '.join(model.species)} |"
-    reach = f", {model.n_layers} layers: an energy depends on particles up to {model.n_layers * model.cutoff:g} Å away"
+    layers = "1 layer" if model.n_layers == 1 else f"{model.n_layers} layers"
+    reach = f", {layers}: an energy depends on particles up to {model.n_layers * model.cutoff:g} Å away"
     yield f"| cutoff | {model.cutoff:g} Å{reach if model.has_layers else ''} |"
     yield f"| energies | {'one per particle' if model.energy_per_particle else 'the total alone'} |"
     yield f"| floating type | {model.dtype} |"

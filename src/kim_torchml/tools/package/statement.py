@@ -218,8 +218,8 @@ def _known(values: Mapping[str, Any], known: Sequence[str], what: str) -> Mappin
     return values
 
 
-def _about(values: Mapping[str, Any] | None) -> dict[str, object]:
-    about: dict[str, object] = {}
+def _about(values: Mapping[str, Any] | None) -> dict[str, str | list[str]]:
+    about: dict[str, str | list[str]] = {}
     for key, value in _known(values or {}, _ABOUT, "about").items():
         texts = _texts(value, f"about[{key!r}]", '["Marie Curie"]')
         if key != "authors" and not isinstance(value, str):
