@@ -18,7 +18,9 @@ class DenseNeighbours:
         """
         self._coordinates = coordinates
         self._contributing = contributing
-        self._cutoff = 0.0
+        # Which particles are neighbours, and whose lists were asked for.
+        self._near = np.zeros((len(coordinates), len(coordinates)), dtype=bool)
+        self._asked = np.zeros(len(coordinates), dtype=bool)
 
     @cached_property
     def _distances(self) -> np.ndarray:
@@ -26,32 +28,32 @@ class DenseNeighbours:
         np.fill_diagonal(distances, np.inf)
         return distances
 
-    def _are_neighbours(self, cutoff: float) -> np.ndarray:
-        self._cutoff = cutoff
-        near: np.ndarray = self._distances <= cutoff
-        return near
+    def _use_cutoff(self, cutoff: float) -> None:
+        self._near = self._distances <= cutoff
+        self._asked = self._contributing.copy()
 
     def of_contributing(self, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
         """Return counts and neighbours of the contributing particles."""
-        near = self._are_neighbours(cutoff)[self._contributing]
+        self._use_cutoff(cutoff)
+        near = self._near[self._contributing]
         return near.sum(axis=1).astype(np.int32), np.nonzero(near)[1].astype(np.int32)
 
     def staged_edges(self, cutoff: float, n_layers: int) -> list[np.ndarray]:
         """Return the edges of each layer."""
-        near = self._are_neighbours(cutoff)
+        self._use_cutoff(cutoff)
         members, stages = self._contributing, []
         for _ in range(n_layers):
-            stages.append(_edges_of(members, near))
-            members = near[members].any(axis=0)
+            self._asked |= members
+            stages.append(_edges_of(members, self._near))
+            members = self._near[members].any(axis=0)
         return stages
 
     def edges(self, cutoff: float, n_layers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return one set of edges for all layers."""
-        near = self._are_neighbours(cutoff)
-        members = self._contributing
+        self._use_cutoff(cutoff)
         for _ in range(n_layers - 1):
-            members = members | near[members].any(axis=0)
-        particles = _edges_of(members, near)
+            self._asked |= self._near[self._asked].any(axis=0)
+        particles = _edges_of(self._asked, self._near)
         has_row = self._contributing.copy()
         has_row[particles[0]] = True
         row_of_particle = np.cumsum(has_row) - 1
@@ -60,16 +62,17 @@ class DenseNeighbours:
         return np.flatnonzero(has_row), row_of_particle[particles], particles, vectors
 
     def closest_pair(self) -> tuple[int, int, float] | None:
-        """Return the closest pair."""
-        if not self._are_neighbours(self._cutoff)[self._contributing].any():
+        """Return the closest pair in lists that were asked for."""
+        distances = np.where(self._near & self._asked[:, None], self._distances, np.inf)
+        if not np.isfinite(distances).any():
             return None
-        first, second = np.unravel_index(self._distances.argmin(), self._distances.shape)
-        return int(first), int(second), float(self._distances[first, second])
+        first, second = np.unravel_index(distances.argmin(), distances.shape)
+        return int(first), int(second), float(distances[first, second])
 
     def most_neighbours(self) -> tuple[int, int] | None:
-        """Return the particle with the most neighbours."""
-        counts = self._are_neighbours(self._cutoff).sum(axis=1)
-        return int(counts.argmax()), int(counts.max())
+        """Return the particle with the most neighbours among those whose lists were asked for."""
+        counts = np.where(self._asked, self._near.sum(axis=1), -1)
+        return (int(counts.argmax()), int(counts.max())) if self._asked.any() else None
 
 
 def _edges_of(members: np.ndarray, near: np.ndarray) -> np.ndarray:
