@@ -22,7 +22,7 @@ from pathlib import Path
 
 DRIVER = "TorchMLModelDriver"
 STILLINGER_WEBER = "TorchML_StillingerWeber_Si"
-EXAMPLES = (STILLINGER_WEBER, "TorchML_Descriptor_Si", "TorchML_Graph_Si")
+EXAMPLES = (STILLINGER_WEBER, "TorchML_Descriptor_Si", "TorchML_Graph_Si", "TorchML_Edges_Si")
 REFERENCE = "SW_StillingerWeber_1985_Si__MO_"
 # In Stillinger and Weber's potential each bond of the perfect crystal holds -50 kcal/mol, and an atom has two.
 CRYSTAL_ENERGY = -2 * 50 * 4.184 / 96.48533  # eV per atom

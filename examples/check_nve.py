@@ -84,14 +84,12 @@ def make_calculator(folder: Path) -> ScriptCalculator:
         ValueError: If the model is of another kind.
     """
     files = read_model_folder(folder, [path.name for path in folder.iterdir()], FILE_FORMATS)
-    parameters = files.parameters
+    model = files.description
     kinds = {"Graph": graph_energy, "Descriptor": descriptor_energy}
-    if parameters.preprocessing not in kinds:
-        raise ValueError(
-            f"`preprocessing` must be one of {', '.join(kinds)}, got {parameters.preprocessing} ({folder})"
-        )
-    energy = kinds[parameters.preprocessing](files)
-    return ScriptCalculator(energy, parameters.cutoff, parameters.n_layers * parameters.cutoff)
+    if model.kind not in kinds:
+        raise ValueError(f"`kind` must be one of {', '.join(kinds)}, got {model.kind} ({folder})")
+    energy = kinds[model.kind](files)
+    return ScriptCalculator(energy, model.cutoff, model.n_layers * model.cutoff)
 
 
 def graph_energy(files: ModelFolder) -> Energy:
@@ -100,7 +98,7 @@ def graph_energy(files: ModelFolder) -> Energy:
 
     def energy(coordinates: Tensor, n_atoms: int, edges: Tensor) -> Tensor:
         mask = (torch.arange(len(coordinates)) >= n_atoms).to(torch.int64)
-        return model(torch.zeros_like(mask), coordinates, *[edges] * files.parameters.n_layers, mask).sum()
+        return model(torch.zeros_like(mask), coordinates, *[edges] * files.description.n_layers, mask).sum()
 
     return energy
 
@@ -108,9 +106,9 @@ def graph_energy(files: ModelFolder) -> Energy:
 def descriptor_energy(files: ModelFolder) -> Energy:
     """Return the energy of a Descriptor model."""
     model = torch.jit.load(io.BytesIO(files.program))
-    parameters, file = files.parameters, files.descriptor
+    description, file = files.description, files.descriptor
     descriptor, normalisation = read_descriptor(
-        file.text, file.name, parameters.descriptor, parameters.elements, parameters.cutoff
+        file.text, file.name, description.descriptor, description.species, description.cutoff
     )
 
     def energy(coordinates: Tensor, n_atoms: int, edges: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -39,6 +40,11 @@ void register_neighbour_access() {
         bind_neighbour_access(*module);
         py::register_local_exception_translator(raise_as_driver_error);
     }
+}
+
+// The time as Python's time.perf_counter() gives it.
+double monotonic_seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 std::vector<std::string> parameter_file_names(const KIM::ModelDriverCreate& driver_create) {
@@ -141,6 +147,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
+    const double started = monotonic_seconds();
     // In a Python host the callback may be Python code, even where the host has released the GIL, as kimpy can.
     const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
     ComputeScratch* scratch = scratch_of(arguments);
@@ -154,7 +161,12 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
         py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !callback_needs_gil));
     model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
                            view(particles.contributing, particles.n), neighbours,
-                           requested_outputs(arguments, scratch->supported, particles.n));
+                           requested_outputs(arguments, scratch->supported, particles.n), scratch->step, started);
+}
+
+void Model::close() {
+    const GilLock gil;
+    model_.attr("close")();
 }
 
 FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,

@@ -45,6 +45,8 @@ class Model {
 
     void create_arguments(KIM::ModelComputeArgumentsCreate* arguments);
     void compute(const KIM::ModelComputeArguments& arguments);
+    // Lets the model say its last words. Nothing is computed afterwards.
+    void close();
     // Saves the configuration of a compute that has failed with this message.
     FailureNote save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
                              const std::string& message) const;

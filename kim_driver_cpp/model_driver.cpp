@@ -34,7 +34,10 @@ Model* model_of(const KimObject* kim) {
 }
 
 int destroy(KIM::ModelDestroy* const kim) {
-    return guarded(kim, routines::Destroy, [&] { delete model_of(kim); });
+    return guarded(kim, routines::Destroy, [&] {
+        const std::unique_ptr<Model> model(model_of(kim));
+        model->close();
+    });
 }
 
 int refresh(KIM::ModelRefresh* const kim) {

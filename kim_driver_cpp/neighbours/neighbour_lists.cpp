@@ -16,6 +16,7 @@ void NeighbourLists::reset(const Configuration& configuration, NeighbourSource s
     configuration_ = configuration;
     source_ = std::move(source);
     cutoff_squared_ = cutoff * cutoff;
+    extremes_ = Extremes{};
     flat_.clear();
     span_.assign(static_cast<std::size_t>(configuration.n), Span{-1, -1});
 }
@@ -35,8 +36,14 @@ void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list)
         const double dx = there[0] - own[0];
         const double dy = there[1] - own[1];
         const double dz = there[2] - own[2];
-        if (dx * dx + dy * dy + dz * dz <= cutoff_squared_) {
+        const double distance_squared = dx * dx + dy * dy + dz * dz;
+        if (distance_squared <= cutoff_squared_) {
             flat_.push_back(other);
+            if (distance_squared < extremes_.distance_squared) {
+                extremes_.distance_squared = distance_squared;
+                extremes_.closest_first = particle;
+                extremes_.closest_second = other;
+            }
         }
     }
 }
@@ -48,6 +55,10 @@ NeighbourLists::Span NeighbourLists::filtered(int particle) {
         keep_within_cutoff(particle, source_(particle));
         std::sort(flat_.begin() + begin, flat_.end());
         span = {begin, static_cast<std::int64_t>(flat_.size())};
+        if (span.end - span.begin > extremes_.most_neighbours) {
+            extremes_.most_neighbours = span.end - span.begin;
+            extremes_.most_particle = particle;
+        }
     }
     return span;
 }
@@ -82,10 +93,18 @@ ContributingNeighbours NeighbourLists::of_contributing_particles() {
     return result;
 }
 
-std::vector<Edges> NeighbourLists::staged_edges(int n_layers) {
+namespace {
+
+void check_layers(int n_layers) {
     if (n_layers < 1) {
         throw std::invalid_argument("`n_layers` must be at least 1, got " + std::to_string(n_layers));
     }
+}
+
+}  // namespace
+
+std::vector<Edges> NeighbourLists::staged_edges(int n_layers) {
+    check_layers(n_layers);
     std::vector<Edges> stages;
     std::vector<int> members = contributing_particles();
     for (int layer = 0; layer < n_layers; ++layer) {
@@ -156,6 +175,78 @@ std::vector<int> NeighbourLists::reached_from(const std::vector<int>& members) {
         }
     }
     return reached;
+}
+
+RowEdges NeighbourLists::row_edges(int n_layers) {
+    check_layers(n_layers);
+    return with_rows(edges_of_stage(reached_within(n_layers - 1)));
+}
+
+// Contributing particles, and those reached from them in at most so many steps, in ascending order.
+std::vector<int> NeighbourLists::reached_within(int n_steps) {
+    std::vector<int> members = contributing_particles();
+    std::vector<int> newest = members;
+    std::vector<unsigned char> is_inside(static_cast<std::size_t>(configuration_.n), 0);
+    for (const int i : members) {
+        is_inside[static_cast<std::size_t>(i)] = 1;
+    }
+    for (int step = 0; step < n_steps && !newest.empty(); ++step) {
+        std::vector<int> reached;
+        for (const int j : reached_from(newest)) {
+            if (is_inside[static_cast<std::size_t>(j)] == 0) {
+                is_inside[static_cast<std::size_t>(j)] = 1;
+                reached.push_back(j);
+            }
+        }
+        members.insert(members.end(), reached.begin(), reached.end());
+        newest = std::move(reached);
+    }
+    std::sort(members.begin(), members.end());
+    return members;
+}
+
+// Numbers the particles that the edges join, and the contributing ones, which may have no edge.
+RowEdges NeighbourLists::with_rows(Edges particles) {
+    const auto n = static_cast<std::size_t>(configuration_.n);
+    const std::size_t count = particles.size / 2;
+    // fill_[p] is the row of particle p.
+    fill_.assign(n, -1);
+    for (std::size_t p = 0; p < n; ++p) {
+        if (configuration_.contributing[p] != 0) {
+            fill_[p] = 0;
+        }
+    }
+    // Both directions of every pair are there, so the centres are all particles that are joined.
+    for (std::size_t e = 0; e < count; ++e) {
+        fill_[static_cast<std::size_t>(particles.values[e])] = 0;
+    }
+    std::int64_t n_rows = 0;
+    for (std::size_t p = 0; p < n; ++p) {
+        if (fill_[p] == 0) {
+            fill_[p] = n_rows++;
+        }
+    }
+    RowEdges edges;
+    edges.particle_of_row = HeapArray<std::int64_t>(static_cast<std::size_t>(n_rows));
+    for (std::size_t p = 0; p < n; ++p) {
+        if (fill_[p] >= 0) {
+            edges.particle_of_row.values[static_cast<std::size_t>(fill_[p])] = static_cast<std::int64_t>(p);
+        }
+    }
+    edges.rows = Edges(2 * count);
+    edges.vectors = HeapArray<double>(3 * count);
+    for (std::size_t k = 0; k < 2 * count; ++k) {
+        edges.rows.values[k] = fill_[static_cast<std::size_t>(particles.values[k])];
+    }
+    for (std::size_t e = 0; e < count; ++e) {
+        const double* const centre = configuration_.coordinates + 3 * particles.values[e];
+        const double* const neighbour = configuration_.coordinates + 3 * particles.values[count + e];
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            edges.vectors.values[3 * e + axis] = neighbour[axis] - centre[axis];
+        }
+    }
+    edges.particles = std::move(particles);
+    return edges;
 }
 
 }  // namespace kim_torchml

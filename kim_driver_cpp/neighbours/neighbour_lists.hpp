@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Neighbour lists as flat arrays, filtered to the cutoff, and the staged edges of a graph model. This code knows
+// Neighbour lists as flat arrays, filtered to the cutoff, and the edges of message-passing models. This code knows
 // neither KIM nor Python. It needs no hash tables: it counts first, allocates and then fills.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -46,6 +47,23 @@ struct ContributingNeighbours {
 // They are sorted by (first, second).
 using Edges = HeapArray<std::int64_t>;
 
+// One set of edges for all layers, sorted by (centre, neighbour). Rows are the particles that a model sees, ascending.
+struct RowEdges {
+    HeapArray<std::int64_t> particle_of_row;  // [rows]
+    Edges rows;                               // [2, E]: rows of centre and neighbour
+    Edges particles;                          // [2, E]: the particles that these rows stand for
+    HeapArray<double> vectors;                // [E, 3], from centre to neighbour, Å
+};
+
+// What a configuration is extreme in, of the lists that were asked for; particles are -1 where there are none.
+struct Extremes {
+    int closest_first = -1;  // these two are the closest pair
+    int closest_second = -1;
+    double distance_squared = std::numeric_limits<double>::infinity();
+    int most_particle = -1;  // this particle has the most neighbours
+    std::int64_t most_neighbours = -1;
+};
+
 // Finds neighbours and edges. Its scratch memory belongs to one set of compute arguments and is kept from step to step;
 // one thread at a time may use it.
 class NeighbourLists {
@@ -61,6 +79,14 @@ class NeighbourLists {
     // A_(k+1) = {j : j within the cutoff of some i in A_k}.
     std::vector<Edges> staged_edges(int n_layers);
 
+    // The edges of the last of L layers, where every particle that is reached in fewer than L steps has all its edges.
+    RowEdges row_edges(int n_layers);
+
+    // Of all lists that have been asked for since `reset`.
+    const Extremes& extremes() const {
+        return extremes_;
+    }
+
   private:
     struct Span {
         std::int64_t begin;
@@ -71,11 +97,14 @@ class NeighbourLists {
     void keep_within_cutoff(int particle, const NeighbourList& list);
     Edges edges_of_stage(const std::vector<int>& members);
     std::vector<int> reached_from(const std::vector<int>& members);
+    std::vector<int> reached_within(int n_steps);
+    RowEdges with_rows(Edges particles);
     std::vector<int> contributing_particles() const;
 
     Configuration configuration_;
     NeighbourSource source_;
     double cutoff_squared_ = 0.0;
+    Extremes extremes_;
 
     std::vector<int> flat_;                 // filtered lists, one after the other
     std::vector<Span> span_;                // [n], each particle's part of flat_; begin = -1 before it was asked for

@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 
+#include <cmath>
 #include <utility>
 
 #include "gil.hpp"
@@ -69,10 +70,41 @@ py::list NeighbourAccess::staged_edges(double cutoff, int n_layers) {
     return edge_indices;
 }
 
+py::tuple NeighbourAccess::edges(double cutoff, int n_layers) {
+    RowEdges edges;
+    {
+        const GilRelease released(release_gil_);
+        use_cutoff(cutoff);
+        edges = scratch_->row_edges(n_layers);
+    }
+    const auto count = static_cast<py::ssize_t>(edges.vectors.size / 3);
+    return py::make_tuple(to_numpy(std::move(edges.particle_of_row)), to_edge_index(std::move(edges.rows)),
+                          to_edge_index(std::move(edges.particles)), to_numpy(std::move(edges.vectors), {count, 3}));
+}
+
+py::object NeighbourAccess::closest_pair() const {
+    const Extremes& extremes = scratch_->extremes();
+    if (!cutoff_of_lists_ || extremes.closest_first < 0) {
+        return py::none();
+    }
+    return py::make_tuple(extremes.closest_first, extremes.closest_second, std::sqrt(extremes.distance_squared));
+}
+
+py::object NeighbourAccess::most_neighbours() const {
+    const Extremes& extremes = scratch_->extremes();
+    if (!cutoff_of_lists_ || extremes.most_particle < 0) {
+        return py::none();
+    }
+    return py::make_tuple(extremes.most_particle, extremes.most_neighbours);
+}
+
 void bind_neighbour_access(py::module_& module) {
     py::class_<NeighbourAccess>(module, "NeighbourAccess", py::module_local())
         .def("of_contributing", &NeighbourAccess::of_contributing, py::arg("cutoff"))
-        .def("staged_edges", &NeighbourAccess::staged_edges, py::arg("cutoff"), py::arg("n_layers"));
+        .def("staged_edges", &NeighbourAccess::staged_edges, py::arg("cutoff"), py::arg("n_layers"))
+        .def("edges", &NeighbourAccess::edges, py::arg("cutoff"), py::arg("n_layers"))
+        .def("closest_pair", &NeighbourAccess::closest_pair)
+        .def("most_neighbours", &NeighbourAccess::most_neighbours);
 }
 
 }  // namespace kim_torchml

@@ -24,6 +24,16 @@ class NeighbourAccess {
     // n_layers arrays int64 [2, E_k]
     pybind11::list staged_edges(double cutoff, int n_layers);
 
+    // (particle_of_row int64 [rows], edge_index int64 [2, E], particles int64 [2, E], vectors float64 [E, 3])
+    pybind11::tuple edges(double cutoff, int n_layers);
+
+    // (first, second, distance in Å) of the closest pair; None where no two particles are within the cutoff, or no list
+    // was asked for: the scratch memory may hold those of the last compute.
+    pybind11::object closest_pair() const;
+
+    // (particle, number of its neighbours), of the one that has most; None where no list was asked for.
+    pybind11::object most_neighbours() const;
+
   private:
     void use_cutoff(double cutoff);
 

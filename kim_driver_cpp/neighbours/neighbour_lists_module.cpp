@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "neighbours/neighbour_lists_binding.hpp"
@@ -47,18 +48,31 @@ class ArrayNeighbours {
     }
 
     py::tuple of_contributing(double cutoff) {
-        return access().of_contributing(cutoff);
+        return fresh_access().of_contributing(cutoff);
     }
 
     py::list staged_edges(double cutoff, int n_layers) {
-        return access().staged_edges(cutoff, n_layers);
+        return fresh_access().staged_edges(cutoff, n_layers);
+    }
+
+    py::tuple edges(double cutoff, int n_layers) {
+        return fresh_access().edges(cutoff, n_layers);
+    }
+
+    py::object closest_pair() {
+        return last_access_ ? last_access_->closest_pair() : py::none();
+    }
+
+    py::object most_neighbours() {
+        return last_access_ ? last_access_->most_neighbours() : py::none();
     }
 
   private:
-    NeighbourAccess access() {
+    // Arrays may have changed since the last call.
+    NeighbourAccess& fresh_access() {
         const Configuration configuration{static_cast<int>(contributing_.size()), coordinates_.data(),
                                           contributing_.data()};
-        return NeighbourAccess(
+        return last_access_.emplace(
             configuration,
             [this](int i) {
                 const auto at = static_cast<std::size_t>(i);
@@ -73,12 +87,13 @@ class ArrayNeighbours {
     Array<std::int32_t> neighbours_;
     std::vector<py::ssize_t> offsets_;
     NeighbourLists scratch_;
+    std::optional<NeighbourAccess> last_access_;
 };
 
 }  // namespace
 
 PYBIND11_MODULE(_neighbour_lists, module) {
-    module.doc() = "Neighbour lists filtered to a cutoff, and the staged edges of graph models.";
+    module.doc() = "Neighbour lists filtered to a cutoff, and the edges of message-passing models.";
     py::class_<ArrayNeighbours>(module, "NeighbourLists",
                                 "Neighbour lists given as arrays.\n\n"
                                 "Args:\n"
@@ -93,5 +108,11 @@ PYBIND11_MODULE(_neighbour_lists, module) {
         .def("of_contributing", &ArrayNeighbours::of_contributing, py::arg("cutoff"),
              "Return (counts int32 [contributing], neighbours int32 [sum]) within the cutoff, sorted.")
         .def("staged_edges", &ArrayNeighbours::staged_edges, py::arg("cutoff"), py::arg("n_layers"),
-             "Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second).");
+             "Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second).")
+        .def("edges", &ArrayNeighbours::edges, py::arg("cutoff"), py::arg("n_layers"),
+             "Return (particle_of_row [rows], edge_index [2, E], particles [2, E], vectors [E, 3]), in order.")
+        .def("closest_pair", &ArrayNeighbours::closest_pair,
+             "Return (first, second, distance in Å) of the closest pair within the last cutoff, or None.")
+        .def("most_neighbours", &ArrayNeighbours::most_neighbours,
+             "Return (particle, count) of the particle with the most neighbours, or None before lists were asked for.");
 }

@@ -9,8 +9,9 @@ from ase.build import bulk
 STILLINGER_WEBER = "TorchML_StillingerWeber_Si"
 DESCRIPTOR = "TorchML_Descriptor_Si"
 GRAPH = "TorchML_Graph_Si"
+EDGES = "TorchML_Edges_Si"
 # The folder in examples/ of each KIM id.
-EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", DESCRIPTOR: "descriptor", GRAPH: "graph"}
+EXAMPLES = {STILLINGER_WEBER: "stillinger_weber", DESCRIPTOR: "descriptor", GRAPH: "graph", EDGES: "edges"}
 
 REFERENCE = "SW_StillingerWeber_1985_Si__MO_"
 

@@ -18,6 +18,8 @@ MODELS = (
     tiny.GRAPH_3,
     tiny.GRAPH_TOTAL,
     tiny.DESCRIPTOR,
+    tiny.EDGES_1,
+    tiny.EDGES_3,
 )
 
 
@@ -48,7 +50,7 @@ def test_cluster(name: str) -> None:
     check(KimpyModel(name), of_atoms(cluster()), [0, 17])
 
 
-@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2])
+@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.EDGES_3])
 def test_crystal_with_its_images(name: str) -> None:
     """The particles that are checked include the last one, an image at the edge."""
     model = KimpyModel(name)

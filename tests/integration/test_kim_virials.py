@@ -10,7 +10,7 @@ import tiny_models as tiny
 from ase import Atoms, units
 from ase.calculators.kim import KIM
 from configurations import Configuration, cluster, crystal, mixed, of_atoms
-from example_models import DESCRIPTOR, EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
+from example_models import DESCRIPTOR, EDGES, EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
 from kim_collection import KimCollection
 from kimpy_host import PARTICLE_VIRIALS, VIRIAL, KimpyModel, energy
 from lammps_host import Case, run_lammps
@@ -22,7 +22,9 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (2, 0), (0, 1))
 LAMMPS_TO_KIM = [0, 1, 2, 5, 4, 3]
 BAR = 1e5 * units.Pascal  # eV/Å³
 
-TINY = (tiny.RAW, tiny.RAW_FORCES, tiny.RAW_TOTAL, tiny.GRAPH_1, tiny.GRAPH_3, tiny.GRAPH_TOTAL, tiny.DESCRIPTOR)
+# These give virials of particles.
+OF_PAIRS = (tiny.DESCRIPTOR, tiny.EDGES_1, tiny.EDGES_3)
+TINY = (tiny.RAW, tiny.RAW_FORCES, tiny.RAW_TOTAL, tiny.GRAPH_1, tiny.GRAPH_3, tiny.GRAPH_TOTAL, *OF_PAIRS)
 
 
 def virial_of(model: KimpyModel, configuration: Configuration) -> np.ndarray:
@@ -105,12 +107,12 @@ def run_stress(
     return numbers[:6], numbers[6:12], numbers[12]
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("name", [tiny.DESCRIPTOR, DESCRIPTOR])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("name", [tiny.DESCRIPTOR, tiny.EDGES_3, DESCRIPTOR, EDGES])
 def test_stress_of_atoms_in_lammps_sums_to_the_virial(
     collection: KimCollection, own_folder: Path, name: str, ranks: int
 ) -> None:
-    atoms, species = (silicon(), ("Si",)) if name == DESCRIPTOR else (crystal(), tuple(tiny.ELEMENTS))
+    atoms, species = (silicon(), ("Si",)) if name in EXAMPLES else (crystal(), tuple(tiny.ELEMENTS))
     sums, pressure, volume = run_stress(collection, own_folder, name, atoms, species, ranks)
     # LAMMPS computes the pressure from the forces. stress/atom has the sign of a stress, the opposite of a pressure's.
     np.testing.assert_allclose(sums, -pressure * volume, rtol=0, atol=1e-10 * np.abs(sums).max())
@@ -130,8 +132,9 @@ def test_lammps_tells_its_user_where_there_is_no_stress_of_atoms(
     assert not KimpyModel(name).supports(PARTICLE_VIRIALS)
 
 
+@pytest.mark.parametrize("name", OF_PAIRS)
 @pytest.mark.parametrize("make", [mixed, lambda: of_atoms(cluster(), 3.0)])
-def test_virials_of_particles_sum_to_the_virial(make) -> None:
+def test_virials_of_particles_sum_to_the_virial(make, name: str) -> None:
     particles = make()
-    virial, shares = KimpyModel(tiny.DESCRIPTOR).compute(particles, (VIRIAL, PARTICLE_VIRIALS))
+    virial, shares = KimpyModel(name).compute(particles, (VIRIAL, PARTICLE_VIRIALS))
     np.testing.assert_allclose(shares.sum(axis=0), virial, rtol=0, atol=1e-12 * np.abs(virial).max())

@@ -13,7 +13,9 @@ from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, PARTICLE_VIRIALS, SKIN
 pytestmark = pytest.mark.usefixtures("collection")
 
 EVERYTHING = (ENERGY, FORCES, PARTICLE_ENERGIES, VIRIAL, PARTICLE_VIRIALS)
-LOCAL_MODELS = (tiny.RAW, tiny.RAW_ALL, tiny.RAW_FORCES, tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3, tiny.DESCRIPTOR)
+# These give virials of particles too.
+OF_PAIRS = (tiny.DESCRIPTOR, tiny.EDGES_1, tiny.EDGES_3)
+LOCAL_MODELS = (tiny.RAW, tiny.RAW_ALL, tiny.RAW_FORCES, tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3, *OF_PAIRS)
 TOTAL_MODELS = (tiny.RAW_TOTAL, tiny.GRAPH_TOTAL)
 
 
@@ -27,7 +29,7 @@ def no_particles() -> Configuration:
 
 @pytest.mark.parametrize("name", LOCAL_MODELS)
 def test_model_with_particle_energies_supports_what_its_kind_can_give(name: str) -> None:
-    expected = EVERYTHING if name == tiny.DESCRIPTOR else EVERYTHING[:-1]
+    expected = EVERYTHING if name in OF_PAIRS else EVERYTHING[:-1]
     assert outputs_of(KimpyModel(name)) == expected
 
 
@@ -37,7 +39,16 @@ def test_model_that_gives_a_total_has_no_particle_energies(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"), [(tiny.RAW, 1), (tiny.DESCRIPTOR, 1), (tiny.GRAPH_1, 1), (tiny.GRAPH_2, 2), (tiny.GRAPH_3, 3)]
+    ("name", "layers"),
+    [
+        (tiny.RAW, 1),
+        (tiny.DESCRIPTOR, 1),
+        (tiny.GRAPH_1, 1),
+        (tiny.GRAPH_2, 2),
+        (tiny.GRAPH_3, 3),
+        (tiny.EDGES_1, 1),
+        (tiny.EDGES_3, 3),
+    ],
 )
 def test_cutoff_and_influence_distance(name: str, layers: int) -> None:
     model = KimpyModel(name)
@@ -59,7 +70,7 @@ def test_outputs_do_not_depend_on_what_else_is_asked_for(name: str) -> None:
                 np.testing.assert_array_equal(found, expected[output])
 
 
-@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR])
+@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR, tiny.EDGES_3])
 def test_outputs_are_overwritten(name: str) -> None:
     model = KimpyModel(name)
     particles, supported = mixed(), outputs_of(model)
@@ -122,7 +133,7 @@ def test_neighbours_end_at_the_cutoff(name: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", [tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3])
+@pytest.mark.parametrize("name", [tiny.GRAPH_1, tiny.GRAPH_2, tiny.GRAPH_3, tiny.EDGES_1, tiny.EDGES_3])
 def test_graph_models_see_far_enough_across_the_boundary(name: str) -> None:
     """A crystal with its images has the same energy per cell as a crystal of twice the size."""
     model = KimpyModel(name)
@@ -160,7 +171,10 @@ def test_only_noncontributing_particles_give_zeros(name: str) -> None:
         assert (values == 0.0).all()
 
 
-@pytest.mark.parametrize(("name", "expected"), [(tiny.RAW, 0.0), (tiny.GRAPH_1, 1.5), (tiny.GRAPH_3, 1.5)])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [(tiny.RAW, 0.0), (tiny.GRAPH_1, 1.5), (tiny.GRAPH_3, 1.5), (tiny.EDGES_1, 1.5), (tiny.EDGES_3, 1.5)],
+)
 def test_single_atom(name: str, expected: float) -> None:
     atom = Configuration(np.array([[0.1, 0.2, 0.3]]), np.ones(1, dtype=np.int32), np.ones(1, dtype=np.int32))
     energy, forces, energies = KimpyModel(name).compute(atom, (ENERGY, FORCES, PARTICLE_ENERGIES))
@@ -168,7 +182,7 @@ def test_single_atom(name: str, expected: float) -> None:
     assert (forces == 0.0).all()
 
 
-@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2])
+@pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.EDGES_3])
 def test_atoms_without_neighbours(name: str) -> None:
     model = KimpyModel(name)
     gas = Configuration(np.diag([0.0, 50.0, 90.0]), np.zeros(3, dtype=np.int32), np.array([1, 0, 1], dtype=np.int32))

@@ -24,9 +24,9 @@ DYNAMICS = """\
 fix nve all nve
 timestep 0.002
 run 0
-print "$(etotal:%.17g) $(ke:%.17g)" file dynamics.start
+print "$(etotal:%.17g) $(ke:%.17g)" file {name}.start
 run 50
-print "$(etotal:%.17g) $(ke:%.17g)" file dynamics.end"""
+print "$(etotal:%.17g) $(ke:%.17g)" file {name}.end"""
 
 
 def in_long_box(atoms: Atoms, top: float) -> Atoms:
@@ -45,11 +45,25 @@ def chain() -> Atoms:
     return atoms
 
 
+def dynamics(name: str, model: str) -> Case:
+    return Case(name, model, crystal(), run=DYNAMICS.format(name=name))
+
+
 def cases() -> dict[str, Case]:
     small = cluster()
     atom = Atoms("Ge", positions=[[1.0, 2.0, 3.0]], cell=[20, 20, 20], pbc=False)
     # Three layers reach 8.7 Å. With the highest atom at 20 Å the upper rank has no particles, at 29 Å only
     # non-contributing ones.
+    of_edges = [
+        Case("edges1_crystal", tiny.EDGES_1, crystal()),
+        Case("edges3_crystal", tiny.EDGES_3, crystal()),
+        Case("edges3_chain", tiny.EDGES_3, chain(), "1 1 *"),
+        Case("edges3_upper_rank_empty", tiny.EDGES_3, in_long_box(small, 20.0), "1 1 *"),
+        Case("edges3_upper_rank_ghosts", tiny.EDGES_3, in_long_box(small, HALF - 1.0), "1 1 *"),
+        Case("edges3_cut_in_two", tiny.EDGES_3, in_long_box(small, HALF + 5.0), "1 1 *"),
+        Case("edges3_atom", tiny.EDGES_3, atom, "1 1 *"),
+        dynamics("edges3_dynamics", tiny.EDGES_3),
+    ]
     made = [
         Case("raw_crystal", tiny.RAW, crystal()),
         Case("graph1_crystal", tiny.GRAPH_1, crystal()),
@@ -69,7 +83,8 @@ def cases() -> dict[str, Case]:
         Case("graph2_atom", tiny.GRAPH_2, atom, "1 1 *"),
         Case("raw_atom", tiny.RAW, atom, "1 1 *"),
         Case("graph2_run_twice", tiny.GRAPH_2, crystal(), run="run 0\nrun 0"),
-        Case("graph2_dynamics", tiny.GRAPH_2, crystal(), run=DYNAMICS),
+        dynamics("graph2_dynamics", tiny.GRAPH_2),
+        *of_edges,
     ]
     return {case.name: case for case in made}
 
@@ -144,11 +159,12 @@ def test_lammps_gives_what_kimpy_gives(runs: dict, name: str) -> None:
         np.testing.assert_allclose(found.forces, forces, rtol=0, atol=1e-10)
 
 
-def test_dynamics_conserve_energy(runs: dict) -> None:
+@pytest.mark.parametrize("name", ["graph2_dynamics", "edges3_dynamics"])
+def test_dynamics_conserve_energy(runs: dict, name: str) -> None:
     """In 50 steps from rest, the energy that becomes kinetic is a thousand times the change that is allowed."""
     folder, _ = runs[1]
-    total, kinetic = np.loadtxt(folder / "dynamics.start")
-    total_at_end, kinetic_at_end = np.loadtxt(folder / "dynamics.end")
+    total, kinetic = np.loadtxt(folder / f"{name}.start")
+    total_at_end, kinetic_at_end = np.loadtxt(folder / f"{name}.end")
     assert kinetic == 0.0
     assert kinetic_at_end > 0.01
     assert total_at_end == pytest.approx(total, abs=1e-3 * kinetic_at_end)

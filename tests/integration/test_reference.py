@@ -6,7 +6,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.kim import KIM
 from configurations import of_atoms
-from example_models import EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
+from example_models import EDGES, EXAMPLES, GRAPH, STILLINGER_WEBER, silicon
 from kim_collection import KimCollection
 from kimpy_host import FORCES, KimpyModel, minus_gradient
 from lammps_host import Case, CaseResults, run_lammps
@@ -55,12 +55,24 @@ def test_stillinger_weber_in_lammps(lammps: dict, reference: str, structure: str
     np.testing.assert_allclose(found.atom_energies.sum(), expected.energy, rtol=1e-9)
 
 
+@pytest.mark.parametrize("model", [GRAPH, EDGES])
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_graph_example_on_two_ranks(lammps: dict, structure: str) -> None:
-    one, two = lammps[GRAPH, structure, 1], lammps[GRAPH, structure, 2]
+def test_graph_example_on_two_ranks(lammps: dict, structure: str, model: str) -> None:
+    one, two = lammps[model, structure, 1], lammps[model, structure, 2]
     assert two.energy == pytest.approx(one.energy, rel=1e-12)
+    assert two.pressure == pytest.approx(one.pressure, rel=1e-10)
     np.testing.assert_allclose(two.forces, one.forces, rtol=0, atol=1e-10)
     np.testing.assert_allclose(two.atom_energies, one.atom_energies, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_both_kinds_of_the_graph_example_agree_in_lammps(lammps: dict, structure: str, ranks: int) -> None:
+    expected, found = lammps[GRAPH, structure, ranks], lammps[EDGES, structure, ranks]
+    assert found.energy == pytest.approx(expected.energy, rel=1e-12)
+    assert found.pressure == pytest.approx(expected.pressure, rel=1e-11)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.atom_energies, expected.atom_energies, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("examples")

@@ -14,6 +14,7 @@ EXAMPLES = {
     "TorchML_StillingerWeber_Si": "stillinger_weber",
     "TorchML_Descriptor_Si": "descriptor",
     "TorchML_Graph_Si": "graph",
+    "TorchML_Edges_Si": "edges",
 }
 NOT_UNITS = [check for check in CHECKS if check != "unit-conversion"]
 CONVERTS = "Tersoff_LAMMPS_Tersoff_1988T3_Si__MO_"
@@ -38,7 +39,7 @@ def examples(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFa
     models = []
     for name, folder in EXAMPLES.items():
         files = [path for path in sorted((REPOSITORY / "examples" / folder).iterdir()) if path.suffix != ".py"]
-        content = {path.name: path.read_bytes() for path in files if path.suffix in (".param", ".pt", ".dat")}
+        content = {path.name: path.read_bytes() for path in files if path.suffix in (".param", ".pt", ".dat", ".toml")}
         models.append(PortableModel(name, content))
     bare_collection.install_models(models, tmp_path_factory.mktemp("examples"))
     runs = {name: ("--html", f"{name}.html") for name in EXAMPLES}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Tiny TorchScript models of the kinds None, Graph and Descriptor. They are quick and smooth and tell species apart."""
+"""Tiny TorchScript models of every kind of input. They are quick and smooth and tell species apart."""
 
+import hashlib
 import io
+import json
 import warnings
 
 import torch
@@ -151,6 +153,22 @@ class GraphTotal(GraphLayers):
         return self.energies(species, coordinates, [edges_1, edges_2])[mask == 0].sum()
 
 
+class EdgeLayers(GraphLayers):
+    """The message passing above from the vectors of edges: all layers take the same ones."""
+
+    def __init__(self, n_layers: int) -> None:
+        super().__init__()
+        self.n_layers = n_layers
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        bonds = fade(edge_vectors.square().sum(1), self.cutoff)
+        features = 1.0 + 0.5 * species.to(edge_vectors.dtype)
+        for _ in range(self.n_layers):
+            message = torch.zeros_like(features).index_add(0, edge_index[0], bonds * features[edge_index[1]])
+            features = features + torch.tanh(0.3 * message)
+        return features
+
+
 class DescriptorModel(nn.Module):
     """A small network that returns the energies of the contributing particles; it is linear but for one function."""
 
@@ -160,6 +178,22 @@ class DescriptorModel(nn.Module):
 
     def forward(self, descriptors: Tensor) -> Tensor:
         return 10.0 * torch.tanh(descriptors @ self.weights)
+
+
+class EdgesModel(nn.Module):
+    """The energies of RawModel, from the vectors of edges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cutoff", torch.tensor(CUTOFF, dtype=torch.float64))
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        centre, other = edge_index[0], edge_index[1]
+        bonds = fade(edge_vectors.square().sum(1), self.cutoff)
+        strength = (2.0 + species[centre]) * (3.0 + species[other])
+        zero = torch.zeros(species.size(0), dtype=bonds.dtype, device=bonds.device)
+        density = zero.index_add(0, centre, bonds)
+        return zero.index_add(0, centre, 0.5 * strength * bonds) - 0.1 * density.square()
 
 
 def scripted(module: nn.Module) -> bytes:
@@ -205,6 +239,34 @@ def graph(name: str, module: nn.Module, n_layers: int) -> PortableModel:
     return PortableModel(name, files)
 
 
+def edges(name: str, module: nn.Module, tables: str = "", driver: str = DRIVER, n_layers: int = 1) -> PortableModel:
+    """Return a portable model of the kind edges, which describes itself in model.toml (format 2).
+
+    Args:
+        name: Its KIM id.
+        module: A network in double precision.
+        tables: Text of tables after [model].
+        driver: KIM id of its driver.
+        n_layers: Its number of message-passing layers.
+    """
+    program = scripted(module)
+    keys = {
+        "file": "model.pt",
+        "sha256": hashlib.sha256(program).hexdigest(),
+        "kind": "edges",
+        "dtype": "float64",
+        "species": list(ELEMENTS),
+        "species_as": "codes",
+        "cutoff": CUTOFF,
+        "layers": n_layers,
+        "energy": "per particle",
+        "returns_forces": False,
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    text = "\n".join(["format = 2", "[model]", *lines, tables]) + "\n"
+    return PortableModel(name, {"model.toml": text.encode(), "model.pt": program}, driver)
+
+
 # KIM ids of the models that have no mistake.
 RAW = "Tiny_Raw"
 RAW_ALL = "Tiny_RawAll"
@@ -221,6 +283,9 @@ GRAPH_3 = "Tiny_Graph3"
 GRAPH_COUNTS = "Tiny_GraphCounts"
 GRAPH_TOTAL = "Tiny_GraphTotal"
 DESCRIPTOR = "Tiny_Descriptor"
+EDGES_1 = "Tiny_Edges1"
+EDGES_3 = "Tiny_Edges3"
+EDGES = "Tiny_Edges"
 
 
 def sound_models() -> list[PortableModel]:
@@ -241,4 +306,7 @@ def sound_models() -> list[PortableModel]:
         graph(GRAPH_COUNTS, GraphCounts(), 1),
         graph(GRAPH_TOTAL, GraphTotal(), 2),
         descriptor(DESCRIPTOR, DescriptorModel()),
+        edges(EDGES_1, EdgeLayers(1)),
+        edges(EDGES_3, EdgeLayers(3), n_layers=3),
+        edges(EDGES, EdgesModel()),
     ]

@@ -36,7 +36,6 @@ ODD_WORDS = [
     "a" * LONG,
     "# " * (LONG // 2),
 ]
-words = st.one_of(st.sampled_from(ODD_WORDS), st.text(max_size=6))
 places = st.integers(0, 2**16)
 
 
@@ -137,7 +136,8 @@ def _variants(text, mutations):
     return alone + [mutation(alone[k], *arguments) for k, (mutation, *arguments) in enumerate(mutations[1:])]
 
 
-def mutated(texts):
+def mutated(texts, odd_words=tuple(ODD_WORDS)):
     """Return a strategy of lists of texts, each of them a mutation of the same text."""
+    words = st.one_of(st.sampled_from(odd_words), st.text(max_size=6))
     mutation = st.tuples(st.sampled_from(MUTATIONS), places, places, words)
     return st.builds(_variants, texts, st.lists(mutation, min_size=3, max_size=6))

@@ -25,7 +25,11 @@ MAY_IMPORT = {
 EXCEPTED = ("__init__", "__main__")
 # The driver needs these packages. The others below are used where they are installed, for models that name them.
 FOREIGN = ("numpy", "torch")
-FOREIGN_OF = {"engines.torchscript.operators": ("torch_scatter", "torch_sparse")}
+FOREIGN_OF = {
+    "engines.torchscript.operators": ("torch_scatter", "torch_sparse"),
+    # The standard library has tomllib from Python 3.11 on.
+    "model_files.model_toml": ("tomli",),
+}
 
 TOP = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
 LONGEST_FILE = 400

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Small TorchScript models that behave well: a pair potential (None) and message passing (Graph).
+"""Small TorchScript models that behave well: a pair potential (None) and message passing (Graph and Edges).
 
 formulas.py has their formulas in numpy.
 """
@@ -179,11 +179,42 @@ class GraphWithForces(MessagePassing):
         return energy, torch.zeros_like(coordinates) if gradient is None else -gradient
 
 
+class Edges(nn.Module):
+    """The message passing above from the vectors of edges; returns one energy per row.
+
+    Those of rows that do not contribute mean nothing.
+    """
+
+    def __init__(self, n_layers: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.3], dtype=torch.float64))
+        self.n_layers = n_layers
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        r = edge_vectors.square().sum(1).sqrt()
+        factors = self.weight * torch.exp(-r) * (1.0 - (r / 2.5).square()).pow(3)
+        features = 1.0 + 0.1 * species.to(edge_vectors.dtype)
+        for _ in range(self.n_layers):
+            features = features.index_add(0, edge_index[0], factors * features[edge_index[1]])
+        return features + 0.1 * features.square()
+
+
+class Edges1(Edges):
+    def __init__(self):
+        super().__init__(1)
+
+
+class Edges3(Edges):
+    def __init__(self):
+        super().__init__(3)
+
+
 PAIRS = [PairTotal, PairTotalInBrackets, PairOfContributing, PairOfAll, PairWithForces, PairWithFlatForces]
 GRAPHS = {1: Graph1, 2: Graph2, 3: Graph3, 4: Graph4}
 # These give no particle energies.
 TOTALS = {PairTotal, PairTotalInBrackets, PairWithFlatForces, Graph4, GraphWithForces}
-# What the parameter file of each kind says besides the defaults of `parameter_text`.
+# What the files of each model say besides the defaults of `parameter_text` and `toml_text`.
 PARAMETERS = {kind: {"returns_forces": kind.__name__.endswith("Forces")} for kind in PAIRS}
 PARAMETERS |= {kind: {"kind": "Graph", "n_layers": n_layers} for n_layers, kind in GRAPHS.items()}
+PARAMETERS |= {Edges1: {"kind": "Edges", "n_layers": 1}, Edges3: {"kind": "Edges", "n_layers": 3}}
 PARAMETERS[GraphWithForces] = {"kind": "Graph", "n_layers": 2, "returns_forces": True}

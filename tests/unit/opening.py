@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Write a model folder, open it as the shim does, and compute with it."""
 
+import hashlib
+import io
+import json
+
 import numpy as np
-from models import CUTOFF, TOTALS
+import torch
+from models import CUTOFF, PARAMETERS, TOTALS
 
 from kim_torchml.driver import open_model as open_by_driver
+from kim_torchml.inputs import FILE_FORMATS
+from kim_torchml.model_files.model_folder import ModelFolder
+from kim_torchml.model_files.parameter_file import ElementsMap, parse_parameter_file
 
 INPUTS = {"None": 5, "Graph": 3, "Descriptor": 1}
 SHAPES = {
@@ -15,12 +23,14 @@ SHAPES = {
     "partialParticleVirial": lambda n: (n, 6),
 }
 
-# Every model that gives energies by particle supports these outputs; only descriptors give virials by particle too.
+# Every model that gives energies by particle supports these outputs; descriptors and edges give particle virials too.
 ALL = [name for name in SHAPES if name != "partialParticleVirial"]
 
 
 def outputs_of(kind):
     """Return KIM's names of the outputs that a model of models.py can give."""
+    if PARAMETERS[kind].get("kind") == "Edges":
+        return list(SHAPES)
     return [name for name in ALL if name != "partialParticleEnergy" or kind not in TOTALS]
 
 
@@ -41,12 +51,66 @@ def parameter_text(
     return "\n".join(map(str, values)) + "\n"
 
 
-def open_model(folder, script, model_file="model.pt", prepare=True, **parameters):
-    """Open a model from a TorchScript file's content; see parameter_text for the rest."""
+def toml_text(script, kind="Edges", model_file="model.pt", **changes):
+    """Return the text of a model.toml.
+
+    Args:
+        script: Content of the model file.
+        kind: Kind of input, in capitals or not.
+        model_file: Name of the model file.
+        changes: Keys of [model] by name; None leaves a key out. "tables" is text that follows.
+    """
+    tables = changes.pop("tables", "")
+    keys = {
+        "file": model_file,
+        "sha256": hashlib.sha256(script).hexdigest(),
+        "kind": kind.lower(),
+        "dtype": "float64",
+        "species": ["Si"],
+        "species_as": "codes",
+        "cutoff": CUTOFF,
+        "layers": 1 if kind.lower() in ("graph", "edges") else None,
+        "energy": "per particle",
+        "returns_forces": False,
+    } | changes
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
+    return "\n".join(["format = 2", "[model]", *lines, tables]) + "\n"
+
+
+def dtype_of(script):
+    """Return the floating type of a TorchScript file's parameters, as model.toml has it."""
+    module = torch.jit.load(io.BytesIO(script))
+    return str(next(module.parameters()).dtype).removeprefix("torch.")
+
+
+def read_parameter_file(path, atomic_numbers=False):
+    """Return what a parameter file says."""
+    return parse_parameter_file(path.read_bytes(), path.name, FILE_FORMATS, ElementsMap(atomic_numbers))
+
+
+def folder_of(path, atomic_numbers=False):
+    """Return a model folder that has a parameter file alone."""
+    return ModelFolder(read_parameter_file(path, atomic_numbers), None, ())
+
+
+def write_files(folder, script, model_file="model.pt", **parameters):
+    """Write a model from a TorchScript file's content, and return its files' names; see open_model for the rest."""
     folder.mkdir(exist_ok=True)
     (folder / model_file).write_bytes(script)
-    (folder / "kim.param").write_text(parameter_text(model_file=model_file, **parameters))
-    model = open_by_driver(str(folder), ["kim.param", model_file])
+    if parameters.get("kind") == "Edges":
+        description = "model.toml"
+        keys = {"n_layers": "layers", "elements": "species"}
+        changes = {keys.get(name, name): value for name, value in parameters.items()}
+        text = toml_text(script, model_file=model_file, **{"dtype": dtype_of(script)} | changes)
+    else:
+        description, text = "kim.param", parameter_text(model_file=model_file, **parameters)
+    (folder / description).write_text(text)
+    return [description, model_file]
+
+
+def open_model(folder, script, model_file="model.pt", prepare=True, **parameters):
+    """Open a model from a TorchScript file's content; see parameter_text, or toml_text for Edges, for the rest."""
+    model = open_by_driver(str(folder), write_files(folder, script, model_file, **parameters))
     if prepare:
         model.prepare()
     return model

@@ -24,25 +24,56 @@ class SlowNeighbours:
     def __init__(self, coordinates, contributing):
         self._points = [tuple(map(float, point)) for point in coordinates]
         self._contributing = [i for i, flag in enumerate(contributing) if flag]
+        self.asked = {}
 
     def neighbours(self, i, cutoff):
         """Return all particles within the cutoff of particle i, in ascending order."""
         here = self._points[i]
-        return [j for j, there in enumerate(self._points) if j != i and math.dist(here, there) <= cutoff]
+        self.asked[i] = [j for j, there in enumerate(self._points) if j != i and math.dist(here, there) <= cutoff]
+        return self.asked[i]
+
+    def closest_pair(self):
+        pairs = [(math.dist(self._points[i], self._points[j]), i, j) for i, near in self.asked.items() for j in near]
+        distance, first, second = min(pairs, default=(math.inf, -1, -1))
+        return (first, second, distance) if pairs else None
+
+    def most_neighbours(self):
+        if not self.asked:
+            return None
+        particle = max(self.asked, key=lambda i: len(self.asked[i]))
+        return particle, len(self.asked[particle])
 
     def of_contributing(self, cutoff):
+        self.asked.clear()
         lists = [self.neighbours(i, cutoff) for i in self._contributing]
         counts = np.array([len(neighbours) for neighbours in lists], dtype=np.int32)
         return counts, np.array([j for neighbours in lists for j in neighbours], dtype=np.int32)
 
+    def edges(self, cutoff, n_layers):
+        self.asked.clear()
+        members = set(self._contributing)
+        for _ in range(n_layers - 1):
+            members |= {j for i in members for j in self.neighbours(i, cutoff)}
+        pairs = sorted({pair for i in members for j in self.neighbours(i, cutoff) for pair in ((i, j), (j, i))})
+        rows = sorted({i for pair in pairs for i in pair} | set(self._contributing))
+        row_of = {particle: row for row, particle in enumerate(rows)}
+        particles = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        edge_index = np.array([[row_of[i], row_of[j]] for i, j in pairs], dtype=np.int64).reshape(-1, 2).T
+        points = np.array(self._points).reshape(-1, 3)
+        vectors = points[particles[1]] - points[particles[0]]
+        return (
+            np.array(rows, dtype=np.int64),
+            np.ascontiguousarray(edge_index),
+            np.ascontiguousarray(particles),
+            vectors,
+        )
+
     def edge_sets(self, cutoff, n_layers):
         """Return [E_1, ..., E_L] as sets of pairs."""
-        known = {}
+        self.asked.clear()
 
         def neighbours(i):
-            if i not in known:
-                known[i] = self.neighbours(i, cutoff)
-            return known[i]
+            return self.asked[i] if i in self.asked else self.neighbours(i, cutoff)
 
         stages = []
         members = set(self._contributing)

@@ -24,11 +24,15 @@ OF_OTHERS = re.compile(
 # Commands follow these words; the tests of `kim-torchml doctor` compare them, --force included.
 COMMANDS_FOLLOW = "{IN_FOLDER_OF_CLONE}"
 
+# This command replaces a model of the same name.
+REPLACING = "kim-torchml install"
+
 
 def lacks_force(message: str) -> bool:
     """Return whether a message advises to install a driver or a model again in a way that leaves the old one."""
     is_advice = ADVICE.search(message) is not None and OF_OTHERS.search(message) is None
-    return is_advice and "--force" not in message and not message.endswith(COMMANDS_FOLLOW)
+    replaces = "--force" in message or REPLACING in message or message.endswith(COMMANDS_FOLLOW)
+    return is_advice and not replaces
 
 
 def messages_of_python(text: str) -> Iterator[str]:

@@ -166,7 +166,7 @@ def test_a_network_of_another_width_names_both_sides(opened):
 def test_description_names_the_width(opened, tmp_path):
     opened()
     files = read_model_folder(tmp_path, ["kim.param", "model.pt", "kim.dat"], FILE_FORMATS)
-    assert make_inputs(files, atomic_numbers=False).description == "the descriptor in kim.dat has 4 columns"
+    assert make_inputs(files).description == "the descriptor in kim.dat has 4 columns"
 
 
 def test_a_descriptor_that_is_not_there(opened):

@@ -8,7 +8,7 @@ from fake_machine import TORCH, add_package, make_environment, only
 
 from kim_torchml.tools.doctor import Status
 from kim_torchml.tools.doctor.check_python import check_torch_and_numpy
-from kim_torchml.tools.doctor.check_variables import check_on_error, check_switches
+from kim_torchml.tools.doctor.check_variables import check_on_error, check_stores, check_switches
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_the_torch_of_these_tests_without_torchscript(fake):
     assert "TorchScript is switched off" in check_torch_and_numpy(fake.machine())[0].found
 
 
-@pytest.mark.parametrize("name", ["KIM_MODEL_ELEMENTS_MAP", "KIM_TORCHML_QUIET", "KIM_TORCHML_DETERMINISTIC"])
+@pytest.mark.parametrize("name", ["KIM_MODEL_ELEMENTS_MAP", "KIM_TORCHML_QUIET", "KIM_TORCHML_PROFILE"])
 def test_switches(name, fake):
     fake.environment[name] = "off"
     assert check_switches(fake.machine()) == []
@@ -133,10 +133,32 @@ def test_switches(name, fake):
     assert finding.commands == (f"export {name}=1", f"unset {name}")
 
 
-@pytest.mark.parametrize(("value", "status"), [("exit", "ok"), ("Return", "ok"), ("stop", "problem")])
+@pytest.mark.parametrize(("value", "status"), [("exit", "ok"), (" Return ", "ok"), ("stop", "problem")])
 def test_on_error(value, status, fake):
     assert check_on_error(fake.machine()) == []
     fake.environment["KIM_TORCHML_ON_ERROR"] = value
     finding = only(check_on_error(fake.machine()))
     assert finding.status.value == status
     assert ("it must be exit or return, got 'stop', which counts as return" in finding.found) is (status == "problem")
+
+
+def test_stores_that_are_named(fake, tmp_path):
+    (tmp_path / "shared").mkdir()
+    fake.environment["KIM_TORCHML_MODEL_PATH"] = f"{tmp_path / 'shared'}:{tmp_path / 'gone'}"
+    good, bad = check_stores(fake.machine())
+    assert (good.status, good.found) == (Status.OK, str(tmp_path / "shared"))
+    assert bad.status is Status.PROBLEM
+    assert f"model files cannot be taken from '{tmp_path / 'gone'}': there is no such folder" in bad.found
+
+
+def test_the_users_own_store(fake, tmp_path):
+    fake.environment["XDG_DATA_HOME"] = str(tmp_path)
+    assert check_stores(fake.machine()) == []
+    folder = tmp_path / "kim-torchml" / "models"
+    folder.mkdir(parents=True, mode=0o700)
+    folder.chmod(0o700)
+    assert only(check_stores(fake.machine())).status is Status.OK
+    folder.chmod(0o777)
+    finding = only(check_stores(fake.machine()))
+    assert "others can write there" in finding.found
+    assert finding.commands == (f"chmod go-w {folder}",)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The compiled neighbour lists and staged edges against the slow ones, which follow their definition."""
+"""The compiled neighbour lists and edges against the slow ones, which follow their definition."""
 
 import itertools
 
@@ -81,6 +81,39 @@ def test_neighbours_and_edges_are_those_of_the_definition(name, mixed, skin):
         assert_same_edges(fast.staged_edges(CUTOFF, n_layers), slow.edge_sets(CUTOFF, n_layers))
 
 
+@pytest.mark.parametrize("skin", [0.0, 0.8])
+@pytest.mark.parametrize("mixed", [False, True], ids=["contributing first", "interleaved"])
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_edges_for_all_layers_are_those_of_the_definition(name, mixed, skin):
+    configuration = interleaved(CONFIGURATIONS[name]) if mixed else CONFIGURATIONS[name]
+    slow, fast = configuration.neighbours(), compiled_lists(configuration, CUTOFF + skin)
+    # The lists are the same object's for all: what it keeps from one number of layers must not matter for the next.
+    for n_layers in (3, 1, 2, 4, 1):
+        found, expected = fast.edges(CUTOFF, n_layers), slow.edges(CUTOFF, n_layers)
+        assert [array.dtype for array in found] == [np.int64, np.int64, np.int64, np.float64]
+        for array, other in zip(found, expected, strict=True):
+            assert array.flags.c_contiguous
+            assert array.flags.writeable
+            np.testing.assert_array_equal(array, other)
+
+
+def test_one_layer_has_no_row_but_contributing_particles_and_their_neighbours():
+    rows, edge_index, particles, vectors = compiled_lists(chain()).edges(CUTOFF, 1)
+    assert rows.tolist() == [0, 1]
+    assert edge_index.tolist() == particles.tolist() == [[0, 1], [1, 0]]
+    np.testing.assert_array_equal(vectors, [[0.6 * CUTOFF, 0, 0], [-0.6 * CUTOFF, 0, 0]])
+
+
+def test_rows_are_numbered_without_gaps():
+    """Particles 1 and 3 are no rows; 4 contributes and has no edge."""
+    points = [[0, 0, 0], [50, 0, 0], [1, 0, 0], [60, 0, 0], [90, 0, 0], [0, 1, 0]]
+    lists = compiled_lists(Configuration(points, [0] * 6, [0, 0, 1, 0, 1, 0]))
+    rows, edge_index, particles, _ = lists.edges(1.2, 2)
+    assert rows.tolist() == [0, 2, 4, 5]
+    assert particles.tolist() == [[0, 0, 2, 5], [2, 5, 0, 0]]
+    assert edge_index.tolist() == [[0, 0, 1, 3], [1, 3, 0, 0]]
+
+
 def test_the_configurations_tell_layers_apart():
     """Without this, the test above might pass with the same edges in every layer."""
     for name in ("cluster, half contributing", "crystal", "two cells", "slab", "chain"):
@@ -117,6 +150,10 @@ def test_few_particles(n, flag):
     counts, neighbours = fast.of_contributing(6.0)
     assert (counts.shape, neighbours.shape) == ((n * flag,), (len(edges),))
     assert_same_edges(fast.staged_edges(6.0, 3), [edges] * 3)
+    rows, edge_index, particles, vectors = fast.edges(6.0, 3)
+    assert rows.tolist() == (list(range(n)) if flag else [])
+    assert_same_edges([edge_index, particles], [edges] * 2)
+    assert vectors.shape == (len(edges), 3)
 
 
 def test_no_particle_contributes():
@@ -124,6 +161,7 @@ def test_no_particle_contributes():
     counts, neighbours = compiled_lists(configuration).of_contributing(CUTOFF)
     assert len(counts) == len(neighbours) == 0
     assert_same_edges(compiled_lists(configuration).staged_edges(CUTOFF, 2), [set(), set()])
+    assert [array.shape for array in compiled_lists(configuration).edges(CUTOFF, 2)] == [(0,), (2, 0), (2, 0), (0, 3)]
 
 
 def test_one_object_answers_again_and_for_other_cutoffs():
@@ -155,14 +193,19 @@ def test_a_neighbour_that_is_not_there(index):
         lists.of_contributing(2.0)
     with pytest.raises(IndexError, match=message):
         lists.staged_edges(2.0, 1)
+    with pytest.raises(IndexError, match=message):
+        lists.edges(2.0, 1)
 
 
 def test_lists_that_are_not_needed_are_not_looked_at():
     lists = lists_of(neighbours=(1, 77))
     assert lists.of_contributing(2.0)[1].tolist() == [1]
     assert_same_edges(lists.staged_edges(2.0, 1), [{(0, 1), (1, 0)}])
+    assert lists.edges(2.0, 1)[1].tolist() == [[0, 1], [1, 0]]
     with pytest.raises(IndexError, match="neighbour list of particle 1 names particle 77"):
         lists.staged_edges(2.0, 2)
+    with pytest.raises(IndexError, match="neighbour list of particle 1 names particle 77"):
+        lists.edges(2.0, 2)
 
 
 @pytest.mark.parametrize("cutoff", [0.0, -1.0, np.nan])
@@ -171,12 +214,16 @@ def test_a_cutoff_that_is_none(cutoff):
         lists_of().of_contributing(cutoff)
     with pytest.raises(ValueError, match="`cutoff` must be positive, got "):
         lists_of().staged_edges(cutoff, 1)
+    with pytest.raises(ValueError, match="`cutoff` must be positive, got "):
+        lists_of().edges(cutoff, 1)
 
 
 @pytest.mark.parametrize("n_layers", [0, -1])
 def test_a_number_of_layers_that_is_none(n_layers):
     with pytest.raises(ValueError, match=f"`n_layers` must be at least 1, got {n_layers}"):
         lists_of().staged_edges(2.0, n_layers)
+    with pytest.raises(ValueError, match=f"`n_layers` must be at least 1, got {n_layers}"):
+        lists_of().edges(2.0, n_layers)
 
 
 @pytest.mark.parametrize(

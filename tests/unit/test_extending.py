@@ -10,12 +10,10 @@ import torch
 from documents import ROOT, blocks, section
 from fresh_python import run_python
 from house_rules import makers_without, read_sources, too_long, wrong_imports
-from opening import parameter_text
+from opening import folder_of, parameter_text
 from particles import cluster, interleaved
 
-from kim_torchml.inputs import FILE_FORMATS, Particles
-from kim_torchml.model_files.model_folder import ModelFolder
-from kim_torchml.model_files.parameter_file import read_parameter_file
+from kim_torchml.inputs import Particles
 
 DOCUMENT = ROOT / "docs" / "extending.md"
 KIND, KINDS = (content for _, content in blocks(section(DOCUMENT, "A new kind of input")))
@@ -77,7 +75,7 @@ def test_parameter_files_know_both_examples(extended, tmp_path):
         """,
         path=[extended],
     )
-    kinds, readers = ["None", "Descriptor", "Graph", "Vectors"], ["SymmetryFunctions", "Bispectrum", "SOAP"]
+    kinds, readers = ["None", "Descriptor", "Graph", "Edges", "Vectors"], ["SymmetryFunctions", "Bispectrum", "SOAP"]
     assert printed == f"{kinds} 4 {[*readers, 'Coordination']}\n"
 
 
@@ -85,8 +83,7 @@ def test_the_kind_of_the_example(tmp_path):
     names = {}
     exec(KIND, names)
     (tmp_path / "kim.param").write_text(parameter_text())
-    files = ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), None, ())
-    kind = names["VectorInputs"](files, atomic_numbers=False)
+    kind = names["VectorInputs"](folder_of(tmp_path / "kim.param"))
     configuration = interleaved(cluster(9, 3.0, n_contributing=5))
     contributing = configuration.contributing.astype(bool)
     particles = Particles(

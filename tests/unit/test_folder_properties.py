@@ -93,7 +93,7 @@ def outside(tmp_path_factory):
         (folder / f"secret{suffix}").write_text(SECRET)
     # A first use outside the tests does the late imports, which open files but are not the model's doing.
     inside = write_folder(folder.parent / "inside", {}, "model.pt")
-    make_inputs(read_model_folder(inside, list(FILES), FILE_FORMATS), False)
+    make_inputs(read_model_folder(inside, list(FILES), FILE_FORMATS))
     return folder
 
 
@@ -115,7 +115,7 @@ def open_folder(folder, listed):
     with bounded(), confined_to(folder):
         try:
             files = read_model_folder(folder, listed, FILE_FORMATS)
-            make_inputs(files, False)
+            make_inputs(files)
         except DriverError as error:
             return None, str(error)
     return files, ""
@@ -141,7 +141,7 @@ def test_folders(outside, things, listed, model_file):
         assert message
         assert "secret.pt\\nfalse" not in message
         return
-    assert files.program == (folder / files.parameters.model_file).read_bytes()
+    assert files.program == (folder / files.description.model_file).read_bytes()
     assert SECRET.encode() not in files.program
     assert files.descriptor is None or SECRET not in files.descriptor.text
 

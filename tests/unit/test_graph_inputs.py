@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 from models import CUTOFF
-from opening import parameter_text
+from opening import folder_of, parameter_text
 from particles import Configuration, cluster, interleaved
 
-from kim_torchml.inputs import FILE_FORMATS, Particles, make_inputs
-from kim_torchml.model_files.model_folder import ModelFolder
-from kim_torchml.model_files.parameter_file import read_parameter_file
+from kim_torchml.inputs import Particles, make_inputs
 
 
 @pytest.fixture
@@ -20,9 +18,7 @@ def make(tmp_path):
     def function(n_layers, atomic_numbers=False):
         text = parameter_text("Graph", elements=("Si", "C", "O"), n_layers=n_layers)
         (tmp_path / "kim.param").write_text(text)
-        return make_inputs(
-            ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), None, ()), atomic_numbers
-        )
+        return make_inputs(folder_of(tmp_path / "kim.param", atomic_numbers))
 
     return function
 

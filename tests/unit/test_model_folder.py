@@ -26,7 +26,7 @@ def test_all_files_are_read(folder):
     (folder / "notes.dat").write_bytes(b"\xff")
     found = read_model_folder(folder, ["model.pt", "notes.dat", "kim_model.param"], FILE_FORMATS)
     assert found.program == b"the model"
-    assert found.parameters.elements == ("Si",)
+    assert found.description.species == ("Si",)
     expected = [("model.pt", b"the model"), ("notes.dat", b"\xff"), ("kim_model.param", parameter_text().encode())]
     assert list(found.contents) == expected
 
@@ -47,7 +47,9 @@ def test_what_was_read_stays_when_the_folder_goes(folder):
     ],
 )
 def test_there_must_be_one_parameter_file(folder, names, found):
-    with pytest.raises(DriverError, match=rf"must have one \.param file, {found}; list it in PARAMETER_FILES of the"):
+    with pytest.raises(
+        DriverError, match=rf"must have model\.toml or one \.param file, {found}; list it in PARAMETER_FILES of the"
+    ):
         read_model_folder(folder, names, FILE_FORMATS)
 
 

@@ -27,7 +27,7 @@ def lists_of(configuration):
 
 
 def arrays_of(lists):
-    return [*lists.of_contributing(CUTOFF), *lists.staged_edges(CUTOFF, 3)]
+    return [*lists.of_contributing(CUTOFF), *lists.staged_edges(CUTOFF, 3), *lists.edges(CUTOFF, 2)]
 
 
 def test_arrays_outlive_what_made_them():
@@ -74,23 +74,25 @@ def test_arrays_are_aligned_and_contiguous_as_torch_takes_them():
 @pytest.mark.parametrize("n", [0, 1])
 def test_no_neighbours(n):
     alone = Configuration(np.zeros((n, 3)), np.zeros(n), np.ones(n))
-    counts, neighbours, *stages = arrays_of(lists_of(alone))
+    counts, neighbours, *stages, rows, _, _, vectors = arrays_of(lists_of(alone))
     assert (counts.dtype, counts.tolist()) == (np.int32, [0] * n)
     assert (neighbours.dtype, neighbours.shape) == (np.int32, (0,))
     for edge_index in stages:
         assert (edge_index.dtype, edge_index.shape) == (np.int64, (2, 0))
         assert edge_index.flags.writeable
+    assert (rows.tolist(), vectors.shape) == ([0] * n, (0, 3))
 
 
 def test_memory_is_freed():
-    """Edges of 250 MB in all are made, one array after the other."""
+    """Edges and vectors of 600 MB in all are made, one array after the other."""
     n = 64
     lists = lists_of(Configuration(np.random.default_rng(1).uniform(0, 1, (n, 3)), np.zeros(n), np.ones(n)))
     (edges,) = lists.staged_edges(CUTOFF, 1)
     assert edges.shape == (2, n * (n - 1))
     before = resident_memory()
-    for _ in range(4000):
+    for _ in range(2000):
         lists.staged_edges(CUTOFF, 1)
+        lists.edges(CUTOFF, 1)
     assert resident_memory() - before < 30e6
 
 

@@ -20,6 +20,7 @@ from kim_torchml.driver import opened_models
 from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.shared_memory import find_sharing, memory_of, share_memory
 from kim_torchml.errors import DriverError
+from kim_torchml.model_files.parameter_file import ElementsMap
 
 CPU = torch.device("cpu")
 
@@ -45,7 +46,7 @@ def folder(tmp_path):
 
 
 def opened(files, device=CPU, atomic_numbers=False):
-    return open_files(*files, device, atomic_numbers)
+    return open_files(*files, device, ElementsMap(atomic_numbers), [])
 
 
 def test_the_same_files_in_another_folder_are_the_same_model(folder):
@@ -58,7 +59,7 @@ def test_the_same_files_in_another_folder_are_the_same_model(folder):
 def test_what_makes_another_model(folder, change):
     content = script_bytes(PairTotal)
     path, names = folder("first", content)
-    first = open_files(path, names, CPU, False)
+    first = open_files(path, names, CPU, ElementsMap(), [])
     if change == "content":
         # A byte of the weights, which a file's checksums tell: the sizes are the same.
         other = content.replace(b"PairTotal", b"PairTotaL")
@@ -69,11 +70,11 @@ def test_what_makes_another_model(folder, change):
         "size": lambda: opened(folder("second", script_bytes(PairOfAll))),
         "name": lambda: opened(folder("second", content, model_file="other.pt")),
         "parameter file": lambda: opened(folder("second", content, cutoff=2.4)),
-        "order": lambda: open_files(path, names[::-1], CPU, False),
-        "coding": lambda: open_files(path, names, CPU, True),
+        "order": lambda: open_files(path, names[::-1], CPU, ElementsMap(), []),
+        "coding": lambda: open_files(path, names, CPU, ElementsMap(True), []),
     }[change]()
     assert second is not first
-    assert open_files(path, names, CPU, False) is first
+    assert open_files(path, names, CPU, ElementsMap(), []) is first
 
 
 @pytest.mark.cuda
@@ -178,7 +179,7 @@ def test_a_parameter_file_is_read_once(folder, monkeypatch):
     reads = []
     plain = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self.name) or plain(self))
-    open_files(path, names, CPU, False)
+    open_files(path, names, CPU, ElementsMap(), [])
     assert sorted(reads) == sorted(names)
 
 

@@ -149,7 +149,7 @@ def test_other_things_returned(kind, arguments, returns_forces, found, opened):
 def test_a_model_with_another_number_of_inputs(opened):
     message = (
         r"^the model in model\.pt must take 5 inputs, as the parameter file says \(preprocessing None, number of "
-        r"inputs 5\), but its forward takes 4; correct the number of layers and inputs, or the model$"
+        r"inputs 5\), but its forward takes 4; correct what that file says, or the model$"
     )
     with pytest.raises(DriverError, match=message):
         opened(script_bytes(FourInputs))

@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 from models import CUTOFF
-from opening import parameter_text
+from opening import folder_of, parameter_text
 from particles import Configuration, cluster, interleaved
 
-from kim_torchml.inputs import FILE_FORMATS, Particles, make_inputs
-from kim_torchml.model_files.model_folder import ModelFolder
-from kim_torchml.model_files.parameter_file import read_parameter_file
+from kim_torchml.inputs import Particles, make_inputs
 
 
 @pytest.fixture
@@ -19,9 +17,7 @@ def build(tmp_path, device):
 
     def function(configuration, dtype=torch.float64, atomic_numbers=False, elements=("Si", "C", "O")):
         (tmp_path / "kim.param").write_text(parameter_text(elements=elements))
-        kind = make_inputs(
-            ModelFolder(read_parameter_file(tmp_path / "kim.param", FILE_FORMATS), None, ()), atomic_numbers
-        )
+        kind = make_inputs(folder_of(tmp_path / "kim.param", atomic_numbers))
         flags = configuration.contributing.astype(bool)
         lists = configuration.neighbours()
         particles = Particles(configuration.coordinates, configuration.species_codes, flags, lists)

@@ -25,12 +25,12 @@ from file_strategies import (
 from guards import bounded
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from opening import read_parameter_file
 
 from kim_torchml.descriptors import read_descriptor
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
-from kim_torchml.model_files.parameter_file import read_parameter_file
 
 PARAMETERS, DESCRIPTOR = "kim.param", "kim.dat"
 
@@ -61,7 +61,7 @@ def read_parameters(path, text):
     path.write_bytes(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
     with bounded():
         try:
-            return read_parameter_file(path, FILE_FORMATS)
+            return read_parameter_file(path)
         except DriverError as error:
             check_refusal(error, path.name, path.read_bytes())
             return None
@@ -80,19 +80,21 @@ def check_refusal(error, name, content):
 
 def check_parameters(found):
     """Check that the values which were accepted are possible ones."""
-    assert 1 <= len(set(found.elements)) == len(found.elements)
-    assert set(found.elements) <= set(ATOMIC_NUMBERS)
+    assert 1 <= len(set(found.species)) == len(found.species)
+    assert set(found.species) <= set(ATOMIC_NUMBERS)
     assert 1e-3 <= found.cutoff <= 1e6
     assert found.model_file.endswith(".pt")
     assert not set("/\\\0") & set(found.model_file)
-    assert (found.descriptor is None) == (found.preprocessing != "Descriptor")
+    assert (found.descriptor is None) == (found.kind != "Descriptor")
     assert found.n_layers >= 1
 
 
 def values_of(found):
     """Return the values of a file from what was read of it."""
     words = {"cutoff": repr(found.cutoff), "descriptor": found.descriptor or "None"}
-    return ParameterValues(**{field.name: getattr(found, field.name) for field in fields(ParameterValues)} | words)
+    words |= {"elements": found.species, "preprocessing": found.kind}
+    names = [field.name for field in fields(ParameterValues) if field.name not in words]
+    return ParameterValues(**{name: getattr(found, name) for name in names} | words)
 
 
 @tries(1500)
@@ -100,7 +102,7 @@ def values_of(found):
 def test_parameter_files(path, values, write):
     found = read_parameters(path, write(values.lines()))
     assert found is not None
-    assert (found.elements, found.preprocessing, found.cutoff) == (
+    assert (found.species, found.kind, found.cutoff) == (
         values.elements,
         values.preprocessing,
         float(values.cutoff),
@@ -110,7 +112,7 @@ def test_parameter_files(path, values, write):
         values.model_file,
         values.returns_forces,
     )
-    assert found.n_inputs == int(values.lines()[-2])
+    assert FILE_FORMATS[found.kind].count_inputs(found.n_layers) == int(values.lines()[-2])
     assert (found.descriptor or "None") == values.descriptor
 
 

@@ -11,6 +11,7 @@ from kim_torchml.process.rank import Rank
 
 READERS = {
     settings.ELEMENTS_MAP: settings.wants_atomic_numbers,
+    settings.PROFILE: settings.wants_profile,
     settings.QUIET: settings.is_quiet,
     settings.DETERMINISTIC: settings.wants_determinism,
 }

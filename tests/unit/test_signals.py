@@ -15,7 +15,7 @@ from fresh_python import SOURCE
 from kim_torchml.tools.programs import run_program as programs
 from kim_torchml.tools.programs.signals import Interrupted, signals_held_back, signals_raise
 from kim_torchml.tools.verification import runner
-from kim_torchml.tools.verification.result import ModelDescription
+from kim_torchml.tools.verification.result import VerifiedModel
 from kim_torchml.tools.verification.worker_process import child_environment
 
 
@@ -134,7 +134,7 @@ class SilentWorker:
         pass
 
     def events(self):
-        description = ModelDescription("Model", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
+        description = VerifiedModel("Model", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
         yield {"event": "model", "description": vars(description)}
 
     def log(self):

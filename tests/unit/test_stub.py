@@ -64,6 +64,9 @@ def test_results_have_the_types_of_the_stub(compiled):
     found = {
         "of_contributing": f"tuple[{', '.join(f'npt.NDArray[np.{each.dtype}]' for each in (counts, neighbours))}]",
         "staged_edges": f"list[npt.NDArray[np.{stages[0].dtype}]]",
+        "edges": f"tuple[{', '.join(f'npt.NDArray[np.{each.dtype}]' for each in lists.edges(2.0, 2))}]",
+        "closest_pair": f"tuple[{', '.join(type(each).__name__ for each in lists.closest_pair())}] | None",
+        "most_neighbours": f"tuple[{', '.join(type(each).__name__ for each in lists.most_neighbours())}] | None",
     }
     said = {method.name: ast.unparse(method.returns) for _, method in METHODS if method.name != "__init__"}
     assert found == said

@@ -163,7 +163,7 @@ DEFAULTS = {
 def test_arguments_with_defaults_need_not_be_given(kind, n):
     fewest, most = DEFAULTS[kind]
     arguments = tuple(Argument(f"x{k}", ("n",)) for k in range(n))
-    signature = Signature(arguments, "x1", False, "number of inputs")
+    signature = Signature(arguments, "x1", False, "the parameter file says (number of inputs)", "it says so")
     if fewest <= n <= most:
         program = open_torchscript(script_bytes(kind), "x.pt", CPU, signature)
         assert (program.n_inputs, program.most_inputs) == (fewest, most)
@@ -171,7 +171,7 @@ def test_arguments_with_defaults_need_not_be_given(kind, n):
     found = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     message = (
         rf"^the model in x\.pt must take {n} inputs, as the parameter file says \(number of inputs\), but its forward "
-        rf"takes {found}; correct the number of layers and inputs, or the model$"
+        rf"takes {found}; correct what that file says, or the model$"
     )
     with pytest.raises(DriverError, match=message):
         open_torchscript(script_bytes(kind), "x.pt", CPU, signature)

@@ -20,7 +20,7 @@ from kim_torchml.tools.cli import main
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.html_report import html_report
-from kim_torchml.tools.verification.result import CheckResult, ModelDescription, Verification
+from kim_torchml.tools.verification.result import CheckResult, Verification, VerifiedModel
 from kim_torchml.tools.verification.table import print_results
 
 
@@ -221,7 +221,7 @@ def test_help_and_list_load_nothing_heavy(option: str, loaded: str) -> None:
 
 
 def verification() -> Verification:
-    model = ModelDescription("Model_[bold]<b>", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
+    model = VerifiedModel("Model_[bold]<b>", ["Si"], ["Si"], 3.8, [3.8], ["partialEnergy"])
     passed = CheckResult("objectivity", "d", "P/F", "P", 2e-15, "Fine.", {"rows": []}, 1.0)
     failed = CheckResult(
         "memory-leak",

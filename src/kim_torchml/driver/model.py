@@ -2,6 +2,7 @@
 """A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +10,21 @@ import numpy as np
 import torch
 
 from kim_torchml.driver.host_modes import without_host_modes
+from kim_torchml.driver.limits import LimitCheck
 from kim_torchml.driver.memory_errors import FEWER_PARTICLES, enough_memory
 from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.outputs import needed_quantities, supported_outputs, write_outputs
 from kim_torchml.driver.parameters import new_tensors, parameter_values
+from kim_torchml.driver.stores import stores_of_process
 from kim_torchml.driver.units import Units
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
 from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.inputs import Neighbours, PairKind, Particles
+from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
-from kim_torchml.process.device import choose_device, describe_device, determinism
+from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
+from kim_torchml.process.profile import EDGES, OUTPUTS, Profile, timed
 from kim_torchml.process.rank import find_rank
 from kim_torchml.process.threads import set_threads
 
@@ -33,6 +38,7 @@ class Model:
         cutoff: cutoff of its neighbour lists, Å.
         influence_distance: distance beyond which nothing acts on a contributing particle's energy, Å.
         needs_noncontributing_neighbours: whether it asks for neighbours of non-contributing particles.
+        description: what its files say.
         parameters: KIM parameters; simulators overwrite their values and then call `take_parameters`.
     """
 
@@ -50,16 +56,19 @@ class Model:
         self._units = units
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
-        self._opened = open_files(folder, names, self._device, settings.wants_atomic_numbers())
+        elements_map = ElementsMap(settings.wants_atomic_numbers(), settings.ELEMENTS_MAP)
+        self._opened = open_files(folder, names, self._device, elements_map, stores_of_process())
         self._program = self._opened.program
-        self._file = self._opened.files.parameters
+        self.description = self._opened.files.description
         self._inputs = self._opened.inputs
-        self.species = list(self._file.elements)
-        self.file_name = self._file.model_file
+        self.species = list(self.description.species)
+        self.file_name = self.description.model_file
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
         self.parameters = self._opened.parameters()
+        self._limits = LimitCheck(self.description, self._warn_of_limit)
+        self._profile = Profile(lambda: synchronise(self._device)) if settings.wants_profile() else None
 
     @without_host_modes
     def prepare(self) -> set[str]:
@@ -68,7 +77,7 @@ class Model:
         Returns:
             KIM's names of the outputs it supports.
         Raises:
-            DriverError: If the model does not fit its parameter file.
+            DriverError: If the model is not what its files say.
         """
         set_threads(self._rank, interpreter.is_ours)
         # This comes first: a switch that is on by mistake may make the model fail.
@@ -78,12 +87,15 @@ class Model:
         self._layout = capability.layout
         notices.announce_first_use(
             self._rank,
-            f"torch {torch.__version__}, model {self.file_name} ({self._file.preprocessing}), "
+            f"torch {torch.__version__}, model {self.file_name} ({self.description.kind}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
         for doubt in self._doubts(capability):
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
+
+    def _warn_of_limit(self, sentence: str) -> None:
+        notices.warn_of_rank(self._rank, sentence, about=hash(self._opened.files.program))
 
     def _doubts(self, capability: Capability) -> Iterator[str]:
         """Yield sentences on what a user should know of the model although it is no error."""
@@ -97,9 +109,14 @@ class Model:
         if sign:
             yield (
                 f"the model in {self.file_name} gets species codes (0, 1, ..), but may expect atomic numbers: "
-                f"{sign}; if it was trained on atomic numbers, set {settings.ELEMENTS_MAP}=1"
+                f"{sign}; {self._coding_advice()}"
             )
         yield from capability.doubts
+
+    def _coding_advice(self) -> str:
+        """Return what to do about a model that gets species codes and expects atomic numbers; nothing for others."""
+        advice = self.description.coding_advice
+        return "" if self.description.atomic_numbers or not advice else f"if it was trained on atomic numbers, {advice}"
 
     def _capability(self) -> Capability:
         """Return what the model gives with parameters as they are now: whether it has forces may depend on them."""
@@ -115,6 +132,8 @@ class Model:
         contributing: np.ndarray,
         neighbours: Neighbours,
         outputs: Mapping[str, np.ndarray],
+        step: int = 0,
+        started: float | None = None,
     ) -> None:
         """Compute the requested outputs and write them.
 
@@ -124,25 +143,35 @@ class Model:
             contributing: Shape [n], int32, 1 = contributing.
             neighbours: Neighbour lists of this configuration.
             outputs: KIM's name of each output that was asked for, and the array to overwrite, in the simulator's units.
+            step: Number of this compute.
+            started: When the simulator called, by time.perf_counter; by default now.
         Raises:
             DriverError: If the model fails; then nothing has been written.
         """
-        if not contributing.any():
+        with nullcontext() if self._profile is None else self._profile.compute(started):
+            self._compute(Particles(coordinates, species_codes, contributing.astype(bool), neighbours), outputs, step)
+
+    def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
+        if not particles.n_contributing:
             for out in outputs.values():
                 out[:] = 0.0
             return
-        particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours)
         what = f"{len(particles)} particles"
         with determinism(self._device), enough_memory(self._device, self.file_name, what, FEWER_PARTICLES):
-            evaluation = self._evaluate(particles, needed_quantities(outputs))
-        write_outputs(evaluation, self._units, outputs, self.file_name)
+            evaluation = self._evaluate(particles, needed_quantities(outputs), step)
+        with timed(OUTPUTS):
+            write_outputs(evaluation, self._units, outputs, self.file_name, self._coding_advice())
 
-    def _evaluate(self, particles: Particles, wanted: set[Quantity]) -> Evaluation:
+    def _evaluate(self, particles: Particles, wanted: set[Quantity], step: int) -> Evaluation:
         kind, program = self._inputs, self._program
-        inputs = kind.build(particles, program.dtype, self._device)
-        evaluation = evaluate(program, inputs, particles, self._layout, wanted)
-        if Quantity.PARTICLE_VIRIALS in wanted and isinstance(kind, PairKind):
-            pairs = kind.build_by_pair(particles, program.dtype, self._device)
+        with timed(EDGES):
+            inputs = kind.build(particles, program.dtype, self._device)
+        self._limits.check(particles.neighbours, step)
+        by_pair = wanted & {Quantity.PARTICLE_VIRIALS} if isinstance(kind, PairKind) else set()
+        evaluation = evaluate(program, inputs, particles, self._layout, wanted - by_pair, self._coding_advice())
+        if by_pair and isinstance(kind, PairKind):
+            with timed(EDGES):
+                pairs = kind.build_by_pair(particles, program.dtype, self._device)
             evaluation = replace(evaluation, particle_virials=evaluate_particle_virials(program, pairs, particles))
         return evaluation
 
@@ -186,6 +215,8 @@ class Model:
     def write(self, folder: str) -> list[str]:
         """Write the model's files, with the parameters as they are now.
 
+        The written model is complete, also where the model file was in a store.
+
         Args:
             folder: Where to; it exists.
         Returns:
@@ -193,11 +224,18 @@ class Model:
         Raises:
             DriverError: If a file cannot be written.
         """
-        contents = self._opened.files.contents
-        for name, content in contents:
-            is_changed = name == self.file_name and self._has_own_parameters()
+        files = self._opened.files
+        program = self._program.file_content(files.program) if self._has_own_parameters() else files.program
+        contents = files.written(program)
+        for name, content in contents.items():
             try:
-                (Path(folder) / name).write_bytes(self._program.file_content(content) if is_changed else content)
+                (Path(folder) / name).write_bytes(content)
             except OSError as error:
                 raise DriverError(f"cannot write the model's file {name}: {error}; choose another folder") from error
-        return [name for name, _ in contents]
+        return list(contents)
+
+    def close(self) -> None:
+        """Say where the time went, if that is wanted; the model is not used any more."""
+        table = "" if self._profile is None else self._profile.table(f"the model {self.file_name}")
+        if table:
+            notices.tell(self._rank, table)

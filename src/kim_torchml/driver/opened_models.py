@@ -7,7 +7,8 @@ A simulator creates and destroys a model several times before its first step, an
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,14 @@ import torch
 from kim_torchml.driver.memory_errors import enough_memory
 from kim_torchml.driver.parameters import Parameter, ParameterTemplate, publish_parameters
 from kim_torchml.engines import open_program
+from kim_torchml.errors import DriverError, shortened
 from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
 from kim_torchml.inputs import FILE_FORMATS, make_inputs
-from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder
+from kim_torchml.model_files.description import ModelDescription
+from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder, read_stored
+from kim_torchml.model_files.parameter_file import ElementsMap
+from kim_torchml.model_files.store import Store
 
 # How many models outlive the last that was created from their files.
 _KEPT_MODELS = 8
@@ -31,34 +36,34 @@ class OpenedModel:
     Attributes:
         files: the model's files.
         device: device of the program.
-        atomic_numbers: whether the model gets atomic numbers instead of species codes, where its kind allows.
+        elements_map: what the environment said when the files were read.
         inputs: builder of the model's inputs.
         program: the model file as a program.
         sign_of_atomic_numbers: what speaks for a model that gets species codes and expects atomic numbers, or nothing.
     """
 
-    def __init__(self, files: ModelFolder, device: torch.device, atomic_numbers: bool) -> None:
+    def __init__(self, files: ModelFolder, device: torch.device, elements_map: ElementsMap) -> None:
         """Load a model.
 
         Args:
             files: Its files.
             device: Where its tensors are to be.
-            atomic_numbers: Whether it gets atomic numbers instead of species codes.
+            elements_map: What the environment said when the files were read.
         Raises:
             DriverError: If a file is wrong.
         """
         self.files = files
         self.device = device
-        self.atomic_numbers = atomic_numbers
-        self.inputs = make_inputs(files, atomic_numbers)
-        file_name = files.parameters.model_file
-        with enough_memory(device, file_name, "its tensors"):
-            self.program = open_program(files.program, file_name, device, self.inputs.signature)
+        self.elements_map = elements_map
+        self.inputs = make_inputs(files)
+        model = files.description
+        with enough_memory(device, model.model_file, "its tensors"), _made_with(model):
+            self.program = open_program(files.program, model.model_file, device, self.inputs.signature)
         # Looking through a model's graphs takes milliseconds, and not all of the memory is given back.
         self.sign_of_atomic_numbers = (
-            sign_of_atomic_numbers(self.program, files.parameters.elements) if self.inputs.gives_species_codes else ""
+            sign_of_atomic_numbers(self.program, model.species) if self.inputs.gives_species_codes else ""
         )
-        self._parameters = ParameterTemplate(publish_parameters(self.program, len(files.parameters.elements)))
+        self._parameters = ParameterTemplate(publish_parameters(self.program, model))
         self._capability: Capability | None = None
         self._capability_lock = threading.RLock()
 
@@ -70,7 +75,7 @@ class OpenedModel:
         """Return what the model can give; it is called for that once.
 
         Raises:
-            DriverError: If the model fails, or returns what its parameter file does not say.
+            DriverError: If the model fails, or returns what its files do not say.
         """
         with self._capability_lock:
             if self._capability is None:
@@ -83,36 +88,54 @@ _living: "weakref.WeakSet[OpenedModel]" = weakref.WeakSet()
 _recent: "deque[OpenedModel]" = deque(maxlen=_KEPT_MODELS)
 
 
-def open_files(folder: Path, names: Sequence[str], device: torch.device, atomic_numbers: bool) -> OpenedModel:
+def open_files(
+    folder: Path, names: Sequence[str], device: torch.device, elements_map: ElementsMap, stores: Sequence[Store]
+) -> OpenedModel:
     """Return the model for files of these names and contents; they are loaded once per process, device and coding.
 
     Args:
         folder: Where the files are, for as long as this call lasts.
         names: Their names, in KIM's order.
         device: Where the model's tensors are to be.
-        atomic_numbers: Whether the model gets atomic numbers instead of species codes.
+        elements_map: What parameter files leave to the environment.
+        stores: Where to look for a model file that is in a store.
     Raises:
         DriverError: If a file is missing or wrong.
     """
     with _lock:
-        found = _find(folder, names, device, atomic_numbers)
+        found = _find(folder, names, device, elements_map)
         if found is None:
-            files = _share_contents(read_model_folder(folder, names, FILE_FORMATS))
-            found = OpenedModel(files, device, atomic_numbers)
+            files = _share_contents(read_model_folder(folder, names, FILE_FORMATS, elements_map, stores))
+            found = OpenedModel(files, device, elements_map)
             _living.add(found)
+        elif found.files.stored is not None:
+            # Whoever opens a model learns that its file has gone or was damaged, though this process still has it.
+            read_stored(found.files.description, stores)
         if found in _recent:
             _recent.remove(found)
         _recent.append(found)
         return found
 
 
-def _find(folder: Path, names: Sequence[str], device: torch.device, atomic_numbers: bool) -> OpenedModel | None:
+@contextmanager
+def _made_with(model: ModelDescription) -> Iterator[None]:
+    """Add what a model was made with to an error: versions are a likely reason where a file cannot be loaded."""
+    try:
+        yield
+    except DriverError as error:
+        if not model.made_with:
+            raise
+        versions = ", ".join(f"{name} {version}" for name, version in model.made_with.items())
+        raise DriverError(f"{error}; the model was made with {shortened(versions)}") from error
+
+
+def _find(folder: Path, names: Sequence[str], device: torch.device, elements_map: ElementsMap) -> OpenedModel | None:
     """Return the opened model of the same files; a digest of a file would take ten times as long as comparing it."""
     return next(
         (
             model
             for model in _living
-            if (model.device, model.atomic_numbers) == (device, atomic_numbers) and model.files.are_in(folder, names)
+            if (model.device, model.elements_map) == (device, elements_map) and model.files.are_in(folder, names)
         ),
         None,
     )
@@ -121,5 +144,10 @@ def _find(folder: Path, names: Sequence[str], device: torch.device, atomic_numbe
 def _share_contents(files: ModelFolder) -> ModelFolder:
     """Return the files with contents that opened models hold already in place of equal ones: each is held once."""
     held = [content for model in _living for _, content in model.files.contents]
-    shared = [(name, next((each for each in held if each == content), content)) for name, content in files.contents]
-    return replace(files, contents=tuple(shared))
+    held += [model.files.stored for model in _living if model.files.stored is not None]
+
+    def shared(content: bytes) -> bytes:
+        return next((each for each in held if each == content), content)
+
+    contents = tuple((name, shared(content)) for name, content in files.contents)
+    return replace(files, contents=contents, stored=None if files.stored is None else shared(files.stored))

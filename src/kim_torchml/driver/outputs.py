@@ -10,7 +10,6 @@ from kim_torchml.driver.output_shapes import ENERGY, FORCES, PARTICLE_ENERGIES, 
 from kim_torchml.driver.units import Units
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity
 from kim_torchml.evaluation.returned_values import check_finite
-from kim_torchml.evaluation.virials import virial_of_forces
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,6 @@ class Output:
     unit: Callable[[Units], float]
 
 
-def _virial(evaluation: Evaluation) -> np.ndarray | None:
-    return None if evaluation.forces is None else virial_of_forces(evaluation.coordinates, evaluation.forces)
-
-
 def _in_energy(units: Units) -> float:
     return units.energy
 
@@ -41,7 +36,7 @@ OUTPUTS = {
     ENERGY: Output(None, lambda found: found.energy, _in_energy),
     FORCES: Output(Quantity.FORCES, lambda found: found.forces, lambda units: units.force),
     PARTICLE_ENERGIES: Output(Quantity.PARTICLE_ENERGIES, lambda found: found.particle_energies, _in_energy),
-    VIRIAL: Output(Quantity.FORCES, _virial, _in_energy),
+    VIRIAL: Output(Quantity.VIRIAL, lambda found: found.virial, _in_energy),
     PARTICLE_VIRIALS: Output(Quantity.PARTICLE_VIRIALS, lambda found: found.particle_virials, _in_energy),
 }
 
@@ -56,7 +51,9 @@ def supported_outputs(quantities: set[Quantity]) -> set[str]:
     return {name for name, output in OUTPUTS.items() if output.needs is None or output.needs in quantities}
 
 
-def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np.ndarray], file_name: str) -> None:
+def write_outputs(
+    evaluation: Evaluation, units: Units, outputs: Mapping[str, np.ndarray], file_name: str, advice: str
+) -> None:
     """Overwrite the simulator's arrays.
 
     Args:
@@ -64,15 +61,16 @@ def write_outputs(evaluation: Evaluation, units: Units, outputs: Mapping[str, np
         units: The simulator's.
         outputs: KIM's name of each output that was asked for, and its array, of the shape in output_shapes.py.
         file_name: The model's, for messages.
+        advice: What a user can do about numbers that are not finite, beside the usual.
     Raises:
         DriverError: If a number is too large in the simulator's units; then nothing has been written.
     """
-    values = {name: _converted(name, evaluation, units, file_name) for name in outputs}
+    values = {name: _converted(name, evaluation, units, file_name, advice) for name in outputs}
     for name, out in outputs.items():
         out[:] = values[name]
 
 
-def _converted(name: str, evaluation: Evaluation, units: Units, file_name: str) -> np.ndarray:
+def _converted(name: str, evaluation: Evaluation, units: Units, file_name: str, advice: str) -> np.ndarray:
     output = OUTPUTS[name]
     with np.errstate(over="ignore", invalid="ignore"):
         value = output.value(evaluation)
@@ -80,5 +78,5 @@ def _converted(name: str, evaluation: Evaluation, units: Units, file_name: str) 
             raise ValueError(f"{name} was asked for, but {output.needs} not evaluated")
         unit = output.unit(units)
         converted: np.ndarray = value if unit == 1.0 else value * unit
-    check_finite(converted, name, file_name)
+    check_finite(converted, name, file_name, advice)
     return converted

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model's tensors as KIM parameters: which of them, under what name, and what values they may take.
 
-The author of a model chooses with an attribute of the scripted module, `kim_parameters: Dict[str, str]`: dotted name of
-a parameter or buffer -> description. Without it, all floating-point parameters and buffers of at most
-LARGEST_UNNAMED entries are published.
+The author of a model chooses: in the table [parameters] of model.toml or, beside a parameter file, with an attribute of
+the scripted module, `kim_parameters: Dict[str, str]`: dotted name of a parameter or buffer -> description. Beside a
+parameter file and without the attribute, all floating-point parameters and buffers of at most LARGEST_UNNAMED entries
+are published.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ import torch
 from kim_torchml.driver.shared_memory import Memory, find_sharing, memory_of, share_memory, spans_memory
 from kim_torchml.engines import Program
 from kim_torchml.errors import DriverError
+from kim_torchml.model_files.description import ModelDescription
 
 ATTRIBUTE = "kim_parameters"
+_TABLE = "[parameters]"
 # Largest number of entries. Larger tensors are a network's weights: nobody sets them one by one, and every Refresh
 # would compare them all.
 LARGEST_UNNAMED = 4096
@@ -78,59 +81,83 @@ class ParameterTemplate:
         ]
 
 
-def publish_parameters(program: Program, n_elements: int) -> list[Parameter]:
+@dataclass(frozen=True)
+class _Choice:
+    """What the author of a model wants to be published.
+
+    Attributes:
+        tensors: descriptions by dotted names.
+        where: where that is said, for messages.
+    """
+
+    tensors: Mapping[str, str]
+    where: str
+
+
+def publish_parameters(program: Program, model: ModelDescription) -> list[Parameter]:
     """Return a model's KIM parameters, first the read-only `n_elements`, as KIM wants at least one.
 
+    Args:
+        program: The model.
+        model: What its files say.
     Raises:
-        DriverError: If the model's choice names what cannot be published, or two names become one.
+        DriverError: If the author's choice names what cannot be published, or two names become one.
     """
     tensors = program.tensors()
-    chosen = _chosen(program, tensors)
+    chosen = _chosen(program, tensors, model)
+    n_elements = len(model.species)
     count = np.array([n_elements], dtype=np.int32)
     parameters = [
         Parameter(N_ELEMENTS, "Number of chemical elements of the model. Read-only.", count, None, n_elements)
     ]
     tensor_of_name = {N_ELEMENTS: "the number of elements"}
     path_of_memory: dict[Memory, str] = {}
-    for path, description in chosen:
+    for path, description in chosen.tensors.items():
         name = _identifier(path)
         if name in tensor_of_name:
             raise DriverError(
                 f"the tensors of the model in {program.file_name} must have different names as KIM parameters, got "
-                f"'{name}' for {tensor_of_name[name]} and for {path}; rename one of them, or choose with `{ATTRIBUTE}`"
+                f"'{name}' for {tensor_of_name[name]} and for {path}; rename one of them, or choose with {chosen.where}"
             )
         tensor_of_name[name] = path
         tensor = tensors[path]
         same = path_of_memory.setdefault(memory_of(tensor), path)
         if same != path:
             raise DriverError(
-                f"`{ATTRIBUTE}` of the model in {program.file_name} must name each tensor once, got the same one as "
+                f"{chosen.where} of the model in {program.file_name} must name each tensor once, got the same one as "
                 f"{same} and {path}; remove one of them"
             )
-        values = _values(tensor, path, program.file_name)
+        values = _values(tensor, path, program.file_name, chosen.where)
         parameters.append(Parameter(name, _described(path, tensor, description), values, path))
     return parameters
 
 
-def _chosen(program: Program, tensors: dict[str, torch.Tensor]) -> list[tuple[str, str]]:
-    """Return (dotted name, description) of the tensors to publish."""
-    choice = program.attribute(ATTRIBUTE)
-    if choice is None:
-        return [(path, "") for path in _small_floating(tensors)]
-    if not isinstance(choice, dict) or not all(isinstance(text, str) for item in choice.items() for text in item):
-        raise DriverError(
-            f"`{ATTRIBUTE}` of the model in {program.file_name} must be of the type Dict[str, str], name of a "
-            f"parameter or buffer and its description, got {type(choice).__name__}; annotate it in the class of the "
-            "module"
-        )
+def _chosen(program: Program, tensors: dict[str, torch.Tensor], model: ModelDescription) -> _Choice:
+    """Return the tensors to publish, checked."""
+    where = f"`{ATTRIBUTE}`"
+    if model.parameters is not None:
+        choice, where = model.parameters, f"{_TABLE} in {model.file_name}"
+    else:
+        attribute = program.attribute(ATTRIBUTE)
+        if attribute is None:
+            return _Choice(dict.fromkeys(_small_floating(tensors), ""), where)
+        if not isinstance(attribute, dict) or not all(
+            isinstance(text, str) for item in attribute.items() for text in item
+        ):
+            raise DriverError(
+                f"{where} of the model in {program.file_name} must be of the type Dict[str, str], name of a "
+                f"parameter or buffer and its description, got {type(attribute).__name__}; annotate it in the class of "
+                "the module"
+            )
+        choice = attribute
     for path in choice:
-        _check_choice(path, tensors, program.file_name)
+        _check_choice(path, tensors, program.file_name, where)
         if other := _sharing_with(tensors[path], tensors):
             raise DriverError(
-                f"`{ATTRIBUTE}` of the model in {program.file_name} must name tensors with memory of their own, got "
+                f"{where} of the model in {program.file_name} must name tensors with memory of their own, got "
                 f"'{path}', which shares some with {other}; clone one of them before the model is saved"
             )
-    return list(choice.items())
+    return _Choice(choice, where)
 
 
 def _described(path: str, tensor: torch.Tensor, description: str) -> str:
@@ -159,7 +186,7 @@ def _sharing_with(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str
     return next((path for path, other in tensors.items() if share_memory(tensor, other)), "")
 
 
-def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str) -> None:
+def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str, where: str) -> None:
     tensor = tensors.get(path)
     whole = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
     if tensor is not None and spans_memory(tensor) and (tensor.is_floating_point() or tensor.dtype in whole):
@@ -171,7 +198,7 @@ def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str) -
     if len(tensors) > _MOST_NAMES:
         names += f", ... ({len(tensors)} in all)"
     raise DriverError(
-        f"`{ATTRIBUTE}` of the model in {file_name} must name dense parameters or buffers of numbers, got '{path}': "
+        f"{where} of the model in {file_name} must name dense parameters or buffers of numbers, got '{path}': "
         f"{found}; there are: {names or 'none'} (a model that was frozen has none)"
     )
 
@@ -182,7 +209,7 @@ def _identifier(path: str) -> str:
     return f"_{name}" if name[:1].isdigit() else name
 
 
-def _values(tensor: torch.Tensor, path: str, file_name: str) -> np.ndarray:
+def _values(tensor: torch.Tensor, path: str, file_name: str, where: str = "") -> np.ndarray:
     flat = tensor.detach().to("cpu").reshape(-1)
     if tensor.is_floating_point():
         return np.array(flat.to(torch.float64).tolist())
@@ -190,7 +217,7 @@ def _values(tensor: torch.Tensor, path: str, file_name: str) -> np.ndarray:
     if numbers.min() < _INT32.min or numbers.max() > _INT32.max:
         raise DriverError(
             f"the tensor {path} of the model in {file_name} must hold 32-bit integers to be a KIM parameter, got "
-            f"numbers from {numbers.min()} to {numbers.max()}; leave it out of `{ATTRIBUTE}`"
+            f"numbers from {numbers.min()} to {numbers.max()}; leave it out of {where}"
         )
     return numbers.astype(np.int32)
 

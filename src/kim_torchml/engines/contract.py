@@ -47,7 +47,15 @@ class CallSignature(Protocol):
 
     @property
     def source(self) -> str:
-        """What the model's own files say of this signature, for messages."""
+        """Who says what it is called with, for messages: "graph.param says (number of inputs 6)" or the like."""
+
+    @property
+    def returns_stated(self) -> str:
+        """Who says what it returns, for messages: "graph.param says (returns forces: true)" or the like."""
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Type of the floating arguments; None for that of the program's own tensors."""
 
 
 class ProgramInputs(Protocol):

@@ -3,15 +3,15 @@
 
 import math
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
 import torch
 
-from kim_torchml.engines.contract import Program, ProgramResult
-from kim_torchml.errors import DriverError
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite, check_forces
+from kim_torchml.engines.contract import Program
+from kim_torchml.evaluation.derivatives import derivatives_of, gradient_by_leaf
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite
 from kim_torchml.evaluation.virials import virials_of_pairs
 from kim_torchml.inputs import ModelInputs, PairInputs, Particles
 
@@ -21,7 +21,12 @@ class Quantity(Enum):
 
     PARTICLE_ENERGIES = auto()
     FORCES = auto()
+    VIRIAL = auto()
     PARTICLE_VIRIALS = auto()
+
+
+# What takes the derivative of the energy.
+_OF_DERIVATIVE = {Quantity.FORCES, Quantity.VIRIAL, Quantity.PARTICLE_VIRIALS}
 
 
 @dataclass(frozen=True)
@@ -30,21 +35,26 @@ class Evaluation:
 
     Attributes:
         energy: partial energy, shape [], float64, eV.
-        coordinates: Cartesian coordinates of all particles, shape [n, 3], float64, Å.
         particle_energies: energy of each particle, shape [n], float64, eV; 0 for non-contributing particles.
         forces: partial forces on all particles, shape [n, 3], float64, eV/Å.
+        virial: partial virial, shape [6], float64, eV, Voigt order xx, yy, zz, yz, xz, xy.
         particle_virials: virials of all particles, shape [n, 6], float64, eV, Voigt order xx, yy, zz, yz, xz, xy.
     """
 
     energy: np.ndarray
-    coordinates: np.ndarray
     particle_energies: np.ndarray | None = None
     forces: np.ndarray | None = None
+    virial: np.ndarray | None = None
     particle_virials: np.ndarray | None = None
 
 
 def evaluate(
-    program: Program, inputs: ModelInputs, particles: Particles, layout: EnergyLayout, wanted: Set[Quantity]
+    program: Program,
+    inputs: ModelInputs,
+    particles: Particles,
+    layout: EnergyLayout,
+    wanted: Set[Quantity],
+    advice: str = "",
 ) -> Evaluation:
     """Call a model once.
 
@@ -53,15 +63,16 @@ def evaluate(
         inputs: What it is called with.
         particles: What the inputs were made from.
         layout: What the entries of its energy stand for.
-        wanted: What to give beside the energy; virials by particle are not given here.
+        wanted: What to give beside the energy; virials by particle are given only where the leaf is edge vectors.
+        advice: What a user can do about numbers that are not finite, beside the usual.
     Returns:
         The energy and what was wanted, all finite.
     Raises:
         DriverError: If the model fails, or returns a wrong shape, NaN or infinity.
     """
-    n, name = len(particles), program.file_name
-    wants_forces = Quantity.FORCES in wanted
-    result = program.run(inputs, wants_forces)
+    name = program.file_name
+    wants_derivative = not _OF_DERIVATIVE.isdisjoint(wanted)
+    result = program.run(inputs, wants_derivative)
     check_entries(result.energies, layout, inputs.n_rows, particles.n_contributing, name)
     of_rows = result.energies.reshape(-1)
     contributing = of_rows[inputs.contributing_rows] if layout is EnergyLayout.ALL else of_rows
@@ -70,15 +81,17 @@ def evaluate(
     energy = np.asarray(total.item())
     # For a single number numpy's check would take longer than the sum itself.
     if not math.isfinite(energy):
-        check_finite(energy, "energy", name)
-    energies = None
+        check_finite(energy, "energy", name, advice)
+    energies = forces = virial = particle_virials = None
     if Quantity.PARTICLE_ENERGIES in wanted:
         energies = _particle_energies(of_rows, inputs, particles, layout)
-    forces = None
-    if wants_forces:
-        forces = _to_numpy(inputs.by_particle(_forces_on_rows(program, inputs, result), n))
-        check_finite(forces, "forces", name)
-    return Evaluation(energy, particles.coordinates, energies, forces)
+    if wants_derivative:
+        derivatives = derivatives_of(program, inputs, result, particles)
+        forces = derivatives.forces()
+        check_finite(forces, "forces", name, advice)
+        virial = derivatives.virial() if Quantity.VIRIAL in wanted else None
+        particle_virials = derivatives.particle_virials() if Quantity.PARTICLE_VIRIALS in wanted else None
+    return Evaluation(energy, energies, forces, virial, particle_virials)
 
 
 def evaluate_particle_virials(program: Program, inputs: PairInputs, particles: Particles) -> np.ndarray:
@@ -96,7 +109,7 @@ def evaluate_particle_virials(program: Program, inputs: PairInputs, particles: P
         DriverError: If the model fails, or a derivative is not finite.
     """
     result = program.run(inputs.model, wants_gradient=True)
-    gradient = _to_numpy(_gradient_of_rows(program, inputs.model, result))
+    gradient = _to_numpy(gradient_by_leaf(program, inputs.model, result))
     vectors = particles.coordinates[inputs.second] - particles.coordinates[inputs.first]
     of_pairs = gradient[len(gradient) - len(vectors) :]
     virials = virials_of_pairs(of_pairs, vectors, inputs.first, inputs.second, len(particles))
@@ -119,37 +132,3 @@ def _particle_energies(
     values = np.zeros(len(particles))
     values[contributing] = _to_numpy(energies)
     return values
-
-
-def _forces_on_rows(program: Program, inputs: ModelInputs, result: ProgramResult) -> torch.Tensor:
-    """Return the forces on all rows, shape [rows, 3]: the model's own, or minus the derivative of its energy."""
-    if result.forces is not None:
-        return check_forces(result.forces, inputs.n_rows, program.file_name)
-    return -_gradient_of_rows(program, inputs, result)
-
-
-def _gradient_of_rows(program: Program, inputs: ModelInputs, result: ProgramResult) -> torch.Tensor:
-    """Return dE/dr of all rows, shape [rows, 3]; zeros where no particle can act on another.
-
-    Raises:
-        DriverError: If the energy depends on the coordinates in a way that cannot be differentiated.
-    """
-    if result.gradient is not None:
-        return result.gradient
-    if inputs.n_pairs == 0 or _is_constant(program, inputs):
-        # Forces are the negative of it: 0.0 rather than -0.0.
-        return torch.full_like(inputs.leaf, -0.0)
-    raise DriverError(
-        f"the energy of the model in {program.file_name} does not depend on the coordinates through autograd, so "
-        "there are no forces; do not detach or convert coordinates in the model, or let it return the forces itself"
-    )
-
-
-def _is_constant(program: Program, inputs: ModelInputs) -> bool:
-    """Return whether a model's energies stay as they are when everything moves apart, beyond the model's own reach."""
-
-    def energies(scale: float) -> torch.Tensor:
-        arguments = tuple(scale * each.detach() if each.is_floating_point() else each for each in inputs.arguments)
-        return program.run(replace(inputs, arguments=arguments), wants_gradient=False).energies
-
-    return torch.equal(energies(1.0), energies(1.001))

@@ -10,8 +10,9 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Quantity
 from kim_torchml.evaluation.mask_probe import doubts_about_mask
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, SCALES, ProbeShape, probe_particles
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_forces, probe_layout
-from kim_torchml.inputs import InputKind, PairKind, Particles
+from kim_torchml.evaluation.reach_probe import doubts_about_reach
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_declared, check_forces, probe_layout
+from kim_torchml.inputs import EdgeInputs, InputKind, PairKind, Particles
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def find_capability(program: Program, kind: InputKind) -> Capability:
         program: The model.
         kind: What its inputs are built by.
     Raises:
-        DriverError: If the model fails, or returns what its parameter file does not say.
+        DriverError: If the model fails, or returns what its files do not say.
     """
     try:
         return _probe(program, kind, FEW)
@@ -44,24 +45,37 @@ def find_capability(program: Program, kind: InputKind) -> Capability:
         # A model may need more neighbours than the few have. If it does not, what it does with few is easier to read.
         with suppress(DriverError):
             return _probe(program, kind, MANY)
-        inputs = f"; {kind.description}" if kind.description else ""
-        raise DriverError(f"{error}{inputs} (found by a probe with {FEW})") from error
+        hints = "".join(f"; {hint}" for hint in (kind.description, _dtype_hint(program, kind)) if hint)
+        raise DriverError(f"{error}{hints} (found by a probe with {FEW})") from error
+
+
+def _dtype_hint(program: Program, kind: InputKind) -> str:
+    """Return what to know of a model that fails where its files state another floating type than its tensors have."""
+    own = {each.dtype for each in program.tensors().values() if each.is_floating_point()}
+    if kind.model.dtype is None or not own or program.dtype in own:
+        return ""
+    found = ", ".join(sorted(str(each).removeprefix("torch.") for each in own))
+    return f'{kind.model.source} says dtype = "{kind.model.dtype}", and the model\'s own tensors are of {found}'
 
 
 def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
     particles = probe_particles(shape, kind.cutoff)
     inputs = kind.build(particles, program.dtype, program.device)
     result = program.run(inputs, wants_gradient=True)
-    layout = probe_layout(result.energies, len(particles), int(particles.contributing.sum()), program.file_name)
+    is_of_rows = kind.file_format.one_energy_per_row
+    layout = probe_layout(result.energies, inputs.n_rows, particles.n_contributing, program.file_name, is_of_rows)
+    check_declared(layout, kind.model, program.file_name)
     quantities = set() if layout is EnergyLayout.TOTAL else {Quantity.PARTICLE_ENERGIES}
     if result.forces is not None:
         check_forces(result.forces, inputs.n_rows, program.file_name)
-        quantities.add(Quantity.FORCES)
+        quantities |= {Quantity.FORCES, Quantity.VIRIAL}
     elif result.gradient is not None or _can_be_differentiated(program, kind, shape):
-        quantities.add(Quantity.FORCES)
-        if isinstance(kind, PairKind):
+        quantities |= {Quantity.FORCES, Quantity.VIRIAL}
+        if isinstance(kind, PairKind) or inputs.edges is not None:
             quantities.add(Quantity.PARTICLE_VIRIALS)
     doubts = doubts_about_mask(program, kind, shape, layout)
+    if isinstance(kind, EdgeInputs) and not doubts:
+        doubts = doubts_about_reach(program, kind, layout)
     return Capability(layout, frozenset(quantities), doubts)
 
 

@@ -21,10 +21,7 @@ _TOLERANCE_OF_OTHERS = 5e-2
 # The nearest particles of a probe are half a cutoff apart: times this, none is within another's cutoff.
 _APART = 4.0
 
-_ADVICE = (
-    "so it gives wrong energies in periodic systems and on several ranks; the model must leave out particles that do "
-    "not contribute, which the last argument of its forward tells"
-)
+_CONSEQUENCE = "so it gives wrong energies in periodic systems and on several ranks"
 
 
 def doubts_about_mask(program: Program, kind: InputKind, shape: ProbeShape, layout: EnergyLayout) -> tuple[str, ...]:
@@ -40,7 +37,7 @@ def doubts_about_mask(program: Program, kind: InputKind, shape: ProbeShape, layo
     with suppress(DriverError):
         probe = _Probe(program, kind, shape, layout)
         for found in _signs(probe, probe.energy_of_interacting_particles()):
-            return (f"the energy of the model in {program.file_name} {found}, {_ADVICE}",)
+            return (f"the energy of the model in {program.file_name} {found}, {_CONSEQUENCE}; {kind.remedy_of_doubt}",)
     return ()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kim_torchml.evaluation.dense_neighbours import DenseNeighbours
 from kim_torchml.inputs import Particles
 
 
@@ -44,7 +45,8 @@ SCALES = (1.0, 0.6, 0.35)
 class _AllNeighbours:
     """Neighbour lists in which every particle is every other's neighbour."""
 
-    def __init__(self, contributing: np.ndarray) -> None:
+    def __init__(self, coordinates: np.ndarray, contributing: np.ndarray) -> None:
+        self._coordinates = coordinates
         self._contributing = contributing
 
     def of_contributing(self, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +60,18 @@ class _AllNeighbours:
         touches_contributing = self._contributing[pairs].any(axis=1)
         stages = [pairs[touches_contributing]] + [pairs] * (n_layers - 1)
         return [np.ascontiguousarray(stage.T) for stage in stages]
+
+    def edges(self, cutoff: float, n_layers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        edge_index = self.staged_edges(cutoff, n_layers)[-1]
+        centres, neighbours = edge_index
+        vectors = self._coordinates[neighbours] - self._coordinates[centres]
+        return np.arange(len(self._contributing)), edge_index, edge_index.copy(), vectors
+
+    def closest_pair(self) -> None:
+        """Tell of no pair: a probe is within a model's limits."""
+
+    def most_neighbours(self) -> None:
+        """Tell of no particle: a probe is within a model's limits."""
 
 
 def probe_particles(
@@ -78,7 +92,24 @@ def probe_particles(
     """
     codes = np.full(len(shape.positions), species_codes, dtype=np.int32)
     flags = shape.contributing if contributing is None else contributing
-    return Particles(shape.positions * (scale * cutoff), codes, flags, _AllNeighbours(flags))
+    coordinates = shape.positions * (scale * cutoff)
+    return Particles(coordinates, codes, flags, _AllNeighbours(coordinates, flags))
+
+
+def probe_chain(n: int, spacing: float, n_species: int) -> Particles:
+    """Return a chain of particles, of which the first contributes; species come in turn.
+
+    Args:
+        n: Number of particles.
+        spacing: Distance of one particle from the next, Å.
+        n_species: Number of species.
+    """
+    # A chain that is not quite straight has no symmetry.
+    places = np.arange(n)[:, None] * np.array([1.0, 0.0, 0.0]) + 0.05 * np.sin(np.arange(3 * n).reshape(n, 3))
+    contributing = np.arange(n) == 0
+    coordinates = spacing * places
+    codes = (np.arange(n) % n_species).astype(np.int32)
+    return Particles(coordinates, codes, contributing, DenseNeighbours(coordinates, contributing))
 
 
 def with_distant_particles(particles: Particles, distance: float, n_species: int) -> Particles:

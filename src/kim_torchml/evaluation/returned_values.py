@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from kim_torchml.errors import DriverError
-from kim_torchml.process import settings
+from kim_torchml.model_files.description import ModelDescription
 
 
 class EnergyLayout(Enum):
@@ -24,7 +24,9 @@ class EnergyLayout(Enum):
         return rows if self is EnergyLayout.ALL else contributing
 
 
-def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: str) -> EnergyLayout:
+def probe_layout(
+    energy: torch.Tensor, rows: int, contributing: int, file_name: str, is_of_rows: bool = False
+) -> EnergyLayout:
     """Return the layout of an energy.
 
     Args:
@@ -32,9 +34,15 @@ def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: 
         rows: Number of particles the model was given.
         contributing: Number of contributing ones.
         file_name: For the message.
+        is_of_rows: Whether models of this kind must return an energy for each row.
     Raises:
         DriverError: If the energy has another number of entries.
     """
+    if is_of_rows and energy.numel() != rows:
+        raise DriverError(
+            f"the energy of the model in {file_name} must have one entry for each of the {rows} rows, also for those "
+            f"that do not contribute, got the shape {list(energy.shape)}; return one energy for each row"
+        )
     for layout in EnergyLayout:
         if energy.numel() == layout.count(rows, contributing):
             return layout
@@ -42,6 +50,27 @@ def probe_layout(energy: torch.Tensor, rows: int, contributing: int, file_name: 
         f"the energy of the model in {file_name} must have 1, {rows} (particles) or {contributing} (contributing "
         f"particles) entries, got the shape {list(energy.shape)}; return the total or one energy per particle"
     )
+
+
+def check_declared(layout: EnergyLayout, model: ModelDescription, file_name: str) -> None:
+    """Check the layout that a probe found against what the model's files say.
+
+    Args:
+        layout: The layout.
+        model: What the files say.
+        file_name: Name of the model's file.
+    Raises:
+        DriverError: If they disagree.
+    """
+    if model.energy_per_particle is None:
+        return
+    is_total = layout is EnergyLayout.TOTAL
+    if is_total == model.energy_per_particle:
+        stated, found = ("per particle", "one number") if is_total else ("total", layout.value)
+        raise DriverError(
+            f'the energy of the model in {file_name} must be "{stated}", as {model.file_name} says, got {found}; '
+            "correct `energy` there, or the model"
+        )
 
 
 def check_entries(energy: torch.Tensor, layout: EnergyLayout, rows: int, contributing: int, file_name: str) -> None:
@@ -72,9 +101,14 @@ def check_forces(forces: torch.Tensor, rows: int, file_name: str) -> torch.Tenso
     return forces.reshape(rows, 3)
 
 
-def check_finite(values: np.ndarray, what: str, file_name: str) -> None:
+def check_finite(values: np.ndarray, what: str, file_name: str, advice: str = "") -> None:
     """Check a result, one number or one row per particle.
 
+    Args:
+        values: The result.
+        what: What it is, for the message.
+        file_name: Name of the model's file.
+        advice: What a user can do about it, beside the usual.
     Raises:
         DriverError: Naming the first particle whose numbers are not finite, and the likely reasons.
     """
@@ -84,12 +118,8 @@ def check_finite(values: np.ndarray, what: str, file_name: str) -> None:
     first = np.argwhere(~finite)[0]
     where = f" for particle {first[0]}" if len(first) else ""
     found = "NaN" if np.isnan(values[tuple(first)]) else "infinity"
-    number_hint = (
-        "if it was trained on atomic numbers, set KIM_MODEL_ELEMENTS_MAP=1; otherwise "
-        if not settings.wants_atomic_numbers()
-        else ""
-    )
     raise DriverError(
-        f"the {what} of the model in {file_name} must be finite, got {found}{where}; {number_hint}look for "
+        f"the {what} of the model in {file_name} must be finite, got {found}{where}; "
+        f"{f'{advice}; otherwise ' if advice else ''}look for "
         "particles that are too close to each other, or for a division by zero in the model"
     )

@@ -2,6 +2,7 @@
 """Virials in KIM's convention: the one place that knows their signs and the order of their entries."""
 
 import numpy as np
+import torch
 
 # KIM's order of a symmetric tensor's entries: 11, 22, 33, 23, 31, 12.
 _ROWS = np.array([0, 1, 2, 1, 2, 0])
@@ -24,6 +25,22 @@ def virial_of_forces(coordinates: np.ndarray, forces: np.ndarray) -> np.ndarray:
     """
     tensor = forces.T @ coordinates
     virial: np.ndarray = -0.5 * (tensor + tensor.T)[_ROWS, _COLUMNS]
+    return virial
+
+
+def virial_of_edges(gradients: torch.Tensor, vectors: torch.Tensor) -> np.ndarray:
+    """Return the partial virial as the sum of dE/dr (x) r over edges.
+
+    Args:
+        gradients: Derivative of the energy by each edge's vector, shape [E, 3], float64, eV/Å.
+        vectors: Vectors of the edges, shape [E, 3], float64, Å.
+    Returns:
+        Virial, shape [6], eV, Voigt order xx, yy, zz, yz, xz, xy; of the tensor and its transpose the mean.
+    Source:
+        A. P. Thompson, S. J. Plimpton, W. Mattson, J. Chem. Phys. 131, 154107 (2009).
+    """
+    tensor = (gradients.T @ vectors).to("cpu").numpy()
+    virial: np.ndarray = 0.5 * (tensor + tensor.T)[_ROWS, _COLUMNS]
     return virial
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Neighbour lists filtered to a cutoff, and the staged edges of graph models.
+"""Neighbour lists filtered to a cutoff, and the edges of message-passing models.
 
 kim_driver_cpp/neighbours/neighbour_lists_module.cpp is the source of this compiled module.
 """
@@ -31,3 +31,14 @@ class NeighbourLists:
 
     def staged_edges(self, cutoff: float, n_layers: int) -> list[npt.NDArray[np.int64]]:
         """Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second)."""
+
+    def edges(
+        self, cutoff: float, n_layers: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return (particle_of_row [rows], edge_index [2, E], particles [2, E], vectors [E, 3]), in order."""
+
+    def closest_pair(self) -> tuple[int, int, float] | None:
+        """Return (first, second, distance in Å) of the closest pair within the last cutoff, or None."""
+
+    def most_neighbours(self) -> tuple[int, int] | None:
+        """Return (particle, count) of the particle with the most neighbours, or None before lists were asked for."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from kim_torchml.inputs.signature import Argument, Signature
+from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
 from kim_torchml.model_files.model_folder import ModelFolder
-from kim_torchml.model_files.parameter_file import KindFormat
 
 # Name of the argument that tells the chemical element of each row.
 SPECIES = "species"
@@ -26,6 +26,37 @@ class Neighbours(Protocol):
 
     def staged_edges(self, cutoff: float, n_layers: int) -> list[np.ndarray]:
         """Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second)."""
+
+    def edges(self, cutoff: float, n_layers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return one set of edges that serves all layers; see `EdgeSet` for the four arrays.
+
+        Rows are the contributing particles and what they reach in n_layers steps, in ascending particle order. Every
+        row that is reached in fewer steps has all its edges. Edges are sorted by (centre, neighbour).
+        """
+
+    def closest_pair(self) -> tuple[int, int, float] | None:
+        """Return (first, second, distance in Å) of the closest pair in lists that were asked for, or None."""
+
+    def most_neighbours(self) -> tuple[int, int] | None:
+        """Return (particle, count) of the particle with the most neighbours; None before lists were asked for."""
+
+
+@dataclass(frozen=True)
+class EdgeSet:
+    """Edges with both directions of every pair, and the particles that their forces act on.
+
+    Attributes:
+        particle_of_row: particle that each row stands for, shape [rows], int64.
+        edge_index: rows of the centre and of the neighbour of each edge, shape [2, E], int64.
+        particles: particles that are its ends, shape [2, E], int64: images are particles of their own, also where their
+            owner's row stands for them.
+        vectors: from the centre to the neighbour, shape [E, 3], float64, Å.
+    """
+
+    particle_of_row: np.ndarray
+    edge_index: np.ndarray
+    particles: np.ndarray
+    vectors: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,7 @@ class ModelInputs:
         particle_of_row: particle that each row stands for, shape [rows]; None where row i is particle i. Rows beyond
             its length stand for none.
         n_pairs: number of pairs within the cutoff; with none, the energy does not depend on coordinates.
+        edges: edges whose vectors are the leaf; None where the leaf is coordinates of rows.
     """
 
     arguments: tuple[torch.Tensor, ...]
@@ -83,6 +115,7 @@ class ModelInputs:
     contributing_rows: slice | torch.Tensor
     particle_of_row: torch.Tensor | None
     n_pairs: int
+    edges: EdgeSet | None = None
 
     def by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
         """Return values of rows [rows, ...] added to the particles that they stand for, shape [n, ...]."""
@@ -112,33 +145,29 @@ class InputKind(ABC):
     """Builds a model's inputs. A new kind is a subclass in a file of its own, and a line in `inputs/__init__.py`.
 
     Attributes:
-        file_format: what parameter files of this kind hold.
+        file_format: what the files of models of this kind say.
         leaf: name of the tensor that energies are differentiated by.
+        remedy_of_doubt: what to do about a model whose energy depends on which other particles contribute.
         influence_distance: distance beyond which nothing acts on a contributing particle's energy, Å.
         needs_noncontributing_neighbours: whether `build` asks for neighbours of non-contributing particles.
+        model: what the model's files say.
     """
 
     file_format: ClassVar[KindFormat]
     leaf: ClassVar[str] = "coordinates"
+    remedy_of_doubt: ClassVar[str] = (
+        "the model must leave out particles that do not contribute, which the last argument of its forward tells"
+    )
     needs_noncontributing_neighbours = False
 
-    def __init__(self, files: ModelFolder, atomic_numbers: bool) -> None:
-        """Keep what the model's files say.
-
-        Args:
-            files: The model's files.
-            atomic_numbers: Whether species are atomic numbers rather than codes.
-        """
-        parameters = files.parameters
-        self.cutoff = parameters.cutoff
-        self.influence_distance = parameters.cutoff
-        self._parameters = parameters
-        species = (
-            [ATOMIC_NUMBERS[symbol] for symbol in parameters.elements]
-            if atomic_numbers
-            else range(len(parameters.elements))
-        )
-        self._atomic_numbers = atomic_numbers
+    def __init__(self, files: ModelFolder) -> None:
+        """Keep what a model's files say."""
+        model = files.description
+        self.cutoff = model.cutoff
+        self.influence_distance = model.cutoff
+        self.model = model
+        codes = range(len(model.species))
+        species = [ATOMIC_NUMBERS[symbol] for symbol in model.species] if model.atomic_numbers else codes
         self._species_of_code = np.array(species, dtype=np.int64)
 
     @property
@@ -154,7 +183,7 @@ class InputKind(ABC):
     @property
     def gives_species_codes(self) -> bool:
         """Whether the model is called with species codes; a model without species, or with atomic numbers, is not."""
-        return not self._atomic_numbers and any(argument.name == SPECIES for argument in self.arguments)
+        return not self.model.atomic_numbers and any(argument.name == SPECIES for argument in self.arguments)
 
     @property
     @abstractmethod
@@ -163,10 +192,12 @@ class InputKind(ABC):
 
     @property
     def signature(self) -> Signature:
-        """What the model is called with, and what its parameter file says that it returns."""
-        parameters = self._parameters
-        source = f"preprocessing {parameters.preprocessing}, number of inputs {parameters.n_inputs}"
-        return Signature(self.arguments, self.leaf, parameters.returns_forces, source)
+        """What the model is called with, and what its files say that it returns."""
+        model = self.model
+        dtype = None if model.dtype is None else getattr(torch, model.dtype)
+        return Signature(
+            self.arguments, self.leaf, model.returns_forces, model.inputs_stated, model.returns_stated, dtype
+        )
 
     @abstractmethod
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Preprocessing Descriptor: the model gets one row of numbers per contributing particle.
+"""Kind descriptor: the model gets one row of numbers per contributing particle.
 
 Arguments: descriptors [contributing, width].
 """
@@ -19,8 +19,8 @@ from kim_torchml.inputs.base import (
     to_tensor,
 )
 from kim_torchml.inputs.signature import Argument
+from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder
-from kim_torchml.model_files.parameter_file import KindFormat
 
 
 class DescriptorInputs(PairKind):
@@ -28,14 +28,14 @@ class DescriptorInputs(PairKind):
 
     file_format = KindFormat(n_inputs=1, names_descriptor=True)
 
-    def __init__(self, files: ModelFolder, atomic_numbers: bool) -> None:
+    def __init__(self, files: ModelFolder) -> None:
         """Read the descriptor's file."""
-        super().__init__(files, atomic_numbers)
-        parameters, file = files.parameters, files.descriptor
-        if parameters.descriptor is None or file is None:
-            raise DriverError("a model with the preprocessing Descriptor must name a descriptor and have its file")
+        super().__init__(files)
+        model, file = files.description, files.descriptor
+        if model.descriptor is None or file is None:
+            raise DriverError("a model of the kind descriptor must name a descriptor and have its file")
         self._descriptor, self._normalisation = read_descriptor(
-            file.text, file.name, parameters.descriptor, parameters.elements, parameters.cutoff
+            file.text, file.name, model.descriptor, model.species, model.cutoff, model.source
         )
         self._file_name = file.name
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Preprocessing Graph: the model gets coordinates and one set of edges per message-passing layer.
+"""Kind graph: the model gets coordinates and one set of edges per message-passing layer.
 
 Arguments: species [n], coordinates [n, 3], edge_index_1 [2, E_1] ... edge_index_L [2, E_L], mask [n]
 (0 = contributing, 1 = not).
@@ -10,22 +10,22 @@ import torch
 
 from kim_torchml.inputs.base import SPECIES, InputKind, ModelInputs, Particles, leaf, rows_that_contribute, to_tensor
 from kim_torchml.inputs.signature import Argument
+from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder
-from kim_torchml.model_files.parameter_file import KindFormat
 
 
 class GraphInputs(InputKind):
     """Staged edges: E_1 touches contributing particles, each further stage reaches one cutoff farther."""
 
-    file_format = KindFormat(n_inputs=3, has_layers=True)
+    file_format = KindFormat(n_inputs=3, has_layers=True, edges_by_layer=True)
 
-    def __init__(self, files: ModelFolder, atomic_numbers: bool) -> None:
+    def __init__(self, files: ModelFolder) -> None:
         """Keep what the model's files say; each layer reaches one cutoff farther."""
-        super().__init__(files, atomic_numbers)
-        parameters = files.parameters
-        self.n_layers = parameters.n_layers
-        self.influence_distance = parameters.cutoff * parameters.n_layers
-        self.needs_noncontributing_neighbours = parameters.n_layers > 1
+        super().__init__(files)
+        model = files.description
+        self.n_layers = model.n_layers
+        self.influence_distance = model.cutoff * model.n_layers
+        self.needs_noncontributing_neighbours = model.n_layers > 1
 
     @property
     def arguments(self) -> tuple[Argument, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Preprocessing None: the model gets coordinates and neighbour lists.
+"""Kind none: the model gets coordinates and neighbour lists.
 
 Arguments: species [n], coordinates [n, 3], n_neighbours [contributing] int32, neighbours [sum] int32,
 contributing [n] (1 = contributing).
@@ -10,7 +10,7 @@ import torch
 
 from kim_torchml.inputs.base import SPECIES, InputKind, ModelInputs, Particles, leaf, to_tensor
 from kim_torchml.inputs.signature import Argument
-from kim_torchml.model_files.parameter_file import KindFormat
+from kim_torchml.model_files.description import KindFormat
 
 
 class RawInputs(InputKind):

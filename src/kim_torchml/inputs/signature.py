@@ -13,7 +13,7 @@ class Argument:
     Attributes:
         name: its name.
         sizes: size of each dimension: a number, or a word where it changes from call to call.
-        dtype: type of its entries; None for the floating type of the model's parameters.
+        dtype: type of its entries; None for the model's floating type.
     """
 
     name: str
@@ -29,10 +29,14 @@ class Signature:
         arguments: arguments of the model's forward, in order.
         leaf: name of the tensor that the energy is differentiated by: an argument, or what arguments are made from.
         returns_forces: whether the model returns (energy, forces) rather than the energy.
-        source: what the model's parameter file says of it, for messages.
+        source: who says what it is called with, for messages.
+        returns_stated: who says what it returns, for messages.
+        dtype: the model's floating type; None for that of its parameters.
     """
 
     arguments: tuple[Argument, ...]
     leaf: str
     returns_forces: bool
     source: str
+    returns_stated: str
+    dtype: torch.dtype | None = None

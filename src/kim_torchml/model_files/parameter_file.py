@@ -1,59 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Read and check a model's parameter file (version 1 of the published format)."""
+"""Read and check a model's parameter file: format 1, in which values stand in a fixed order."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from kim_torchml.errors import DriverError
+from kim_torchml.model_files.description import LARGEST_CUTOFF, SMALLEST_CUTOFF, KindFormat, ModelDescription
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS, spelling_hint
 from kim_torchml.model_files.plain_text import lines_of, quoted, to_number
 
 MODEL_SUFFIX = ".pt"
 
-# Å. No potential has a cutoff beyond these, and the square or a multiple of one could overflow.
-SMALLEST_CUTOFF, LARGEST_CUTOFF = 1e-3, 1e6
-
 
 @dataclass(frozen=True)
-class KindFormat:
-    """What the parameter files of a kind of input hold.
+class ElementsMap:
+    """Whether models of parameter files get atomic numbers instead of species codes, which their files do not say.
 
     Attributes:
-        n_inputs: number of tensors that the model is called with, not counting one for each layer.
-        has_layers: whether the number of layers follows the cutoff.
-        names_descriptor: whether the last line names a descriptor.
+        is_on: whether they do.
+        variable: environment variable that says so, for messages.
     """
 
-    n_inputs: int
-    has_layers: bool = False
-    names_descriptor: bool = False
-
-
-@dataclass(frozen=True)
-class ParameterFile:
-    """What a parameter file says.
-
-    Attributes:
-        elements: element symbols; the index is KIM's species code.
-        preprocessing: word that the kind of input is registered under.
-        cutoff: cutoff of the model's neighbour lists, Å.
-        n_layers: number of message-passing layers; 1 for a kind without layers.
-        model_file: name of the model file, without a folder.
-        returns_forces: whether the model returns (energy, forces) rather than energy.
-        n_inputs: number of tensors that the model is called with.
-        descriptor: name of the descriptor; None for a kind without one.
-    """
-
-    elements: tuple[str, ...]
-    preprocessing: str
-    cutoff: float
-    n_layers: int
-    model_file: str
-    returns_forces: bool
-    n_inputs: int
-    descriptor: str | None
+    is_on: bool = False
+    variable: str = "KIM_MODEL_ELEMENTS_MAP"
 
 
 class _Values:
@@ -92,48 +62,23 @@ class _Values:
         )
 
 
-def read_parameter_file(path: Path, kinds: Mapping[str, KindFormat]) -> ParameterFile:
-    """Read a parameter file.
-
-    Args:
-        path: The file.
-        kinds: What the files of each kind of input hold, by the kind's word.
-    Returns:
-        Its checked content.
-    Raises:
-        DriverError: Naming file, line, what was expected, what was found and what to do.
-    """
-    return parse_parameter_file(read_parameter_bytes(path), path.name, kinds)
-
-
-def read_parameter_bytes(path: Path) -> bytes:
-    """Return the content of a parameter file.
-
-    Raises:
-        DriverError: If it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _not_readable(path.name, error) from error
-
-
-def _not_readable(name: str, error: Exception) -> DriverError:
-    return DriverError(f"cannot read the parameter file {name}: {error}; it must be plain text")
-
-
-def parse_parameter_file(content: bytes, name: str, kinds: Mapping[str, KindFormat]) -> ParameterFile:
-    """Return what the content of a parameter file says; see read_parameter_file.
+def parse_parameter_file(
+    content: bytes, name: str, kinds: Mapping[str, KindFormat], elements_map: ElementsMap
+) -> ModelDescription:
+    """Return what the content of a parameter file says.
 
     Args:
         content: The file's bytes.
         name: Its name, for messages.
-        kinds: What the files of each kind of input hold, by the kind's word.
+        kinds: What the files of each kind of input say, by the kind's word.
+        elements_map: What parameter files leave to the environment.
+    Raises:
+        DriverError: Naming file, line, what was expected, what was found and what to do.
     """
     try:
         values = _Values(content.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
-        raise _not_readable(name, error) from error
+        raise DriverError(f"cannot read the parameter file {name}: {error}; it must be plain text") from error
     elements = _read_elements(values)
     preprocessing = _read_preprocessing(values, kinds)
     kind = kinds[preprocessing]
@@ -146,7 +91,22 @@ def parse_parameter_file(content: bytes, name: str, kinds: Mapping[str, KindForm
     if not values.at_end():
         extra = values.next("end of file")
         raise values.error("end of file", "reached after the descriptor's name", extra, "remove the extra lines")
-    return ParameterFile(elements, preprocessing, cutoff, n_layers, model_file, returns_forces, n_inputs, descriptor)
+    return ModelDescription(
+        file_name=name,
+        format=1,
+        model_file=model_file,
+        kind=preprocessing,
+        species=elements,
+        atomic_numbers=elements_map.is_on,
+        cutoff=cutoff,
+        n_layers=n_layers,
+        has_layers=kind.has_layers,
+        returns_forces=returns_forces,
+        inputs_stated=f"the parameter file says (preprocessing {preprocessing}, number of inputs {n_inputs})",
+        returns_stated=f"the parameter file says (returns forces: {str(returns_forces).lower()})",
+        coding_advice=f"set {elements_map.variable}=1",
+        descriptor=descriptor,
+    )
 
 
 def _read_elements(values: _Values) -> tuple[str, ...]:
@@ -176,10 +136,11 @@ def _read_elements(values: _Values) -> tuple[str, ...]:
 
 def _read_preprocessing(values: _Values, kinds: Mapping[str, KindFormat]) -> str:
     found = values.next("preprocessing")
-    for word in kinds:
+    words = [word for word, kind in kinds.items() if kind.in_parameter_files]
+    for word in words:
         if found.lower() == word.lower():
             return word
-    *others, last = kinds
+    *others, last = words
     raise values.error(
         "preprocessing",
         f"{', '.join(others)} or {last}",
@@ -230,7 +191,7 @@ def _read_boolean(values: _Values, what: str) -> bool:
 
 
 def _read_n_inputs(values: _Values, preprocessing: str, kind: KindFormat, n_layers: int) -> int:
-    expected = kind.n_inputs + (n_layers if kind.has_layers else 0)
+    expected = kind.count_inputs(n_layers)
     found = _read_count(values, "number of inputs")
     if found != expected:
         layers = f" with {n_layers} layers" if kind.has_layers else ""

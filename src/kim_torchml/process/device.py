@@ -97,3 +97,9 @@ _WORKSPACE, _FIXED_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 # What torch calls use_deterministic_algorithms(True); 0 is off, 1 is a warning.
 _ERROR_MODE = 2
 _deterministic = _Deterministic()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -21,6 +21,11 @@ def announce_first_use(rank: Rank, facts: str) -> None:
         write_line(f"[kim-torchml{_tag(rank)}] driver {__version__}, {facts}")
 
 
+def leave_out_first_use() -> None:
+    """Leave out the line about the first use in this process, which looks at models and computes nothing with them."""
+    _is_new(_FIRST_USE)
+
+
 def warn(rank: Rank, message: str, about: object = None) -> None:
     """Say once per process what a user should know although it is no error, unless KIM_TORCHML_QUIET is on.
 
@@ -33,6 +38,17 @@ def warn(rank: Rank, message: str, about: object = None) -> None:
     """
     if not settings.is_quiet():
         _warn(rank, message, about)
+
+
+def warn_of_rank(rank: Rank, message: str, about: object = None) -> None:
+    """Say once per process what is true of this rank alone, unless KIM_TORCHML_QUIET is on; see `warn`."""
+    if not settings.is_quiet() and _is_new(message, about):
+        write_line(f"[kim-torchml{_tag(rank)}] warning: {message}")
+
+
+def tell(rank: Rank, text: str) -> None:
+    """Say what the user has asked for, however often; a text of several lines is written in one piece."""
+    write_line(f"[kim-torchml{_tag(rank)}] {text}")
 
 
 def warn_of_switches(rank: Rank) -> None:

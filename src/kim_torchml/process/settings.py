@@ -3,22 +3,26 @@
 
 import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
-from kim_torchml.errors import shortened
+from kim_torchml.errors import DriverError, shortened
 
 DEVICE = "KIM_MODEL_EXECUTION_DEVICE"
 ELEMENTS_MAP = "KIM_MODEL_ELEMENTS_MAP"
 THREADS = "KIM_TORCHML_THREADS"
 QUIET = "KIM_TORCHML_QUIET"
 DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
+PROFILE = "KIM_TORCHML_PROFILE"
 PYTHON = "KIM_TORCHML_PYTHON"
+MODEL_PATH = "KIM_TORCHML_MODEL_PATH"
 DUMP = "KIM_TORCHML_DUMP"
 # What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
 ON_ERROR = "KIM_TORCHML_ON_ERROR"
 ON_ERROR_WORDS = ("exit", "return")
 
 # Variables that are on or off.
-SWITCHES = (ELEMENTS_MAP, QUIET, DETERMINISTIC)
+SWITCHES = (ELEMENTS_MAP, QUIET, DETERMINISTIC, PROFILE)
 
 # The words, in any case. kim_driver_cpp/switches.cmake has them too, for the variables that a build reads.
 ON_WORDS = ("1", "true", "yes", "on")
@@ -71,6 +75,35 @@ def is_quiet() -> bool:
 def wants_determinism() -> bool:
     """Return whether a GPU is to give the same bits for the same input, which torch's fastest algorithms do not."""
     return is_on(DETERMINISTIC)
+
+
+def wants_profile() -> bool:
+    """Return whether to measure where the time of each compute goes."""
+    return is_on(PROFILE)
+
+
+def model_path(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return the folders of model files that the user has named, in the order in which they are searched."""
+    # Unlike that of pathlib, this leaves the name of an unknown user as it is.
+    named = environment.get(MODEL_PATH, "").split(os.pathsep)
+    return [Path(os.path.expanduser(each)) for each in named if each]  # noqa: PTH111
+
+
+def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for this user's data of kim-torchml, which need not be there.
+
+    Raises:
+        DriverError: If this user has no home folder, as in a container that runs under any number.
+    Source:
+        XDG Base Directory Specification: a relative path counts as none.
+    """
+    for folder in (environment.get("XDG_DATA_HOME", ""), os.path.expanduser("~/.local/share")):  # noqa: PTH111
+        if Path(folder).is_absolute():
+            return Path(folder) / "kim-torchml"
+    raise DriverError(
+        "this user must have a home folder, got none from HOME and the system's list of users; set XDG_DATA_HOME to a "
+        "folder for data"
+    )
 
 
 def count_of(text: str) -> int | None:

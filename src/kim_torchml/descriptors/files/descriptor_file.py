@@ -19,15 +19,17 @@ _RELATIVE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class SpeciesAndCutoff:
-    """The species and the cutoff in the model's parameter file, which the descriptor's file must agree with.
+    """The species and the cutoff of the model, which the descriptor's file must agree with.
 
     Attributes:
         species: Element symbols; the index is the species code.
         cutoff: Largest cutoff of any pair of species, Å.
+        source: File that says so, for errors.
     """
 
     species: tuple[str, ...]
     cutoff: float
+    source: str
 
 
 @dataclass(frozen=True)

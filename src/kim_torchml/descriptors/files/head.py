@@ -66,7 +66,7 @@ def check_number_of_species(file: DescriptorFile, model: SpeciesAndCutoff, field
     if file.whole("number of species", field, 1) != len(model.species):
         raise file.error(
             "number of species",
-            f"{len(model.species)}, as in the parameter file ({' '.join(model.species)})",
+            f"{len(model.species)}, as in {model.source} ({' '.join(model.species)})",
             field,
             "correct that of the two files that is wrong",
         )
@@ -77,7 +77,7 @@ def species_code(file: DescriptorFile, model: SpeciesAndCutoff, symbol: Field) -
     if symbol.text not in model.species:
         raise file.error(
             "species",
-            f"one of the parameter file's, {' '.join(model.species)}",
+            f"one of {model.source}'s, {' '.join(model.species)}",
             symbol,
             "correct that of the two files that is wrong",
         )
@@ -89,7 +89,7 @@ def check_cutoff(file: DescriptorFile, model: SpeciesAndCutoff, cutoff: Field) -
     if not nearly_equal(file.positive("cutoff", cutoff), model.cutoff):
         raise file.error(
             "cutoff",
-            f"{model.cutoff:g} Å, the parameter file's, where it is largest",
+            f"{model.cutoff:g} Å, {model.source}'s, where it is largest",
             cutoff,
             "correct that of the two files that is wrong",
         )

@@ -23,6 +23,7 @@ from kim_torchml.engines.torchscript.sparse_tensors import checked_sparse_tensor
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
 from kim_torchml.engines.torchscript.tables import tables_of_first_argument
 from kim_torchml.errors import DriverError
+from kim_torchml.process.profile import FORWARD, GRADIENT, timed
 
 
 def open_torchscript(content: bytes, file_name: str, device: torch.device, signature: CallSignature) -> Program:
@@ -37,13 +38,13 @@ def open_torchscript(content: bytes, file_name: str, device: torch.device, signa
         DriverError: If the content is not TorchScript, uses an operator that is missing or not allowed, mixes floating
             types, or takes another number of tensors than the signature says.
     """
-    program = TorchScriptProgram(content, file_name, device, signature.returns_forces)
+    program = TorchScriptProgram(content, file_name, device, signature)
     expected, fewest, most = len(signature.arguments), program.n_inputs, program.most_inputs
     if not fewest <= expected <= most:
         found = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         raise DriverError(
-            f"the model in {file_name} must take {expected} inputs, as the parameter file says ({signature.source}), "
-            f"but its forward takes {found}; correct the number of layers and inputs, or the model"
+            f"the model in {file_name} must take {expected} inputs, as {signature.source}, but its forward takes "
+            f"{found}; correct what that file says, or the model"
         )
     return program
 
@@ -51,11 +52,14 @@ def open_torchscript(content: bytes, file_name: str, device: torch.device, signa
 class TorchScriptProgram(Program):
     """A loaded TorchScript model."""
 
-    def __init__(self, content: bytes, file_name: str, device: torch.device, returns_forces: bool = False) -> None:
-        """Check and load a model; see open_torchscript."""
+    def __init__(
+        self, content: bytes, file_name: str, device: torch.device, signature: CallSignature | None = None
+    ) -> None:
+        """Check and load a model; see open_torchscript. Without a signature, it is to return the energy alone."""
         self.file_name = file_name
         self.device = device
-        self._returns_forces = returns_forces
+        self._returns_forces = signature is not None and signature.returns_forces
+        self._returns_stated = "" if signature is None else signature.returns_stated
         provide_operators(inspect_archive(content, file_name))
         self._module = load_module(content, file_name, device)
         graphs = list(graphs_of(self._module))
@@ -65,7 +69,8 @@ class TorchScriptProgram(Program):
         self._makes_sparse_tensors = makes_sparse_tensors(nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
         self._lock = self._new_lock()
-        self.dtype = floating_type(self._module, graphs, file_name)
+        stated = None if signature is None else signature.dtype
+        self.dtype = floating_type(self._module, graphs, file_name) if stated is None else stated
 
     def _new_lock(self) -> AbstractContextManager[Any]:
         """Return a lock for a model that keeps results in its attributes: two threads must not be in it at once.
@@ -95,11 +100,14 @@ class TorchScriptProgram(Program):
         # that the backward pass goes through.
         sparse_checks = checked_sparse_tensors(self._makes_sparse_tensors)
         with self._lock, self._explained_errors(), sparse_checks:
-            energies, forces = energy_and_forces(self._forward(inputs.arguments), self._returns_forces, self.file_name)
+            with timed(FORWARD):
+                returned = self._forward(inputs.arguments)
+            energies, forces = energy_and_forces(returned, self._returns_forces, self._returns_stated, self.file_name)
             gradient = None
             if wants_gradient and forces is None and energies.requires_grad:
-                total = _of_contributing(energies, inputs).sum()
-                (gradient,) = torch.autograd.grad(total, inputs.leaf, allow_unused=True)
+                with timed(GRADIENT):
+                    total = _of_contributing(energies, inputs).sum()
+                    (gradient,) = torch.autograd.grad(total, inputs.leaf, allow_unused=True)
             return ProgramResult(self._own(energies), gradient, None if forces is None else self._own(forces))
 
     def _own(self, tensor: torch.Tensor) -> torch.Tensor:

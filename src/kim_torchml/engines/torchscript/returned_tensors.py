@@ -8,11 +8,18 @@ import torch
 from kim_torchml.errors import DriverError
 
 
-def energy_and_forces(result: Any, returns_forces: bool, file_name: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+def energy_and_forces(
+    result: Any, returns_forces: bool, stated: str, file_name: str
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return (energy, forces or None) out of what a model returned.
 
+    Args:
+        result: What it returned.
+        returns_forces: Whether it is to return forces.
+        stated: Who says so, for messages.
+        file_name: Name of the model's file, for messages.
     Raises:
-        DriverError: If that is not what the parameter file says.
+        DriverError: If it has returned something else.
     """
     if isinstance(result, torch.Tensor) and not returns_forces:
         return _real(result, "energy", file_name), None
@@ -21,8 +28,8 @@ def energy_and_forces(result: Any, returns_forces: bool, file_name: str) -> tupl
         return _real(result[0], "energy", file_name), _real(result[1], "forces", file_name)
     expected = "a pair of tensors (energy, forces)" if returns_forces else "one tensor, the energy"
     raise DriverError(
-        f"the model in {file_name} must return {expected}, as the parameter file says (returns forces: "
-        f"{str(returns_forces).lower()}), got {_describe(result)}; correct that line or the model"
+        f"the model in {file_name} must return {expected}, as {stated}, got {_describe(result)}; correct that line "
+        "or the model"
     )
 
 

@@ -7,9 +7,15 @@ import sys
 import click
 
 from kim_torchml import __version__
+from kim_torchml.tools.cli.check import check
 from kim_torchml.tools.cli.doctor import doctor
+from kim_torchml.tools.cli.info import info
+from kim_torchml.tools.cli.install import install
 from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
+from kim_torchml.tools.cli.package import package
+from kim_torchml.tools.cli.remove import remove
 from kim_torchml.tools.cli.replay import replay
+from kim_torchml.tools.cli.store import store
 from kim_torchml.tools.cli.verify import verify
 
 
@@ -22,6 +28,12 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+main.add_command(check)
 main.add_command(doctor)
+main.add_command(info)
+main.add_command(install)
+main.add_command(package)
+main.add_command(remove)
 main.add_command(replay)
+main.add_command(store)
 main.add_command(verify)

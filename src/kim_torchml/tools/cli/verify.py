@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,15 @@ import click
 
 from kim_torchml.tools import output_file
 from kim_torchml.tools.cli.required_packages import require_packages
+from kim_torchml.tools.cli.table_console import table_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from kim_torchml.tools.verification.result import Verification
     from kim_torchml.tools.verification.runner import Options
 
 STDOUT = Path("-")
 # s. One day, because select(2) refuses much longer times.
 LONGEST = 24 * 3600.0
-# Width of the table if standard output is not a terminal.
-PIPED_WIDTH = 120
 
 
 class _Seconds(click.FloatRange):
@@ -49,7 +45,6 @@ def _list_checks(context: click.Context, parameter: click.Parameter, value: bool
     del parameter
     if not value or context.resilient_parsing:
         return
-    from rich.console import Console
     from rich.table import Table
 
     from kim_torchml.tools.verification.catalogue import CATALOGUE
@@ -59,13 +54,8 @@ def _list_checks(context: click.Context, parameter: click.Parameter, value: bool
     table.add_column(no_wrap=True)
     for check in CATALOGUE.values():
         table.add_row(check.name, check.grading, check.description)
-    _console(Console).print(table)
+    table_console().print(table)
     context.exit()
-
-
-def _console(kind: type[Console]) -> Console:
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return kind(width=PIPED_WIDTH if piped else None)
 
 
 @click.command()
@@ -126,7 +116,7 @@ def _run(options: Options, quiet: bool) -> Verification:
     from kim_torchml.tools.verification.progress import with_progress
     from kim_torchml.tools.verification.table import print_model, print_results
 
-    console = _console(Console)
+    console = table_console()
     try:
         found = with_progress(options, Console(stderr=True))
     except ModelError as error:

@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Checks that the driver that each portable model names is installed."""
 
-import json
 import os
 import shlex
-import sys
 from collections import defaultdict
-from collections.abc import Mapping
-from pathlib import Path
 
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped
 from kim_torchml.tools.doctor.machine import NO_COLLECTIONS, Machine
 from kim_torchml.tools.doctor.remedies import IN_FOLDER_OF_CLONE, driver_commands
 from kim_torchml.tools.kim_collections.kim_api import MANAGER
-from kim_torchml.tools.programs.run_program import last_line, run_program
-
-_READER = Path(__file__).parents[1] / "kim_collections" / "read_driver_names.py"
-_LIBRARY = "libkim-api-portable-model.so"
+from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY, read_drivers
 
 
 def check_models(machine: Machine) -> list[Finding]:
@@ -24,10 +17,10 @@ def check_models(machine: Machine) -> list[Finding]:
     if machine.collections is None:
         return [skipped("models", NO_COLLECTIONS)]
     models = machine.collections.items("portable_models")
-    libraries = {os.fspath(item.folder / _LIBRARY): item.name for item in models}
+    libraries = {os.fspath(item.folder / MODEL_LIBRARY): item.name for item in models}
     if not libraries:
         return [ok("models", "none is installed")]
-    answers = _read_driver_names(list(libraries), machine.variables)
+    answers = read_drivers(list(libraries), machine.variables)
     installed = {item.name for item in machine.collections.items("model_drivers")}
     ours = {driver.name for driver in machine.drivers}
     orphans: dict[str, list[str]] = defaultdict(list)
@@ -35,30 +28,15 @@ def check_models(machine: Machine) -> list[Finding]:
     count = 0
     for library, name in libraries.items():
         answer = answers[library]
-        if answer["failure"]:
+        if answer.failure:
             advice = "Put a sound one in its place (install --force), or remove it:"
-            found = f"its library cannot be loaded: {answer['failure']}"
+            found = f"its library cannot be loaded: {answer.failure}"
             findings.append(problem(f"model {name}", found, advice, f"{MANAGER} remove --force {shlex.quote(name)}"))
-        elif answer["driver"] and answer["driver"] not in installed:
-            orphans[answer["driver"]].append(name)
-        count += answer["driver"] in ours
+        elif answer.driver and answer.driver not in installed:
+            orphans[answer.driver].append(name)
+        count += answer.driver in ours
     findings += [_missing_driver(machine, driver, names) for driver, names in orphans.items()]
     return findings or [ok("models", f"{count} for kim-torchml; each of {len(models)} models has the driver it names")]
-
-
-def _read_driver_names(libraries: list[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return for each library the driver that it names, or why it cannot be loaded.
-
-    A library that ends the process that loads it is found by halving the list.
-    """
-    outcome = run_program([sys.executable, _READER, *libraries], environment)
-    if not outcome.failure:
-        answers: dict[str, dict[str, str]] = json.loads(last_line(outcome.stdout))
-        return answers
-    if len(libraries) == 1:
-        return {libraries[0]: {"driver": "", "failure": outcome.failure}}
-    half = len(libraries) // 2
-    return _read_driver_names(libraries[:half], environment) | _read_driver_names(libraries[half:], environment)
 
 
 def _missing_driver(machine: Machine, driver: str, names: list[str]) -> Finding:

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+from kim_torchml.driver.stores import stores_of_process
 from kim_torchml.process import settings
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, warning
 from kim_torchml.tools.doctor.machine import Machine
@@ -42,7 +43,7 @@ def check_switches(machine: Machine) -> list[Finding]:
 
 def check_on_error(machine: Machine) -> list[Finding]:
     """Check that KIM_TORCHML_ON_ERROR says what is to happen after an error."""
-    text = machine.variables.get(settings.ON_ERROR, "")
+    text = machine.variables.get(settings.ON_ERROR, "").strip()
     if not text:
         return []
     if text.lower() not in settings.ON_ERROR_WORDS:
@@ -109,3 +110,20 @@ def check_dump_folder(machine: Machine) -> list[Finding]:
             )
         ]
     return [ok(settings.DUMP, f"failures are saved in {text}")]
+
+
+def check_stores(machine: Machine) -> list[Finding]:
+    """Check that the stores of model files can be read; the user's own need not be there."""
+    findings = []
+    for store in stores_of_process(machine.variables):
+        reason = store.why_not_usable()
+        if store.is_private and not store.folder.exists() and not store.folder.is_symlink():
+            continue
+        name = "model store" if store.is_private else settings.MODEL_PATH
+        if reason:
+            found = f"model files cannot be taken from '{store.folder}': {reason}"
+            remedy = f"chmod go-w {store.folder}" if store.is_private else f"unset {settings.MODEL_PATH}"
+            findings.append(problem(name, found, "Correct that, or name another folder:", remedy))
+        else:
+            findings.append(ok(name, str(store.folder)))
+    return findings

@@ -21,6 +21,7 @@ from kim_torchml.tools.doctor.check_variables import (
     check_on_error,
     check_python_home,
     check_python_variable,
+    check_stores,
     check_switches,
     check_threads,
 )
@@ -38,6 +39,7 @@ GROUPS: Mapping[str, Sequence[Check]] = {
         check_switches,
         check_dump_folder,
         check_on_error,
+        check_stores,
     ),
     "Building and temporary files": (check_build_programs, check_python_headers, check_temporary_folders),
     "Python": (

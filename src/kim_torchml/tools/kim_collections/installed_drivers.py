@@ -22,7 +22,7 @@ class InstalledDriver:
 
     Attributes:
         name: KIM id of the driver.
-        collection: Collection that holds it: cwd, environment, user or system.
+        collection: Collection that holds it, in the words of KIM's tool.
         folder: Folder that it is installed in.
         record: Facts that its installation wrote down; empty if they cannot be read.
     """

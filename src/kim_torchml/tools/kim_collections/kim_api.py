@@ -13,6 +13,16 @@ from kim_torchml.tools.programs.run_program import ProgramOutcome, run_program
 
 MANAGER = "kim-api-collections-management"
 CONFIGURATION_VARIABLE = "KIM_API_CONFIGURATION_FILE"
+DRIVERS_VARIABLE = "KIM_API_MODEL_DRIVERS_DIR"
+MODELS_VARIABLE = "KIM_API_PORTABLE_MODELS_DIR"
+
+# Keys are the words by which KIM's manager takes a collection, values those by which its tool names it.
+COLLECTIONS = {
+    "user": "user",
+    "environment": "environmentVariable",
+    "system": "system",
+    "CWD": "currentWorkingDirectory",
+}
 
 # Keys are what KIM calls each kind of item, values what people call it.
 KINDS = {"model_drivers": "model drivers", "portable_models": "portable models"}
@@ -23,7 +33,7 @@ class Item:
     """An installed model driver or model.
 
     Attributes:
-        collection: Collection that holds it, in KIM's words: cwd, environment, user or system.
+        collection: Collection that holds it, in the words of KIM's tool.
         name: KIM id of the item.
         folder: Folder that it is installed in.
     """
@@ -32,6 +42,11 @@ class Item:
     name: str
     folder: Path
 
+    @property
+    def where(self) -> str:
+        """The collection in the word by which KIM's manager takes it, such as environment."""
+        return next((word for word, name in COLLECTIONS.items() if name == self.collection), self.collection)
+
 
 class KimApi:
     """KIM-API as its tools show it; most answers are asked for once and then kept.
@@ -39,15 +54,16 @@ class KimApi:
     Attributes:
         manager: Path of the collections manager.
         tool: Path of the program that the manager itself calls for facts about collections.
+        environment: Environment variables that both get.
     """
 
     def __init__(self, manager: Path, tool: Path, environment: Mapping[str, str]) -> None:
         self.manager = manager
         self.tool = tool
-        self._environment = environment
+        self.environment = environment
 
     def _ask(self, *question: str) -> ProgramOutcome:
-        return run_program([self.tool, *question], self._environment)
+        return run_program([self.tool, *question], self.environment)
 
     @cached_property
     def version_answer(self) -> ProgramOutcome:
@@ -66,18 +82,32 @@ class KimApi:
 
         KIM writes the default file only when it is asked for more than its path, as `user_folders` does.
         """
-        chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
+        chosen = self.environment.get(CONFIGURATION_VARIABLE, "")
         return chosen or self._ask("config_file", "name").stdout.strip()
 
     @property
     def is_configured(self) -> bool:
         """Whether questions about collections are safe: KIM would create a configuration file that was misspelt."""
-        chosen = self._environment.get(CONFIGURATION_VARIABLE, "")
+        chosen = self.environment.get(CONFIGURATION_VARIABLE, "")
         return not chosen or Path(chosen).exists()
 
     def user_folders(self, kind: str) -> list[Path]:
         """Return the user collection's folders for a kind of item; the list is empty if the configuration is broken."""
-        return [Path(path) for path in self._ask("config_file", kind).stdout.strip().split(":") if path]
+        return self._folders("config_file", kind)
+
+    def collection_folders(self, collection: str, kind: str) -> list[Path]:
+        """Return the folders of a collection for a kind of item; KIM installs into the first.
+
+        Args:
+            collection: One of the words in COLLECTIONS.
+            kind: Kind of item, as KIM calls it.
+        """
+        if collection == "CWD":
+            return [Path.cwd()]
+        return self._folders({"environment": "env", "user": "config_file"}.get(collection, collection), kind)
+
+    def _folders(self, whose: str, kind: str) -> list[Path]:
+        return [Path(path) for path in re.split(r"[:\n]", self._ask(whose, kind).stdout.strip()) if path]
 
     def folders_with_blanks(self, kind: str) -> str:
         """Return the folders that the configuration file names for a kind of item if they hold blanks, else nothing.
@@ -100,13 +130,13 @@ class KimApi:
         found = {}
         for kind in KINDS:
             rows = (line.split(" ", 2) for line in self._ask(kind).stdout.splitlines())
-            found[kind] = [Item(row[0], row[1], Path(row[2]) / row[1]) for row in rows if len(row) == 3]
+            found[kind] = [Item(row[0], row[1], Path(row[2], row[1]).absolute()) for row in rows if len(row) == 3]
         return found
 
     @cached_property
     def library(self) -> str:
         """Path of the KIM-API library that its tools are linked with, or an empty string."""
-        return linked_library(self.tool, "libkim-api", self._environment)
+        return linked_library(self.tool, "libkim-api", self.environment)
 
 
 def find_kim_api(environment: Mapping[str, str]) -> KimApi | None:

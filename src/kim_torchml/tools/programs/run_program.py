@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kim_torchml.tools.programs.process_group import end_process_group
 
@@ -27,19 +28,28 @@ class ProgramOutcome:
     failure: str
 
 
-def run_program(arguments: Sequence[str | os.PathLike[str]], environment: Mapping[str, str]) -> ProgramOutcome:
+def run_program(
+    arguments: Sequence[str | os.PathLike[str]],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    time_limit: float | None = None,
+) -> ProgramOutcome:
     """Run a program without a terminal.
 
     Args:
         arguments: The program and its arguments.
         environment: All environment variables that the program gets.
+        folder: Its working directory; by default that of this process.
+        time_limit: Seconds after which it is ended; by default TIME_LIMIT.
     Returns:
         How the program ended. It failed if it is missing, hangs, crashes, or exits with another code than 0.
     """
+    limit = TIME_LIMIT if time_limit is None else time_limit
     try:
         process = subprocess.Popen(
             [os.fspath(argument) for argument in arguments],
             env=dict(environment),
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,10 +61,10 @@ def run_program(arguments: Sequence[str | os.PathLike[str]], environment: Mappin
         return ProgramOutcome("", "", str(error.strerror or error))
     with process:
         try:
-            stdout, stderr = process.communicate(timeout=TIME_LIMIT)
+            stdout, stderr = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             end_process_group(process)
-            return ProgramOutcome("", "", f"it did not end within {TIME_LIMIT:.0f} s")
+            return ProgramOutcome("", "", f"it did not end within {limit:.0f} s")
         except BaseException:
             end_process_group(process)
             raise

@@ -17,7 +17,7 @@ from kim_torchml.tools.verification.crystals import crystal
 from kim_torchml.tools.verification.derivatives import noise_of, random_direction
 from kim_torchml.tools.verification.grades import TOLERANCE
 from kim_torchml.tools.verification.lengths import find_bond, find_nearest
-from kim_torchml.tools.verification.result import ModelDescription
+from kim_torchml.tools.verification.result import VerifiedModel
 
 # Step by which the atoms are moved to measure rounding, relative to the nearest distance.
 NOISE_STEP = 1e-6
@@ -79,7 +79,7 @@ class ModelUnderTest:
         """Energy, and forces if the model computes them."""
         return (ENERGY, FORCES) if self.has_forces else (ENERGY,)
 
-    def describe(self) -> ModelDescription:
+    def describe(self) -> VerifiedModel:
         """Return what the model says of itself.
 
         Raises:
@@ -96,7 +96,7 @@ class ModelUnderTest:
         if ENERGY not in outputs:
             raise ModelError(f"the model {self.name} computes no energy, so there is nothing to check")
         reach, cutoffs = self.model.influence_distance, self.model.cutoffs
-        return ModelDescription(self.name, supported, self.species, reach, cutoffs, outputs)
+        return VerifiedModel(self.name, supported, self.species, reach, cutoffs, outputs)
 
     def random(self, check: str) -> np.random.Generator:
         """Return the random numbers of a check, which do not depend on which other checks run."""

@@ -59,7 +59,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class ModelDescription:
+class VerifiedModel:
     """What a model says of itself.
 
     Attributes:
@@ -92,7 +92,7 @@ class Verification:
         nve: the short run at constant energy, if it was asked for (see nve.py).
     """
 
-    model: ModelDescription
+    model: VerifiedModel
     results: list[CheckResult]
     seed: int
     version: str

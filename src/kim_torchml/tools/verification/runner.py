@@ -22,7 +22,7 @@ from kim_torchml.tools.programs.process_group import end_process_group
 from kim_torchml.tools.verification.catalogue import CATALOGUE
 from kim_torchml.tools.verification.checks import CHECKS
 from kim_torchml.tools.verification.grades import FAILED
-from kim_torchml.tools.verification.result import CheckResult, ModelDescription, Verification
+from kim_torchml.tools.verification.result import CheckResult, Verification, VerifiedModel
 from kim_torchml.tools.verification.worker import Request
 from kim_torchml.tools.verification.worker_process import child_environment, describe_exit
 
@@ -92,7 +92,7 @@ class _Run:
     def __init__(self, options: Options, listener: Listener) -> None:
         self._options = options
         self._listener = listener
-        self.description: ModelDescription | None = None
+        self.description: VerifiedModel | None = None
         self.results: dict[str, CheckResult] = {}
         self.nve: dict[str, Any] | None = None
 
@@ -125,7 +125,7 @@ class _Run:
             if kind == "unusable":
                 raise ModelError(event["reason"] + worker.reason())
             if kind == "model":
-                self.description = self.description or ModelDescription(**event["description"])
+                self.description = self.description or VerifiedModel(**event["description"])
             elif kind == "start":
                 running = event["check"]
                 self._listener.started(event["check"])

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kim_torchml.tools.verification.grades import FAILED, MACHINE_PRECISION, NOT_APPLICABLE
-from kim_torchml.tools.verification.result import CheckResult, ModelDescription, Verification
+from kim_torchml.tools.verification.result import CheckResult, Verification, VerifiedModel
 
 _COLOURS = {"A": "green", "P": "green", "B": "green", "C": "yellow", "D": "yellow", FAILED: "bold red"}
 
 
-def print_model(console: Console, model: ModelDescription) -> None:
+def print_model(console: Console, model: VerifiedModel) -> None:
     """Print name, species and influence distance of the model."""
     species = ", ".join(model.species[:12]) + (
         f" and {len(model.species) - 12} more" if len(model.species) > 12 else ""

@@ -2,7 +2,7 @@
 """A process that opens a model and runs checks on it: `python -m kim_torchml.tools.verification.worker REQUEST`.
 
 REQUEST is JSON, see `Request`. The worker writes events to the file descriptor that it names, one JSON object a line:
-`model` (ModelDescription), `start`, `progress`, `result`, `nve`, or `unusable` (the model cannot be checked at all).
+`model` (VerifiedModel), `start`, `progress`, `result`, `nve`, or `unusable` (the model cannot be checked at all).
 Standard output and standard error are left to the model, which may print what it likes.
 """
 

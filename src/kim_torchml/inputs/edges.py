@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Kind edges: the model gets the vectors of edges, and energies are differentiated by these.
+
+Arguments: species [n], edge_index [2, E] (centre, neighbour), edge_vectors [E, 3] = r[neighbour] - r[centre].
+"""
+
+import copy
+
+import torch
+
+from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, to_tensor
+from kim_torchml.inputs.signature import Argument
+from kim_torchml.model_files.description import KindFormat
+from kim_torchml.model_files.model_folder import ModelFolder
+
+_VECTORS = "edge_vectors"
+
+
+class EdgeInputs(InputKind):
+    """One set of edges for all layers; rows are the contributing particles and what they reach."""
+
+    file_format = KindFormat(n_inputs=3, has_layers=True, in_parameter_files=False, one_energy_per_row=True)
+    leaf = _VECTORS
+    remedy_of_doubt = (
+        "the energy of a row may depend only on what edges lead to in as many steps as there are layers: correct "
+        "`layers`, or the model"
+    )
+
+    def __init__(self, files: ModelFolder) -> None:
+        """Keep what the model's files say."""
+        super().__init__(files)
+        self._set_layers(files.description.n_layers)
+
+    def _set_layers(self, n_layers: int) -> None:
+        """Let each layer reach one cutoff farther."""
+        self.n_layers = n_layers
+        self.influence_distance = self.cutoff * n_layers
+        self.needs_noncontributing_neighbours = n_layers > 1
+
+    def with_layers(self, n_layers: int) -> "EdgeInputs":
+        """Return a builder of inputs for another number of layers."""
+        deeper = copy.copy(self)
+        deeper._set_layers(n_layers)
+        return deeper
+
+    @property
+    def description(self) -> str:
+        """What the model is called with."""
+        return (
+            "the model is called with species [n], edge_index [2, E] and edge_vectors [E, 3], the last of "
+            f"{self.model.dtype}"
+        )
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Species, and the edges with their vectors."""
+        return (Argument(SPECIES, ("n",)), Argument("edge_index", (2, "E")), Argument(_VECTORS, ("E", 3), None))
+
+    def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
+        """Return the model's inputs."""
+        edges = EdgeSet(*particles.neighbours.edges(self.cutoff, self.n_layers))
+        rows = edges.particle_of_row
+        # Differences are taken in double precision; the model may change its copy.
+        vectors = to_tensor(edges.vectors, device).to(dtype, copy=True).requires_grad_(True)
+        arguments = (
+            self.species(particles.species_codes[rows], device),
+            to_tensor(edges.edge_index, device),
+            vectors,
+        )
+        return ModelInputs(
+            arguments,
+            vectors,
+            n_rows=len(rows),
+            contributing_rows=_contributing_rows(particles, edges, device),
+            particle_of_row=to_tensor(rows, device),
+            n_pairs=len(edges.vectors),
+            edges=edges,
+        )
+
+
+def _contributing_rows(particles: Particles, edges: EdgeSet, device: torch.device) -> slice | torch.Tensor:
+    """Return the rows that stand for contributing particles, which all have a row."""
+    contributing, count = particles.contributing[edges.particle_of_row], particles.n_contributing
+    # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
+    return slice(0, count) if contributing[:count].all() else to_tensor(contributing, device)

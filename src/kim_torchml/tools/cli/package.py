@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim-torchml package`: from a model file to a folder that KIM can install."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kim_torchml.errors import DriverError
+from kim_torchml.model_files.model_toml import DTYPES, ENERGY, SPECIES_AS
+from kim_torchml.tools.package.kim_names import DRIVER
+
+if TYPE_CHECKING:
+    from kim_torchml.tools.package.statement import Statement
+
+
+def _split(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Return the symbols in a text, which commas or blanks divide."""
+    del context, parameter
+    return tuple(value.replace(",", " ").split())
+
+
+def _described(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """Return descriptions of KIM parameters by name."""
+    found = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name or not text:
+            raise click.BadParameter(f"must be NAME=TEXT, got {value}", context, parameter)
+        found[name] = text
+    return found or None
+
+
+@click.command(short_help="Make a KIM model of a TorchScript file.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Folder to write.")
+@click.option("--name", required=True, help="KIM id of the model.")
+@click.option("--kind", required=True, help="What it takes: none, descriptor, graph or edges.")
+@click.option("--species", required=True, callback=_split, metavar="A,B", help="Elements in the order of their codes.")
+@click.option("--cutoff", required=True, type=float, metavar="Å", help="Cutoff.")
+@click.option("--layers", type=int, default=1, show_default=True, help="Message-passing layers of a graph or edges.")
+@click.option("--species-as", type=click.Choice(list(SPECIES_AS)), default="codes", show_default=True,
+              help="What it gets as species.")  # fmt: skip
+@click.option("--energy", type=click.Choice(list(ENERGY)), default="per particle", show_default=True,
+              help="What it returns.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(DTYPES), help="Floating type of its inputs [default: that of its tensors]")
+@click.option("--returns-forces", is_flag=True, help="It returns (energy, forces).")
+@click.option("--descriptor", metavar="NAME", help="Name of the descriptor, for the kind descriptor.")
+@click.option("--descriptor-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Its file.")  # fmt: skip
+@click.option("--parameter", "parameters", multiple=True, callback=_described, metavar="NAME=TEXT",
+              help="A tensor that simulators may set, and its description (may be given several times).")  # fmt: skip
+@click.option("--title", help="Title of the model.")
+@click.option("--author", "authors", multiple=True, help="An author (may be given several times).")
+@click.option("--doi", help="DOI of what to cite.")
+@click.option("--licence", help="Licence of the model, such as CC-BY-4.0.")
+@click.option("--driver", default=DRIVER, show_default=True, help="KIM id of the driver.")
+@click.option("--replace", is_flag=True, help="Replace the files of a model that is in FOLDER; other files there stay.")
+def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
+    r"""Write a folder that KIM can install, with the model file FILE (TorchScript) in it.
+
+    What is written is loaded as the driver loads it, and its forces are compared with differences of the energy, before
+    FOLDER appears.
+
+    \b
+    Example:
+      kim-torchml package network.pt --output ./My_Model --name My_Model \
+          --kind edges --species Si,C --cutoff 5 --layers 3
+
+    Exit status: 0 if the folder was written, 1 if the model is not what was said, 2 if what was said makes no sense.
+    """
+    # These modules need torch, for which the other subcommands do not have to wait.
+    from kim_torchml.process.imports import import_needed_packages
+
+    try:
+        import_needed_packages()
+    except DriverError as error:
+        raise click.ClickException(str(error)) from error
+    from kim_torchml.tools.late_progress import LateProgress
+    from kim_torchml.tools.package.unfinished_folder import check_free
+    from kim_torchml.tools.package.written_model import write_model
+
+    try:
+        check_free(output, replace, "--replace")
+        statement = _statement(**stated)
+        statement.check()
+    except DriverError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        with LateProgress() as progress:
+            written = write_model(statement, file.read_bytes(), None, output, progress)
+    except DriverError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot read {file}: {error.strerror}; name another file") from error
+    click.echo(str(written))
+
+
+def _statement(
+    title: str | None, authors: tuple[str, ...], doi: str | None, licence: str | None, **stated: Any
+) -> Statement:
+    from kim_torchml.tools.package.statement import Statement
+
+    about = {"title": title, "authors": list(authors), "doi": doi, "licence": licence}
+    return Statement(**stated, about={key: value for key, value in about.items() if value})

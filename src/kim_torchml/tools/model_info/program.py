@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a TorchScript file shows that stands alone."""
+
+from pathlib import Path
+
+import torch
+
+from kim_torchml.engines.torchscript.archive import extra_files
+from kim_torchml.engines.torchscript.program import TorchScriptProgram
+from kim_torchml.errors import DriverError
+from kim_torchml.model_files.store import digest_of
+from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts, ProgramFacts, TensorFacts
+
+
+def describe_model_file(word: str, path: Path) -> ModelFacts:
+    """Return what a model file shows; why it would not be run is part of that.
+
+    Args:
+        word: What the user asked for.
+        path: Path of the file.
+    Raises:
+        DriverError: If it cannot be read.
+    """
+    if not path.is_file():
+        raise DriverError(f"a model file must be a file, got a pipe or a device ({path}); name the file itself")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DriverError(
+            f"cannot read {path}: {error.strerror or error}; give yourself the right to read it"
+        ) from error
+    file = FileFacts(path.name, len(content), digest_of(content), "folder", str(path.absolute()))
+    program, problem = None, ""
+    try:
+        program = _describe(content, path.name)
+    except (DriverError, MemoryError) as error:
+        problem = str(error)
+    return ModelFacts(
+        target=word,
+        what="model file",
+        folder=str(path.absolute().parent),
+        model_file=file,
+        files=(file,),
+        program=program,
+        problem=problem,
+    )
+
+
+def _describe(content: bytes, file_name: str) -> ProgramFacts:
+    program = TorchScriptProgram(content, file_name, torch.device("cpu"))
+    return ProgramFacts(
+        arguments=tuple(program.argument_names()),
+        n_required=program.n_inputs,
+        dtype=_word(program.dtype),
+        tensors=tuple(
+            TensorFacts(name, _word(tensor.dtype), tuple(tensor.shape)) for name, tensor in program.tensors().items()
+        ),
+        extra_files=tuple(extra_files(content)),
+    )
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

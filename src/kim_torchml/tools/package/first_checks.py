@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is checked of every model that is written: its energies beside the module's own, and its forces."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from kim_torchml.errors import DriverError
+from kim_torchml.tools.kim_host.particles import AtomsAndImages
+from kim_torchml.tools.kim_host.structure import Floats
+from kim_torchml.tools.late_progress import LateProgress
+from kim_torchml.tools.model_check.loaded_model import Computed, LoadedModel
+from kim_torchml.tools.model_check.slopes import slopes_of
+from kim_torchml.tools.model_check.trial import Trial
+from kim_torchml.tools.package.direct_energies import (
+    energies_of_periodic_graph,
+    energies_of_same_inputs,
+    has_periodic_graph,
+)
+
+# Nothing but the way in which sums are made may differ: less is allowed than where particles come in another order.
+_CLOSER = 0.1
+
+
+def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: LateProgress) -> list[str]:
+    """Check a model that was written and loaded again.
+
+    Args:
+        model: The model.
+        module: The module that it was made from; None where there is a file alone.
+        progress: What to tell how far this is.
+    Returns:
+        What was checked and how close it was, a line each.
+    Raises:
+        DriverError: If something disagrees.
+    """
+    for doubt in model.doubts:
+        raise DriverError(doubt)
+    progress("structures", 0.0)
+    trial = Trial(model, progress=lambda part: progress("forces", 0.2 + 0.8 * part))
+    particles = model.particles(trial.structures.wire())
+    computed = model.compute(particles)
+    lines = [
+        f"compared for {particles.n_atoms} atoms of {', '.join(model.species)}, periodic along one axis, with "
+        f"{len(particles) - particles.n_atoms} images, {trial.structures.nearest:.3g} Å apart:"
+    ]
+    if module is not None:
+        progress("energies", 0.1)
+        lines += _beside_module(trial, module, particles, computed)
+    progress("forces", 0.2)
+    lines.append(_beside_differences(trial, particles))
+    return lines
+
+
+def _beside_module(
+    trial: Trial, module: torch.nn.Module, particles: AtomsAndImages, computed: Computed
+) -> Iterator[str]:
+    model, name = trial.model, type(module).__name__
+    limit = _CLOSER * trial.tolerance * trial.energy_scale(computed, particles)
+    if computed.energies is None:
+        what, found, limit = "energy", np.array([computed.energy]), limit * math.sqrt(particles.n_atoms)
+    else:
+        what, found = "energies per particle", computed.energies[: particles.n_atoms]
+    expected = energies_of_same_inputs(module, model, particles)
+    advice = "look for what TorchScript does otherwise than Python"
+    difference = _difference(model, found, expected, limit, f"{name} for the same tensors", advice)
+    yield f"  {what}: {difference:.1e} eV from {name} itself (allowed: {limit:.0e})"
+    if has_periodic_graph(model):
+        expected = energies_of_periodic_graph(module, model, particles)
+        advice = (
+            "correct `layers` or `cutoff`, or the module: an energy may depend only on what edges lead to in as many "
+            "steps as there are layers"
+        )
+        difference = _difference(model, found, expected, limit, f"{name} for a periodic graph without images", advice)
+        yield f"  {what}: {difference:.1e} eV from {name} for the periodic graph without images"
+
+
+def _difference(model: LoadedModel, found: Floats, expected: Floats, limit: float, whose: str, advice: str) -> float:
+    """Return the greatest difference of energies, eV.
+
+    Args:
+        model: The model.
+        found: Its energies.
+        expected: Those of the module.
+        limit: The largest difference that is allowed, eV.
+        whose: Which module's they are and for what, for the message.
+        advice: What to do about a difference.
+    Raises:
+        DriverError: If there is a larger one.
+    """
+    if found.shape == expected.shape:
+        difference = np.abs(found - expected)
+        if difference.max() <= limit:
+            return float(difference.max())
+        worst = int(difference.argmax())
+        got = f"{found[worst]:.10g} eV instead of {expected[worst]:.10g} eV"
+    else:
+        got = f"{len(found)} energies instead of {len(expected)}"
+    raise DriverError(
+        f"the energies of the model in {model.description.model_file}, run as the driver runs it, must be those of the "
+        f"module {whose}, got {got}; {advice}"
+    )
+
+
+def _beside_differences(trial: Trial, particles: AtomsAndImages) -> str:
+    model, slopes = trial.model, slopes_of(trial, particles)
+    file_name = model.description.model_file
+    if not model.gives_forces:
+        if slopes.scale > slopes.limit_of_none:
+            raise DriverError(
+                f"the energy of the model in {file_name} must depend on {model.inputs.leaf} through autograd, got none "
+                "that does, so there are no forces; do not detach or convert them in the model"
+            )
+        return "  the energy does not depend on coordinates, and the model gives no forces"
+    if slopes.error > slopes.limit:
+        raise DriverError(
+            f"the forces of the model in {file_name} must be minus the derivative of its energy, got a difference of "
+            f"{slopes.difference:.2g} eV/Å beside a largest force of {slopes.largest_force:.2g} eV/Å; look for what is "
+            "detached, not smooth, or rounded in the model"
+        )
+    return (
+        f"  forces: {slopes.difference:.1e} eV/Å from differences of the energy along {slopes.count} directions "
+        f"(largest force: {slopes.largest_force:.2g})"
+    )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A model's complete folder, written, loaded again and checked before it appears."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kim_torchml.errors import DriverError
+from kim_torchml.model_files.description import ModelDescription, is_plain_name
+from kim_torchml.model_files.model_toml import MODEL_TOML
+from kim_torchml.model_files.model_toml_text import model_toml_text
+from kim_torchml.tools.cmake_lists import CMAKE_LISTS, cmake_lists_text, files_of
+from kim_torchml.tools.late_progress import LateProgress
+from kim_torchml.tools.model_check.loaded_model import LoadedModel
+from kim_torchml.tools.package.first_checks import check_first
+from kim_torchml.tools.package.kimspec import KIMSPEC, kimspec_text
+from kim_torchml.tools.package.model_readme import README, readme_text
+from kim_torchml.tools.package.statement import Statement
+from kim_torchml.tools.package.unfinished_folder import unfinished_folder
+
+
+@dataclass(frozen=True)
+class WrittenModel:
+    """A folder that was written; its text says what was checked.
+
+    Attributes:
+        folder: the folder.
+        files: names of the files in it.
+        checks: what was checked and how close it was, a line each.
+        doubts: what its author should know although it is no error.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    checks: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"wrote {self.folder}: {', '.join(self.files)}", *self.checks]
+        return "\n".join([*lines, *(f"doubtful: {each}" for each in self.doubts)])
+
+
+def write_model(
+    stated: Statement, program: bytes, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+) -> WrittenModel:
+    """Write a model's folder. Whatever goes wrong before all is checked leaves nothing behind.
+
+    Args:
+        stated: What its author says of it.
+        program: Content of the model file.
+        module: The module that it was made from; None where there is a file alone.
+        folder: The folder; files in it are replaced, and those of a model that was in it removed.
+        progress: What to tell how far this is.
+    Returns:
+        What was written and checked.
+    Raises:
+        DriverError: If what was said is wrong, the model cannot be run, or a check disagrees.
+    """
+    description = stated.description(program)
+    contents = _contents(stated, description, program)
+    described = list(contents)
+    listed = cmake_lists_text(stated.name, stated.driver, described)
+    contents[CMAKE_LISTS] = listed.encode()
+    contents[KIMSPEC] = kimspec_text(stated.name, stated.driver, description).encode()
+    contents[README] = readme_text(stated.name, stated.driver, description).encode()
+    with unfinished_folder(folder) as unfinished:
+        unfinished.write(contents)
+        model = LoadedModel(unfinished.path, described)
+        checks = check_first(model, module, progress)
+        unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
+    return WrittenModel(folder, tuple(contents), tuple(checks), tuple(_doubts(model)))
+
+
+def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:
+    """Return the files that KIM hands to the driver, by name."""
+    contents = {MODEL_TOML: model_toml_text(description).encode(), description.model_file: program}
+    descriptor = stated.read_descriptor()
+    if descriptor is not None:
+        contents[descriptor.name] = descriptor.text.encode()
+    return contents
+
+
+def _old_files(folder: Path) -> list[str]:
+    """Return the files of the model that is in a folder already."""
+    try:
+        return [name for name in files_of(folder) if is_plain_name(name)] if (folder / CMAKE_LISTS).exists() else []
+    except DriverError:
+        # Nothing can be said of what is there, so it stays.
+        return []
+
+
+def _doubts(model: LoadedModel) -> list[str]:
+    sign = model.opened.sign_of_atomic_numbers
+    if not sign:
+        return []
+    return [f"the model gets species codes (0, 1, ..), but may expect atomic numbers: {sign}; species_as says which"]

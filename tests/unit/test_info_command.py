@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim-torchml info`: all that a folder, a model file or an installed model says."""
+
+import hashlib
+import io
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from model_folders import DRIVER, compile_library, edges_files, raw_files, write_folder
+from models import Edges3, Graph2, PairWithForces, script_bytes
+from opening import parameter_text, toml_text
+from torch import Tensor, nn
+
+from kim_torchml.tools.cli import main
+from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY
+from kim_torchml.tools.model_info.citation import bibtex
+from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts, ProgramFacts, TensorFacts
+from kim_torchml.tools.model_info.table import rows
+
+ABOUT = """
+[about]
+title = "A model & more"
+authors = ["Marie Skłodowska Curie", "Lovelace, Ada"]
+doi = "https://doi.org/10.1/a_b"
+licence = "CC0-1.0"
+trained_on = "all [bold]data[/bold] :smile:"
+[made_with]
+torch = "2.13.0"
+"""
+TABLES = f"""
+[parameters]
+weight = "the strength of messages"
+[limits]
+smallest_distance = 0.7
+most_neighbours = 90
+stop = true
+{ABOUT}
+"""
+ALL = "partialEnergy, partialForces, partialParticleEnergy, partialVirial, partialParticleVirial"
+
+
+@pytest.fixture(autouse=True)
+def no_kim(monkeypatch, tmp_path):
+    """There is no KIM-API: it is not needed for folders and files."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments):
+    """Run the command; return its exit code, stdout and stderr."""
+    result = CliRunner().invoke(main, ["info", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.stdout, result.stderr
+
+
+def table(*arguments):
+    """Run the command; return its exit code, and the table's texts by the names of the facts."""
+    code, output, error = run(*arguments)
+    assert error == ""
+    lines = output.partition("\n\n")[0].splitlines()
+    start = max(len(line.partition("  ")[0]) for line in lines) + 2
+    return code, {line[:start].strip(): line[start:].strip() for line in lines}
+
+
+def test_folder_of_format_2(tmp_path):
+    script = script_bytes(Edges3)
+    changes = {"layers": 3, "species": ["Si", "C"], "species_as": "atomic numbers", "tables": TABLES}
+    files = {"model.toml": toml_text(script, **changes).encode(), "model.pt": script}
+    folder = write_folder(tmp_path / "a model", files)
+    code, found = table(folder)
+    assert code == 0
+    assert found == {
+        "model": "My_Model",
+        "folder": str(folder),
+        "driver": f"{DRIVER}, there is no KIM-API here to ask whether it is installed",
+        "format": "2 (model.toml)",
+        "kind": "edges",
+        "species": "Si 14, C 6 (atomic numbers)",
+        "cutoff": "2.5 Å",
+        "layers": "3",
+        "influence distance": "7.5 Å; needs neighbours of non-contributing particles",
+        "energy": "per particle",
+        "floating type": "float64",
+        "forces": "from the derivative of the energy",
+        "arguments": "species, edge_index, edge_vectors",
+        "supported": ALL,
+        "parameters": "n_elements [1], weight [1]",
+        "limits": "distances of at least 0.7 Å, at most 90 neighbours; beyond them an error",
+        "model file": f"model.pt, {len(script) / 1000:.1f} kB",
+        "SHA-256": hashlib.sha256(script).hexdigest(),
+        "other files": f"model.toml ({len(files['model.toml'])} B)",
+        "title": "A model & more",
+        "authors": "Marie Skłodowska Curie, Lovelace, Ada",
+        "doi": "https://doi.org/10.1/a_b",
+        "licence": "CC0-1.0",
+        "trained on": "all [bold]data[/bold] :smile:",
+        "made with": "torch 2.13.0",
+    }
+
+
+def test_json_says_the_same(tmp_path):
+    script = script_bytes(Edges3)
+    files = {"model.toml": toml_text(script, layers=3, tables=TABLES).encode(), "model.pt": script}
+    code, output, _ = run(write_folder(tmp_path / "model", files), "--json")
+    assert code == 0
+    assert output.isascii()
+    found = json.loads(output)
+    assert found["description"] == {
+        "file": "model.toml",
+        "format": 2,
+        "kind": "edges",
+        "species": ["Si"],
+        "species_as": "codes",
+        "cutoff": 2.5,
+        "layers": 3,
+        "energy": "per particle",
+        "dtype": "float64",
+        "returns_forces": False,
+        "descriptor": None,
+        "parameters": {"weight": "the strength of messages"},
+        "limits": {"smallest_distance": 0.7, "most_neighbours": 90, "stop": True},
+        "where": "folder",
+        "about": found["description"]["about"],
+        "made_with": {"torch": "2.13.0"},
+    }
+    assert found["description"]["about"]["authors"] == ["Marie Skłodowska Curie", "Lovelace, Ada"]
+    assert found["opened"]["outputs"] == ALL.split(", ")
+    assert found["opened"]["influence_distance"] == 7.5
+    parameter = found["opened"]["parameters"][1]
+    assert (parameter["name"], parameter["extent"], parameter["dtype"]) == ("weight", 1, "float64")
+    assert parameter["description"].startswith("the strength of messages.")
+    assert [each["sha256"] for each in found["files"]] == [hashlib.sha256(each).hexdigest() for each in files.values()]
+    assert found["driver"]["installed"] is None
+    assert found["problem"] is None
+    assert found["bibtex"].startswith("@misc{curie-My_Model,")
+
+
+def test_folders_of_format_1(tmp_path):
+    code, found = table(write_folder(tmp_path / "raw", raw_files()))
+    assert code == 0
+    assert found["format"] == "1 (file.param)"
+    assert found["kind"] == "none"
+    assert found["energy"] == "not stated"
+    assert found["supported"] == "partialEnergy, partialForces, partialVirial"
+    assert "layers" not in found
+    assert "title" not in found
+    assert found["parameters"] == "n_elements [1], decay [1], bond [1]"
+    graph = {"g.param": parameter_text("Graph", n_layers=2).encode(), "model.pt": script_bytes(Graph2)}
+    assert table(write_folder(tmp_path / "graph", graph))[1]["influence distance"].startswith("5 Å; needs neighbours")
+    forces = {"a.param": parameter_text(returns_forces=True).encode(), "model.pt": script_bytes(PairWithForces)}
+    assert table(write_folder(tmp_path / "forces", forces))[1]["forces"] == "returned by the model"
+
+
+class NoForces(nn.Module):
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        return edge_vectors.new_zeros(species.size(0)).index_add(
+            0, edge_index[0], edge_vectors.detach().square().sum(1)
+        )
+
+
+class ReadsFiles(nn.Module):
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        torch.save(edge_vectors, "stolen")
+        return edge_vectors.sum(1)
+
+
+def script_of(module):
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), buffer)
+    return buffer.getvalue()
+
+
+def test_warnings_are_said_and_the_line_about_the_first_use_is_not(tmp_path, talkative):
+    script = script_of(NoForces())
+    files = {"model.toml": toml_text(script).encode(), "model.pt": script}
+    code, output, error = run(write_folder(tmp_path / "model", files))
+    assert code == 0
+    assert "none: the energy does not depend on coordinates" in output
+    (line,) = error.splitlines()
+    assert line.startswith(
+        "[kim-torchml] warning: the energy of the model in model.pt does not depend on the coordinates"
+    )
+
+
+def test_model_that_cannot_be_opened_is_described_all_the_same(tmp_path):
+    """The program takes three tensors, as the kind edges says, but not these."""
+    script = script_bytes(Graph2)
+    files = {"model.toml": toml_text(script, tables=ABOUT).encode(), "model.pt": script}
+    code, found = table(write_folder(tmp_path / "model", files))
+    assert code == 1
+    assert found["cutoff"] == "2.5 Å"
+    assert "supported" not in found
+    assert found["problem"].startswith("the model in model.pt must take 3 inputs, as model.toml says (kind = ")
+    assert found["problem"].endswith("the model was made with torch 2.13.0")
+
+
+def test_file_alone(tmp_path):
+    path = tmp_path / "some.pt"
+    path.write_bytes(script_bytes(Edges3))
+    assert table(path) == (
+        0,
+        {
+            "model file": f"some.pt, {path.stat().st_size / 1000:.1f} kB",
+            "arguments": "species, edge_index, edge_vectors",
+            "floating type": "float64",
+            "tensors": "weight float64 [1]",
+            "SHA-256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        },
+    )
+    found = json.loads(run(path, "--json")[1])
+    assert found["program"]["tensors"] == [{"name": "weight", "dtype": "float64", "shape": [1]}]
+    assert found["model_file"]["path"] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            script_of(ReadsFiles()),
+            "uses the operator aten::save, which touches files: a model must not; it has not been",
+        ),
+        (b"", "the model file some.pt must be TorchScript, got an empty file"),
+        (script_bytes(Edges3)[:-100], "the model file some.pt is damaged"),
+    ],
+)
+def test_file_that_is_refused(tmp_path, content, problem):
+    path = tmp_path / "some.pt"
+    path.write_bytes(content)
+    code, found = table(path)
+    assert code == 1
+    assert problem in found["problem"]
+    assert found["SHA-256"] == hashlib.sha256(content).hexdigest()
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_what_is_not_there(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert run("Some_Model")[0] == 2
+    assert (
+        "there is no folder or file 'Some_Model', and installed models cannot be looked for: there is no kim-api-"
+        in (run("Some_Model")[2])
+    )
+    code, _, error = run("empty")
+    assert code == 1
+    assert error == "Error: there is no model in empty: it has no CMakeLists.txt; name the model's folder\n"
+    folder = write_folder(tmp_path / "model", edges_files(cutoff=-1.0))
+    code, _, error = run(folder)
+    assert code == 1
+    assert error.startswith(
+        "Error: `cutoff` in [model] must be a number from 0.001 to 1000000 (Å), got -1.0 (file model.toml)"
+    )
+
+
+@pytest.fixture
+def with_kim(fake, monkeypatch):
+    """Install a driver and a model; return a function that changes what KIM's tool says."""
+    models = fake.folder / "portable_models"
+    compile_library_of_tests(models / "My_Model" / MODEL_LIBRARY, edges_files(tables=ABOUT))
+    driver = fake.add_driver(version="0.1.0")
+    monkeypatch.setenv("PATH", str(fake.bin))
+
+    def answer(where="user", folder=models):
+        fake.add_kim_api(model_drivers=driver, portable_models=f"{where} My_Model {folder}")
+
+    answer()
+    return answer
+
+
+def compile_library_of_tests(path, contents, **arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "/usr/bin:/bin")
+        return compile_library(path, path.parent.name, contents, **arguments)
+
+
+def test_installed_model(with_kim, fake):
+    code, found = table("My_Model")
+    assert code == 0
+    assert found["model"] == "My_Model"
+    assert found["installed model"] == f"in the user collection, {fake.folder}/portable_models/My_Model"
+    assert found["driver"] == f"{DRIVER}, installed in the user collection (version 0.1.0)"
+    assert found["supported"] == ALL
+    assert found["SHA-256"] == hashlib.sha256(edges_files()["model.pt"]).hexdigest()
+    assert found["title"] == "A model & more"
+    assert run("My_Modell")[2].endswith("; did you mean 'My_Model'?\n")
+    assert run("./My_Model") == (2, "", "Error: there is no folder or file './My_Model'; correct the path\n")
+    file = json.loads(run("My_Model", "--json")[1])["model_file"]
+    assert (file["where"], file["path"]) == ("library", "")
+
+
+def test_folder_comes_before_installed_model(with_kim, fake, tmp_path, monkeypatch):
+    write_folder(tmp_path / "My_Model", raw_files())
+    assert table("My_Model")[1]["format"] == "1 (file.param)"
+    # In the collection CWD the folder of that name is where the model is installed.
+    monkeypatch.chdir(fake.folder / "portable_models")
+    with_kim("currentWorkingDirectory", ".")
+    found = table("My_Model")[1]
+    assert found["format"] == "2 (model.toml)"
+    assert found["installed model"] == f"in the CWD collection, {fake.folder}/portable_models/My_Model"
+
+
+def test_installed_model_whose_file_is_in_a_store(with_kim, fake, tmp_path, monkeypatch):
+    files = edges_files(where="store")
+    library = fake.folder / "portable_models" / "My_Model" / MODEL_LIBRARY
+    compile_library_of_tests(library, {"model.toml": files["model.toml"]}, encode=True)
+    monkeypatch.setenv("KIM_TORCHML_MODEL_PATH", str(tmp_path))
+    code, _, error = run("My_Model")
+    assert code == 1
+    assert (
+        f"must be in a store of model files, as model.toml says, got none in {tmp_path} (not there); install" in error
+    )
+    stored = tmp_path / f"{hashlib.sha256(files['model.pt']).hexdigest()}.model"
+    stored.write_bytes(files["model.pt"])
+    code, found = table("My_Model")
+    assert code == 0
+    assert found["model file"].endswith(f" kB, in the store, {stored}")
+    assert found["supported"] == ALL
+
+
+def test_installed_models_that_cannot_be_described(with_kim, fake):
+    library = fake.folder / "portable_models" / "My_Model" / MODEL_LIBRARY
+    compile_library_of_tests(library, {"params.txt": b"1"}, driver="Other__MD_1")
+    code, _, error = run("My_Model")
+    assert code == 1
+    assert "the installed model My_Model must be one of kim-torchml, got one for the driver Other__MD_1; name" in error
+    compile_library_of_tests(library, edges_files(), schema=4)
+    assert (
+        "its layout (schema 4) is another than this kim-torchml can read; update kim-torchml, or" in run("My_Model")[2]
+    )
+    library.write_bytes(b"nonsense")
+    assert "the library of the installed model My_Model cannot be read: " in run("My_Model")[2]
+
+
+def test_citations():
+    about = {"title": "50% of {Si} & C_1", "authors": ["José Núñez", " "], "doi": "doi: 10.1/x#y"}
+    assert bibtex(about, "My_Model", "2024") == (
+        "@misc{nunez2024-My_Model,\n"
+        "  author = {José Núñez},\n"
+        "  title  = {{50\\% of \\{Si\\} \\& C\\_1}},\n"
+        "  year   = {2024},\n"
+        "  doi    = {10.1/x\\#y},\n"
+        "}"
+    )
+    assert bibtex({"title": "Only\n this"}, "M") == "@misc{M,\n  title  = {{Only this}},\n}"
+    assert bibtex({"authors": ["李"]}, "M") == "@misc{M,\n  author = {李},\n  title  = {{M}},\n}"
+    assert bibtex({"licence": "CC0-1.0"}, "M") == ""
+
+
+def test_year_of_publication(tmp_path):
+    folder = write_folder(tmp_path / "model", edges_files(tables=ABOUT))
+    (folder / "kimspec.edn").write_text('{"title" "x"\n "publication-year" "2023"}\n')
+    assert "  year   = {2023}," in run(folder)[1]
+
+
+def test_many_parameters_are_cut_short():
+    tensors = tuple(TensorFacts(f"w{k}", "float32", (2, 3)) for k in range(40))
+    file = FileFacts("m.pt", 5, "00", "folder", "/m.pt")
+    facts = ModelFacts("m.pt", "model file", file, program=ProgramFacts(("a", "b"), 1, "float32", tensors, ("note",)))
+    found = dict(rows(facts))
+    assert found["tensors"].endswith("w11 float32 [2, 3], ... (40 in all)")
+    assert found["arguments"] == "a, b (may be left out)"
+    assert found["files inside"] == "note"

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim_torchml.save_model` of what is wrong: one sentence, and nothing is left behind."""
+
+import pytest
+import torch
+from defective import CountingImages, LosingDigits, WrongForces
+from misbehaving import Detached, FourInputs
+from models import Edges1, Edges3, Graph4
+from saving import contents_of, left_in, save, stated_of
+from torch import Tensor
+
+import kim_torchml
+from kim_torchml.errors import DriverError
+from kim_torchml.tools.package import unfinished_folder
+
+
+class OtherwiseScripted(Edges1):
+    """Has another energy where TorchScript runs it."""
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        r = edge_vectors.square().sum(1).sqrt()
+        factors = self.weight * (1.0 - (r / 2.5).square()).pow(3)
+        if torch.jit.is_scripting():
+            factors = 1.0001 * factors
+        return torch.zeros_like(species, dtype=r.dtype).index_add(0, edge_index[0], factors)
+
+
+class OtherwiseWithManyRows(Edges1):
+    """Has another energy where there are more rows than in the driver's probes: images are rows."""
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        r = edge_vectors.square().sum(1).sqrt()
+        factors = self.weight * (1.0 - (r / 2.5).square()).pow(3)
+        energies = torch.zeros_like(species, dtype=r.dtype).index_add(0, edge_index[0], factors)
+        return energies * (1.0 + 1e-6 * float(species.size(0) > 18))
+
+
+class NotScriptable(Edges1):
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        return sum(x for x in edge_vectors.square().sum(1)) + species
+
+
+DISAGREEMENTS = [
+    (OtherwiseScripted, {"kind": "edges"}, r"^the energies of the model in model\.pt, .* must be those of the module "
+     r"OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what TorchScript does"),
+    (OtherwiseWithManyRows, {"kind": "edges"}, "must be those of the module OtherwiseWithManyRows for a"),
+    (Edges3, {"layers": 2}, r"^the energy of the model in model\.pt changes by \S+ eV where particles are added"),
+    (CountingImages, {"kind": "graph", "energy": "total"}, "where particles that do not contribute are added out of"),
+    (WrongForces, {"returns_forces": True}, r"^the forces of the model in model\.pt must be minus the derivative of "
+     r"its energy, got a difference of \S+ eV/Å beside a largest force of \S+ eV/Å; look for"),
+    (LosingDigits, {"kind": "edges", "dtype": "float32"}, "index_add_"),
+    (Detached, {}, r"^the energy of the model in model\.pt must depend on coordinates through autograd"),
+    (NotScriptable, {"kind": "edges"}, "^the module NotScriptable must be one that TorchScript can compile, got: "),
+    (FourInputs, {}, r"^the model in model\.pt must take 5 inputs, as model\.toml says \(kind = \"none\"\), but its "
+     "forward takes 4;"),
+    (Graph4, {}, r"must be \"per particle\", as model\.toml says, got one number"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "changes", "said"), DISAGREEMENTS, ids=[each[0].__name__ for each in DISAGREEMENTS])
+def test_a_model_that_disagrees_is_not_written(kind, changes, said, tmp_path):
+    with pytest.raises(DriverError, match=said):
+        save(kind, tmp_path / "model", **changes)
+    assert left_in(tmp_path) == []
+
+
+WRONG = [
+    ({"name": "1st"}, "`name` must be a KIM id, letters, digits and underscores that begin with no digit, got '1st'; "),
+    ({"name": "a-b"}, "`name` must be a KIM id, .* got 'a-b'"),
+    ({"name": None}, "`name` must be a KIM id, .* got 'None'"),
+    ({"driver": "a b"}, "`driver` must be a KIM id, .* got 'a b'"),
+    ({"kind": "edge"}, '`kind` in .* must be "none", "descriptor", "graph" or "edges", got "edge"'),
+    ({"kind": "none"}, r"`layers` in \[model\] must be left out for the kind none, got 3"),
+    ({"species": "SiC"}, r'`species` in .* got \["SiC"\] .*; correct \'SiC\'; did you mean \'Si\'\?'),
+    ({"species": [14]}, r"`species` must be a list of texts, got \[14\]; give them as in species="),
+    ({"species": []}, r"`species` must be a list of texts, got \[\]"),
+    ({"species": ["Si", "Si"]}, "`species` in .* must be different from each other"),
+    ({"cutoff": -1.0}, r"`cutoff` in \[model\] must be a number from .*, got -1.0"),
+    ({"cutoff": float("nan")}, "`cutoff` in .* got nan"),
+    ({"cutoff": "5"}, "`cutoff` must be a number, got '5'; give one"),
+    ({"cutoff": True}, "`cutoff` must be a number, got True"),
+    ({"layers": 0}, "`layers` in .* must be a whole number from 1 to 1000, got 0"),
+    ({"layers": 1.5}, "`layers` must be a whole number, got 1.5"),
+    ({"species_as": "numbers"}, '`species_as` must be "codes" or "atomic numbers", got \'numbers\'; name one of them'),
+    ({"energy": "each"}, '`energy` must be "per particle" or "total", got \'each\''),
+    ({"energy": "total"}, '`energy` in .* must be "per particle" for the kind edges'),
+    ({"returns_forces": True}, "`returns_forces` in .* must be false for the kind edges"),
+    ({"dtype": "int"}, '`dtype` in .* must be "float64", .* got "int"'),
+    ({"descriptor": "SOAP"}, "`descriptor` must be left out for the kind edges"),
+    ({"descriptor_file": "none.dat"}, "cannot read the descriptor's file none.dat: .*; correct the path"),
+    ({"parameters": {"none": "x"}}, r"\[parameters\] in model.toml .* must name dense .* got 'none': nothing of"),
+    ({"parameters": {"weight": 3}}, "`parameters` must be texts by name, got 3 for 'weight'"),
+    ({"parameters": {"weight": " "}}, r"`weight` in \[parameters\] must be a description"),
+    ({"limits": {}}, "`limits` must be a table with smallest_distance or most_neighbours"),
+    ({"limits": {"distance": 1}}, "the keys of `limits` must be among smallest_distance, .*, got 'distance'"),
+    ({"limits": {"smallest_distance": "1"}}, r"`limits\['smallest_distance'\]` must be a number, got '1'"),
+    ({"limits": {"most_neighbours": 0}}, "`most_neighbours` in .* must be a whole number from 1"),
+    ({"about": {"license": "MIT"}}, "the keys of `about` must be among .*, got 'license'"),
+    ({"about": {"title": 3}}, r"`about\['title'\]` must be a list of texts, got 3"),
+    ({"about": {"title": ["a", "b"]}}, r"`about\['title'\]` must be a text, got"),
+    ({"made_with": {"x": 2.0}}, "`made_with` must be texts by name, got 2.0 for 'x'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "said"), WRONG, ids=str)
+def test_what_makes_no_sense_is_one_sentence(changes, said, tmp_path):
+    with pytest.raises(DriverError, match=f"^{said}"):
+        save(Edges3, tmp_path / "model", **changes)
+    assert left_in(tmp_path) == []
+
+
+def test_a_module_is_a_module(tmp_path):
+    with pytest.raises(
+        DriverError, match=r"^`module` must be a torch\.nn\.Module, got function; give the network itself$"
+    ):
+        kim_torchml.save_model(lambda x: x, tmp_path / "model", **stated_of(Edges3))
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kim_torchml.tools.package.written_model.check_first", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(Edges3, tmp_path / "model")
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_failure_while_files_are_replaced_puts_the_old_ones_back(at, tmp_path, monkeypatch):
+    """Eight renames let four files take the place of four."""
+    folder = tmp_path / "model"
+    save(Edges1, folder)
+    (folder / "README.md").unlink()
+    before = contents_of(folder)
+    moves, move = [], unfinished_folder._move
+
+    def failing(origin, place, moved):
+        moves.append(origin)
+        if len(moves) == at:
+            raise OSError(28, "No space left on device")
+        move(origin, place, moved)
+
+    monkeypatch.setattr(unfinished_folder, "_move", failing)
+    with pytest.raises(DriverError, match=r"^cannot write the folder .*: No space left on device; make room there"):
+        save(Edges3, folder, replace=True)
+    assert contents_of(folder) == before
+    assert left_in(tmp_path) == ["model"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuses(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuses)
+    with pytest.raises(
+        DriverError, match=r"^cannot write the folder .*/model: Permission denied; make room there, or name"
+    ):
+        save(Edges3, tmp_path / "model")
