@@ -8,7 +8,6 @@ import click
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.cli.table_console import table_console
 
-
 _EXAMPLE = "\b\nExample:\n  kim-torchml check ./My_Model"
 
 
