@@ -181,16 +181,19 @@ class DescriptorModel(nn.Module):
 
 
 class EdgesModel(nn.Module):
-    """The energies of RawModel, from the vectors of edges."""
+    """The energies of RawModel, with scaled bonds, from the vectors of edges."""
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float = 1.0, ballast: int = 0) -> None:
+        """Make the model; `ballast` is a number of weights that do nothing but make its file large."""
         super().__init__()
         self.register_buffer("cutoff", torch.tensor(CUTOFF, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        self.register_buffer("ballast", torch.rand(ballast, dtype=torch.float64))
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         centre, other = edge_index[0], edge_index[1]
         bonds = fade(edge_vectors.square().sum(1), self.cutoff)
-        strength = (2.0 + species[centre]) * (3.0 + species[other])
+        strength = self.scale * (2.0 + species[centre]) * (3.0 + species[other])
         zero = torch.zeros(species.size(0), dtype=bonds.dtype, device=bonds.device)
         density = zero.index_add(0, centre, bonds)
         return zero.index_add(0, centre, 0.5 * strength * bonds) - 0.1 * density.square()

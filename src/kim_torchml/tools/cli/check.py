@@ -8,19 +8,17 @@ import click
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.cli.table_console import table_console
 
+_EXAMPLE = "\b\nExample:\n  kim-torchml check ./My_Model"
 
-@click.command(short_help="Check a model's folder, without KIM.")
+
+@click.command(epilog=_EXAMPLE, short_help="Check a model's folder, without KIM.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 def check(folder: Path, seed: int) -> None:
-    r"""Check the model in FOLDER, which need not be installed: neither KIM nor a simulator is needed.
+    """Check the model in FOLDER, which need not be installed: neither KIM nor a simulator is needed.
 
     It is opened as the driver opens it. Then its forces are compared with differences of the energy, and its energies
     and forces with those of the same particles in another order, turned, cut out, doubled, or contributing in parts.
-
-    \b
-    Example:
-      kim-torchml check ./My_Model
 
     Exit status: 0 if all is well, 1 if a check has failed or the model cannot be opened.
     """

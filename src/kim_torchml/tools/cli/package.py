@@ -33,7 +33,15 @@ def _described(context: click.Context, parameter: click.Parameter, values: tuple
     return found or None
 
 
-@click.command(short_help="Make a KIM model of a TorchScript file.")
+_EXAMPLE = (
+    "\b\n"
+    "Example:\n"
+    "  kim-torchml package network.pt --output ./My_Model --name My_Model \\\n"
+    "      --kind edges --species Si,C --cutoff 5 --layers 3"
+)
+
+
+@click.command(epilog=_EXAMPLE, short_help="Make a KIM model of a TorchScript file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Folder to write.")
 @click.option("--name", required=True, help="KIM id of the model.")
@@ -59,15 +67,10 @@ def _described(context: click.Context, parameter: click.Parameter, values: tuple
 @click.option("--driver", default=DRIVER, show_default=True, help="KIM id of the driver.")
 @click.option("--replace", is_flag=True, help="Replace the files of a model that is in FOLDER; other files there stay.")
 def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
-    r"""Write a folder that KIM can install, with the model file FILE (TorchScript) in it.
+    """Write a folder that KIM can install, with the model file FILE (TorchScript) in it.
 
     What is written is loaded as the driver loads it, and its forces are compared with differences of the energy, before
     FOLDER appears.
-
-    \b
-    Example:
-      kim-torchml package network.pt --output ./My_Model --name My_Model \
-          --kind edges --species Si,C --cutoff 5 --layers 3
 
     Exit status: 0 if the folder was written, 1 if the model is not what was said, 2 if what was said makes no sense.
     """
