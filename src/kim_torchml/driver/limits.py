@@ -36,10 +36,10 @@ class LimitCheck:
         found = next(self._beyond(neighbours), "")
         if not found:
             return
-        sentence = f"{found} at compute {step}; the model was not made for this, and its results are doubtful"
+        sentence = f"{found} at compute {step}"
         if self._limits.stop:
-            raise DriverError(f"{sentence}; correct the configuration, or the limits in {self._said_in}")
-        self._warn(sentence)
+            raise DriverError(f"{sentence}; correct the configuration, or the limits")
+        self._warn(f"{sentence}; the model was not made for this, and its results are doubtful")
         # One warning is enough: the next steps are likely to be beyond the limit as well.
         self._limits = None
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 
+from kim_torchml.errors import shortened
 from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
@@ -172,8 +173,15 @@ class InputKind(ABC):
 
     @property
     def description(self) -> str:
-        """What to add to an error that a model raises when it is called with these inputs; nothing by default."""
-        return ""
+        """What to add to an error that a model raises when it is called with these inputs.
+
+        That is nothing for models of parameter files, in which numbers of inputs and layers say all.
+        """
+        if self.model.dtype is None:
+            return ""
+        *others, last = (f"{each.name} [{', '.join(map(str, each.sizes))}]" for each in self.arguments)
+        called = f"{', '.join(others)} and {last}" if others else last
+        return f"the model is called with {shortened(called)}, floating numbers in {self.model.dtype}"
 
     @property
     def n_species(self) -> int:

@@ -44,14 +44,6 @@ class EdgeInputs(InputKind):
         return deeper
 
     @property
-    def description(self) -> str:
-        """What the model is called with."""
-        return (
-            "the model is called with species [n], edge_index [2, E] and edge_vectors [E, 3], the last of "
-            f"{self.model.dtype}"
-        )
-
-    @property
     def arguments(self) -> tuple[Argument, ...]:
         """Species, and the edges with their vectors."""
         return (Argument(SPECIES, ("n",)), Argument("edge_index", (2, "E")), Argument(_VECTORS, ("E", 3), None))
