@@ -12,6 +12,7 @@ from kim_torchml.tools.cli.doctor import doctor
 from kim_torchml.tools.cli.interruptible_group import InterruptibleGroup
 from kim_torchml.tools.cli.package import package
 from kim_torchml.tools.cli.replay import replay
+from kim_torchml.tools.cli.upgrade import upgrade
 from kim_torchml.tools.cli.verify import verify
 
 
@@ -28,4 +29,5 @@ main.add_command(check)
 main.add_command(doctor)
 main.add_command(package)
 main.add_command(replay)
+main.add_command(upgrade)
 main.add_command(verify)
