@@ -148,6 +148,8 @@ class InputKind(ABC):
     Attributes:
         file_format: what the files of models of this kind say.
         leaf: name of the tensor that energies are differentiated by.
+        what_moves: what that tensor holds, for messages.
+        other_way_to_forces: what else than a derivative can give forces, as the end of a message.
         remedy_of_doubt: what to do about a model whose energy depends on which other particles contribute.
         influence_distance: distance beyond which nothing acts on a contributing particle's energy, Å.
         needs_noncontributing_neighbours: whether `build` asks for neighbours of non-contributing particles.
@@ -156,6 +158,8 @@ class InputKind(ABC):
 
     file_format: ClassVar[KindFormat]
     leaf: ClassVar[str] = "coordinates"
+    what_moves: ClassVar[str] = "coordinates"
+    other_way_to_forces: ClassVar[str] = ", or let it return the forces itself"
     remedy_of_doubt: ClassVar[str] = (
         "the model must leave out particles that do not contribute, which the last argument of its forward tells"
     )

@@ -21,6 +21,8 @@ class EdgeInputs(InputKind):
 
     file_format = KindFormat(n_inputs=3, has_layers=True, in_parameter_files=False, one_energy_per_row=True)
     leaf = _VECTORS
+    what_moves = "edge vectors"
+    other_way_to_forces = ""
     remedy_of_doubt = (
         "the energy of a row may depend only on what edges lead to in as many steps as there are layers: correct "
         "`layers`, or the model"
