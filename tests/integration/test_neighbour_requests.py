@@ -27,9 +27,9 @@ class AskingModel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def compute(self, coordinates: Any, species_codes: Any, contributing: Any, neighbours: Any, requested: Any) -> None:
+    def compute(self, coordinates: Any, species_codes: Any, contributing: Any, neighbours: Any, *rest: Any) -> None:
         self.answers = self._ask(neighbours)
-        self._model.compute(coordinates, species_codes, contributing, neighbours, requested)
+        self._model.compute(coordinates, species_codes, contributing, neighbours, *rest)
 
 
 class CountingLists:

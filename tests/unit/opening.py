@@ -78,9 +78,10 @@ def toml_text(script, kind="Edges", model_file="model.pt", **changes):
 
 
 def dtype_of(script):
-    """Return the floating type of a TorchScript file's parameters, as model.toml has it."""
+    """Return the floating type of a TorchScript file's tensors, as model.toml has it; float64 where it has none."""
     module = torch.jit.load(io.BytesIO(script))
-    return str(next(module.parameters()).dtype).removeprefix("torch.")
+    types = [each.dtype for each in (*module.parameters(), *module.buffers()) if each.is_floating_point()]
+    return str(types[0]).removeprefix("torch.") if types else "float64"
 
 
 def read_parameter_file(path, atomic_numbers=False):
@@ -95,22 +96,44 @@ def folder_of(path, atomic_numbers=False):
 
 def write_files(folder, script, model_file="model.pt", **parameters):
     """Write a model from a TorchScript file's content, and return its files' names; see open_model for the rest."""
-    folder.mkdir(exist_ok=True)
-    (folder / model_file).write_bytes(script)
     if parameters.get("kind") == "Edges":
-        description = "model.toml"
         keys = {"n_layers": "layers", "elements": "species"}
         changes = {keys.get(name, name): value for name, value in parameters.items()}
-        text = toml_text(script, model_file=model_file, **{"dtype": dtype_of(script)} | changes)
-    else:
-        description, text = "kim.param", parameter_text(model_file=model_file, **parameters)
-    (folder / description).write_text(text)
-    return [description, model_file]
+        return write_described(folder, script, model_file, **changes)
+    text = parameter_text(model_file=model_file, **parameters)
+    return _write(folder, {"kim.param": text.encode(), model_file: script})
+
+
+def write_described(folder, script, model_file="model.pt", **changes):
+    """Write a model with a model.toml; see toml_text. A descriptor's file is in the key "descriptor"."""
+    contents = {model_file: script}
+    if descriptor := changes.pop("descriptor", None):
+        contents["descriptor.dat"] = descriptor.encode()
+    if "dtype" not in changes:
+        changes["dtype"] = dtype_of(script)
+    text = toml_text(script, model_file=model_file, **changes)
+    return _write(folder, {"model.toml": text.encode(), **contents})
+
+
+def _write(folder, contents):
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return list(contents)
 
 
 def open_model(folder, script, model_file="model.pt", prepare=True, **parameters):
     """Open a model from a TorchScript file's content; see parameter_text, or toml_text for Edges, for the rest."""
-    model = open_by_driver(str(folder), write_files(folder, script, model_file, **parameters))
+    return _open(folder, write_files(folder, script, model_file, **parameters), prepare)
+
+
+def open_described(folder, script, model_file="model.pt", prepare=True, **changes):
+    """Open a model with a model.toml; see write_described."""
+    return _open(folder, write_described(folder, script, model_file, **changes), prepare)
+
+
+def _open(folder, names, prepare):
+    model = open_by_driver(str(folder), names)
     if prepare:
         model.prepare()
     return model

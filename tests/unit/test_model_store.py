@@ -177,6 +177,6 @@ def test_unused_files(tmp_path, fake):
     assert [each.digest for each in unused_files(files, users)] == ["1" * 64]
     (models / "Other" / MODEL_LIBRARY).write_bytes(b"damaged")
     with pytest.raises(
-        DriverError, match=r"not known which file the installed model Other needs: .*; install it again or"
+        DriverError, match=r"not known which file the installed model Other needs: .*; install it again with `kim-torch"
     ):
         unused_files(files, users_of_files(fake.machine().kim_api))

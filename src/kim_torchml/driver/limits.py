@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import Neighbours
-from kim_torchml.model_files.description import ModelDescription
+from kim_torchml.model_files.description import Limits, ModelDescription
 
 
 class LimitCheck:
@@ -31,22 +31,21 @@ class LimitCheck:
         Raises:
             DriverError: If it is beyond a limit, and the model says that this is an error.
         """
-        if self._limits is None:
-            return
-        found = next(self._beyond(neighbours), "")
-        if not found:
-            return
-        sentence = f"{found} at compute {step}; the model was not made for this, and its results are doubtful"
-        if self._limits.stop:
-            raise DriverError(f"{sentence}; correct the configuration, or the limits in {self._said_in}")
-        self._warn(sentence)
-        # One warning is enough: the next steps are likely to be beyond the limit as well.
-        self._limits = None
-
-    def _beyond(self, neighbours: Neighbours) -> Iterator[str]:
+        # Another thread may take the limits away meanwhile.
         limits = self._limits
         if limits is None:
             return
+        found = next(self._beyond(limits, neighbours), "")
+        if not found:
+            return
+        sentence = f"{found} at compute {step}"
+        if limits.stop:
+            raise DriverError(f"{sentence}; correct the configuration, or the limits")
+        self._warn(f"{sentence}; the model was not made for this, and its results are doubtful")
+        # One warning is enough: the next steps are likely to be beyond the limit as well.
+        self._limits = None
+
+    def _beyond(self, limits: Limits, neighbours: Neighbours) -> Iterator[str]:
         pair = neighbours.closest_pair()
         if pair is not None and pair[2] < limits.smallest_distance:
             first, second, distance = pair

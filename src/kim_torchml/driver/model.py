@@ -101,9 +101,9 @@ class Model:
         """Yield sentences on what a user should know of the model although it is no error."""
         if Quantity.FORCES not in capability.quantities:
             yield (
-                f"the energy of the model in {self.file_name} does not depend on the coordinates through "
-                "autograd, so it supports no forces; do not detach or convert coordinates in the model, or let it "
-                "return the forces itself"
+                f"the energy of the model in {self.file_name} does not depend on the {self._inputs.what_moves} through "
+                f"autograd, so it supports no forces; do not detach or convert {self._inputs.what_moves} in the model"
+                f"{self._inputs.other_way_to_forces}"
             )
         sign = self._opened.sign_of_atomic_numbers
         if sign:

@@ -109,10 +109,11 @@ def gradient_by_leaf(program: Program, inputs: ModelInputs, result: ProgramResul
     if inputs.n_pairs == 0 or _is_constant(program, inputs):
         # Forces are the negative of it: 0.0 rather than -0.0.
         return torch.full_like(inputs.leaf, -0.0)
-    leaf = "coordinates" if inputs.edges is None else "edge vectors"
+    of_edges = inputs.edges is not None
+    leaf, other_way = ("edge vectors", "") if of_edges else ("coordinates", ", or let it return the forces itself")
     raise DriverError(
         f"the energy of the model in {program.file_name} does not depend on the {leaf} through autograd, so "
-        f"there are no forces; do not detach or convert {leaf} in the model, or let it return the forces itself"
+        f"there are no forces; do not detach or convert {leaf} in the model{other_way}"
     )
 
 

@@ -12,8 +12,9 @@ from kim_torchml.evaluation.probe_configurations import probe_chain
 from kim_torchml.evaluation.returned_values import EnergyLayout
 from kim_torchml.inputs import EdgeInputs, Particles
 
-# Between the particles of a chain, in units of the cutoff: only the next particle is a neighbour, whatever the kinks.
-_SPACING = 0.7
+# Between the particles of a chain, in units of the cutoff. Only the next particle is a neighbour, whatever the kinks.
+# It is near: what reaches a particle over several steps becomes the smaller the longer each step is.
+_SPACING = 0.55
 # So many layers more would show it; what comes from still deeper layers is smaller.
 _MORE_LAYERS = 3
 # Differences of energies beyond these, eV per max(1 eV, energy), are no rounding.

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 
+from kim_torchml.errors import shortened
 from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
@@ -147,6 +148,8 @@ class InputKind(ABC):
     Attributes:
         file_format: what the files of models of this kind say.
         leaf: name of the tensor that energies are differentiated by.
+        what_moves: what that tensor holds, for messages.
+        other_way_to_forces: what else than a derivative can give forces, as the end of a message.
         remedy_of_doubt: what to do about a model whose energy depends on which other particles contribute.
         influence_distance: distance beyond which nothing acts on a contributing particle's energy, Å.
         needs_noncontributing_neighbours: whether `build` asks for neighbours of non-contributing particles.
@@ -155,6 +158,8 @@ class InputKind(ABC):
 
     file_format: ClassVar[KindFormat]
     leaf: ClassVar[str] = "coordinates"
+    what_moves: ClassVar[str] = "coordinates"
+    other_way_to_forces: ClassVar[str] = ", or let it return the forces itself"
     remedy_of_doubt: ClassVar[str] = (
         "the model must leave out particles that do not contribute, which the last argument of its forward tells"
     )
@@ -172,8 +177,15 @@ class InputKind(ABC):
 
     @property
     def description(self) -> str:
-        """What to add to an error that a model raises when it is called with these inputs; nothing by default."""
-        return ""
+        """What to add to an error that a model raises when it is called with these inputs.
+
+        That is nothing for models of parameter files, in which numbers of inputs and layers say all.
+        """
+        if self.model.dtype is None:
+            return ""
+        *others, last = (f"{each.name} [{', '.join(map(str, each.sizes))}]" for each in self.arguments)
+        called = f"{', '.join(others)} and {last}" if others else last
+        return f"the model is called with {shortened(called)}, floating numbers in {self.model.dtype}"
 
     @property
     def n_species(self) -> int:

@@ -21,6 +21,8 @@ class EdgeInputs(InputKind):
 
     file_format = KindFormat(n_inputs=3, has_layers=True, in_parameter_files=False, one_energy_per_row=True)
     leaf = _VECTORS
+    what_moves = "edge vectors"
+    other_way_to_forces = ""
     remedy_of_doubt = (
         "the energy of a row may depend only on what edges lead to in as many steps as there are layers: correct "
         "`layers`, or the model"
@@ -42,14 +44,6 @@ class EdgeInputs(InputKind):
         deeper = copy.copy(self)
         deeper._set_layers(n_layers)
         return deeper
-
-    @property
-    def description(self) -> str:
-        """What the model is called with."""
-        return (
-            "the model is called with species [n], edge_index [2, E] and edge_vectors [E, 3], the last of "
-            f"{self.model.dtype}"
-        )
 
     @property
     def arguments(self) -> tuple[Argument, ...]:

@@ -16,6 +16,7 @@ from kim_torchml.tools.cli.package import package
 from kim_torchml.tools.cli.remove import remove
 from kim_torchml.tools.cli.replay import replay
 from kim_torchml.tools.cli.store import store
+from kim_torchml.tools.cli.upgrade import upgrade
 from kim_torchml.tools.cli.verify import verify
 
 
@@ -36,4 +37,5 @@ main.add_command(package)
 main.add_command(remove)
 main.add_command(replay)
 main.add_command(store)
+main.add_command(upgrade)
 main.add_command(verify)

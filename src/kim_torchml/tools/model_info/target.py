@@ -11,6 +11,9 @@ from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY
 from kim_torchml.tools.kim_collections.usable_kim_api import models_named, usable_kim_api
 from kim_torchml.tools.request_error import RequestError
 
+# KIM's word for the collection that is whatever folder a program runs in.
+_WORKING_FOLDER = "cwd"
+
 
 @dataclass(frozen=True)
 class ModelTarget:
@@ -51,8 +54,15 @@ def find_target(word: str, environment: Mapping[str, str]) -> ModelTarget:
         )
     if is_installed_there:
         folder = path.absolute()
-        here = next((each for each in kim_api.items("portable_models") if each.folder == folder), None)
-        return ModelTarget(folder, here or Item("", folder.name, folder), kim_api)
+        # Reading a model's library runs it: only one that somebody has installed may be loaded.
+        installed = (each for each in kim_api.items("portable_models") if each.collection != _WORKING_FOLDER)
+        here = next((each for each in installed if each.folder == folder), None)
+        if here is None:
+            raise RequestError(
+                f"'{word}' holds a model's library, but lies in none of KIM's collections of installed models; it is "
+                "not loaded, as that could run anything: install the model first"
+            )
+        return ModelTarget(folder, here, kim_api)
     if "/" in word:
         raise RequestError(f"there is no folder or file '{word}'; correct the path")
     item = models_named(kim_api, word)[0]

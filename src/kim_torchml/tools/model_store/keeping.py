@@ -21,12 +21,17 @@ def kept_in_store(stores: Sequence[Store], digest: str, content: bytes) -> Itera
     """Put a model file into the first store; if what follows fails, the file is removed unless it was there before.
 
     Args:
-        stores: Stores of model files, at least one.
+        stores: Stores of model files.
         digest: SHA-256 of the file.
         content: Its bytes.
     Raises:
-        DriverError: If the store is missing, cannot be written, or must not be used.
+        DriverError: If there is none, or the store is missing, cannot be written, or must not be used.
     """
+    if not stores:
+        raise DriverError(
+            "a store of model files must have a folder, got none, as this user has no home folder; name a folder in "
+            "KIM_TORCHML_MODEL_PATH, set XDG_DATA_HOME, or install with --no-store"
+        )
     store = stores[0]
     path = store.path_of(digest)
     _make(store)

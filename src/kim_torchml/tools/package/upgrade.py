@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""From a folder of the published format, with a parameter file, to one with a model.toml: `kim-torchml upgrade`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from kim_torchml.driver.parameters import ATTRIBUTE
+from kim_torchml.errors import DriverError
+from kim_torchml.evaluation.returned_values import EnergyLayout
+from kim_torchml.inputs import FILE_FORMATS
+from kim_torchml.model_files.model_toml import FORMAT, MODEL_TOML, SPECIES_AS, parse_model_toml
+from kim_torchml.model_files.model_toml_text import model_toml_text
+from kim_torchml.model_files.parameter_file import ElementsMap
+from kim_torchml.model_files.store import digest_of
+from kim_torchml.process import settings
+from kim_torchml.tools.cmake_lists import CMAKE_LISTS, files_of, with_other_file
+from kim_torchml.tools.model_check.loaded_model import LoadedModel
+from kim_torchml.tools.model_check.trial import Trial
+from kim_torchml.tools.package.unfinished_folder import check_free, unfinished_folder
+
+# The description that a parameter needs in model.toml where its author has given none.
+_NOT_DESCRIBED = "Not described by the author of the model"
+_ATOMIC_NUMBERS = "--species-as 'atomic numbers'"
+# Files that belong to a model although KIM does not hand them to the driver.
+_DOCUMENTS = ("kimspec.edn", "README*", "LICENSE*", "LICENCE*", "COPYING*")
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What was done with a folder; its text says it.
+
+    Attributes:
+        folder: the folder that has a model.toml now.
+        old: name of the parameter file; None where there was none, as the folder had a model.toml already.
+        n_particles: for how many particles energies and forces were compared, bit by bit.
+        n_parameters: number of KIM parameters that can be set, before and after.
+    """
+
+    folder: Path
+    old: str | None
+    n_particles: int = 0
+    n_parameters: int = 0
+
+    def __str__(self) -> str:
+        if self.old is None:
+            return f"{self.folder} has a {MODEL_TOML} (format {FORMAT}) already: nothing to do"
+        return (
+            f"{self.folder} has the format {FORMAT} now: {MODEL_TOML} takes the place of {self.old}; energies and "
+            f"forces of {self.n_particles} particles have the same bits as before, and its {self.n_parameters} KIM "
+            "parameters the same values"
+        )
+
+
+def upgrade_folder(folder: Path, species_as: str | None = None, output: Path | None = None) -> Upgrade:
+    """Write a model.toml in place of a folder's parameter file.
+
+    Args:
+        folder: The folder; it changes only if the new files give the same bits as the old ones.
+        species_as: What the model gets as species, which a parameter file does not say: "codes" or "atomic numbers"; by
+            default what KIM_MODEL_ELEMENTS_MAP says.
+        output: Where to write the upgraded model instead; new or empty.
+    Returns:
+        What was done.
+    Raises:
+        DriverError: If the model cannot be opened, does not give the same, or may expect atomic numbers and nobody has
+            said what it gets; then the folder is as it was.
+    """
+    if output is not None:
+        check_free(output, replace=False, how="")
+    names = files_of(folder)
+    old = LoadedModel(folder, names, _elements_map(species_as))
+    if old.description.format == FORMAT:
+        return Upgrade(folder, None)
+    _check_species(old, species_as)
+    if (folder / MODEL_TOML).exists():
+        raise DriverError(
+            f"the folder {folder} must have no {MODEL_TOML} beside {old.description.file_name}, got one that its "
+            f"{CMAKE_LISTS} does not list; remove one of the two"
+        )
+    contents = _contents(old)
+    listed = [*contents]
+    contents |= _documents(folder, old.description.file_name, with_others=output is not None)
+    with unfinished_folder(output or folder) as unfinished:
+        unfinished.write(contents)
+        new = LoadedModel(unfinished.path, listed)
+        n_particles = _compare(old, new)
+        if output is None:
+            changed = [name for name in (MODEL_TOML, CMAKE_LISTS) if name in contents]
+            unfinished.publish(changed, removed=[old.description.file_name])
+        else:
+            unfinished.publish(list(contents))
+    n_parameters = sum(each.tensor is not None for each in new.opened.parameters())
+    return Upgrade(output or folder, old.description.file_name, n_particles, n_parameters)
+
+
+def _elements_map(species_as: str | None) -> ElementsMap | None:
+    """Return what to put in place of the environment's word; None where nobody has said anything else."""
+    return None if species_as is None else ElementsMap(SPECIES_AS[species_as], settings.ELEMENTS_MAP)
+
+
+def _check_species(model: LoadedModel, species_as: str | None) -> None:
+    """Check that it is known what a model gets as species.
+
+    Raises:
+        DriverError: If it is not, or if a descriptor would get atomic numbers.
+    """
+    said = model.description
+    if said.descriptor is not None and species_as is not None and SPECIES_AS[species_as]:
+        raise DriverError(
+            f"`species_as` must be codes for the kind {said.kind.lower()}, got {species_as}; descriptors tell elements "
+            "by their codes"
+        )
+    sign = model.opened.sign_of_atomic_numbers
+    if species_as is None and sign:
+        raise DriverError(
+            f"{said.file_name} must say what the model in {said.model_file} gets as species, got nothing, and it may "
+            f"expect atomic numbers: {sign}; say --species-as codes, or {_ATOMIC_NUMBERS}"
+        )
+
+
+def _contents(model: LoadedModel) -> dict[str, bytes]:
+    """Return the files that KIM is to hand to the driver, by name, in the old order."""
+    files, said = model.opened.files, model.description
+    description = replace(
+        said,
+        file_name=MODEL_TOML,
+        format=FORMAT,
+        dtype=str(model.dtype).removeprefix("torch."),
+        # The species of descriptors are codes whatever the environment says.
+        atomic_numbers=said.atomic_numbers and said.descriptor is None,
+        energy_per_particle=model.layout is not EnergyLayout.TOTAL,
+        descriptor_file=None if files.descriptor is None else files.descriptor.name,
+        parameters=_published(model),
+        sha256=digest_of(files.program),
+    )
+    text = model_toml_text(description).encode()
+    # What cannot be said in a model.toml is found here, in words about that file.
+    parse_model_toml(text, MODEL_TOML, FILE_FORMATS)
+    return dict((MODEL_TOML, text) if name == said.file_name else (name, content) for name, content in files.contents)
+
+
+def _published(model: LoadedModel) -> dict[str, str]:
+    """Return descriptions of the tensors that are KIM parameters today, by dotted name, in their order."""
+    attribute = model.opened.program.attribute(ATTRIBUTE)
+    texts = attribute if isinstance(attribute, dict) else {}
+    tensors = [each.tensor for each in model.opened.parameters() if each.tensor is not None]
+    return {tensor: texts.get(tensor, "").strip() or _NOT_DESCRIBED for tensor in tensors}
+
+
+def _documents(folder: Path, old_name: str, with_others: bool) -> dict[str, bytes]:
+    """Return CMakeLists.txt as it is to be and, where they are wanted, the documents of a model."""
+    found: dict[str, bytes] = {}
+    try:
+        if (folder / CMAKE_LISTS).exists():
+            text = (folder / CMAKE_LISTS).read_bytes().decode("utf-8", errors="surrogateescape")
+            changed = with_other_file(text, old_name, MODEL_TOML)
+            found[CMAKE_LISTS] = changed.encode("utf-8", errors="surrogateescape")
+        paths = [path for pattern in _DOCUMENTS for path in sorted(folder.glob(pattern)) if path.is_file()]
+        return found | {path.name: path.read_bytes() for path in paths if with_others}
+    except OSError as error:
+        raise DriverError(f"cannot read {error.filename}: {error.strerror}; mend that first") from error
+
+
+def _compare(old: LoadedModel, new: LoadedModel) -> int:
+    """Return for how many particles both give the same bits.
+
+    Raises:
+        DriverError: If they do not, or if KIM parameters differ.
+    """
+    structures = Trial(old).structures
+    particles = old.particles(structures.wire())
+    try:
+        given, expected = new.compute(particles), old.compute(particles)
+    except DriverError as error:
+        if not old.inputs.gives_species_codes:
+            raise
+        raise DriverError(f"{error}; if it was trained on atomic numbers, say {_ATOMIC_NUMBERS}") from error
+    same = given.energy == expected.energy and _equal(given.energies, expected.energies)
+    if not same or not _equal(given.forces, expected.forces):
+        raise DriverError(
+            f"the energies and forces of {new.description.model_file} with {MODEL_TOML} must be those with "
+            f"{old.description.file_name}, got others; the folder stays as it was"
+        )
+    before, after = (
+        [(each.name, each.tensor, each.values.tolist()) for each in model.opened.parameters()] for model in (old, new)
+    )
+    if repr(before) != repr(after):
+        raise DriverError(
+            f"the KIM parameters of {new.description.model_file} with {MODEL_TOML} must be those with "
+            f"{old.description.file_name}, got others; the folder stays as it was"
+        )
+    return len(particles)
+
+
+def _equal(found: np.ndarray | None, expected: np.ndarray | None) -> bool:
+    return found is expected if found is None or expected is None else np.array_equal(found, expected)
