@@ -92,6 +92,7 @@ def save(network: SiliconNetwork, folder: Path) -> None:
         coding_advice="",
         dtype="float64",
         energy_per_particle=True,
+        parameters={"initial": "features of every particle before the first convolution"},
         sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
         about=ABOUT,
         made_with={"torch": torch.__version__.partition("+")[0]},
