@@ -89,6 +89,7 @@ def save(network: SiliconNetwork, folder: Path) -> None:
         has_layers=True,
         returns_forces=False,
         inputs_stated="",
+        returns_stated="",
         coding_advice="",
         dtype="float64",
         energy_per_particle=True,

@@ -21,31 +21,50 @@ void NeighbourLists::reset(const Configuration& configuration, NeighbourSource s
     span_.assign(static_cast<std::size_t>(configuration.n), Span{-1, -1});
 }
 
-void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list) {
+const double* NeighbourLists::position(int particle) const {
     // Three times a particle's number may overflow an int.
-    const auto position = [r = configuration_.coordinates](int i) { return r + 3 * static_cast<std::ptrdiff_t>(i); };
-    const double* own = position(particle);
+    return configuration_.coordinates + 3 * static_cast<std::ptrdiff_t>(particle);
+}
+
+void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list) {
+    const double x = position(particle)[0];
+    const double y = position(particle)[1];
+    const double z = position(particle)[2];
+    const int n = configuration_.n;
+    if (list.count > n) {
+        throw std::out_of_range("the simulator's neighbour list of particle " + std::to_string(particle) + " has " +
+                                std::to_string(list.count) + " neighbours, but there are " + std::to_string(n) +
+                                " particles");
+    }
+    double smallest = extremes_.distance_squared;
+    // There is room for all, so that each is written, and the next one over it where it is too far: a branch would be
+    // mispredicted again and again, as simulators' lists reach well beyond the cutoff.
+    const std::size_t begin = flat_.size();
+    flat_.resize(begin + static_cast<std::size_t>(list.count));
+    int* end = flat_.data() + begin;
     for (int k = 0; k < list.count; ++k) {
         const int other = list.particles[k];
-        if (other < 0 || other >= configuration_.n) {
+        if (other < 0 || other >= n) {
             throw std::out_of_range("the simulator's neighbour list of particle " + std::to_string(particle) +
                                     " names particle " + std::to_string(other) + ", but there are " +
-                                    std::to_string(configuration_.n) + " particles");
+                                    std::to_string(n) + " particles");
         }
         const double* there = position(other);
-        const double dx = there[0] - own[0];
-        const double dy = there[1] - own[1];
-        const double dz = there[2] - own[2];
+        const double dx = there[0] - x;
+        const double dy = there[1] - y;
+        const double dz = there[2] - z;
         const double distance_squared = dx * dx + dy * dy + dz * dz;
-        if (distance_squared <= cutoff_squared_) {
-            flat_.push_back(other);
-            if (distance_squared < extremes_.distance_squared) {
-                extremes_.distance_squared = distance_squared;
-                extremes_.closest_first = particle;
-                extremes_.closest_second = other;
-            }
+        const bool is_within = distance_squared <= cutoff_squared_;
+        *end = other;
+        end += is_within ? 1 : 0;
+        if (distance_squared < smallest && is_within) {
+            smallest = distance_squared;
+            extremes_.distance_squared = distance_squared;
+            extremes_.closest_first = particle;
+            extremes_.closest_second = other;
         }
     }
+    flat_.resize(static_cast<std::size_t>(end - flat_.data()));
 }
 
 NeighbourLists::Span NeighbourLists::filtered(int particle) {
@@ -116,9 +135,21 @@ std::vector<Edges> NeighbourLists::staged_edges(int n_layers) {
     return stages;
 }
 
-// Each member i gives the edges (i, j) of its own list. The reverse edge (j, i) is added only where j is no member:
-// where j is one, it comes from j's own list.
 Edges NeighbourLists::edges_of_stage(const std::vector<int>& members) {
+    const std::size_t count = count_edges(members);
+    Edges edges(2 * count);
+    std::int64_t* const first = edges.values.get();
+    std::int64_t* const second = first + count;
+    place_edges(members, [first, second](std::size_t place, int centre, int neighbour) {
+        first[place] = centre;
+        second[place] = neighbour;
+    });
+    return edges;
+}
+
+// Each member i gives the edges (i, j) of its own list. The reverse edge (j, i) is added only where j is no member:
+// where j is one, it comes from j's own list. Sets fill_[p] to the place of p's first edge; returns their number.
+std::size_t NeighbourLists::count_edges(const std::vector<int>& members) {
     const auto n = static_cast<std::size_t>(configuration_.n);
     is_member_.assign(n, 0);
     for (const int i : members) {
@@ -138,26 +169,24 @@ Edges NeighbourLists::edges_of_stage(const std::vector<int>& members) {
     for (std::size_t p = 0; p < n; ++p) {
         fill_[p + 1] += fill_[p];
     }
-    const auto count = static_cast<std::size_t>(fill_[n]);
-    Edges edges(2 * count);
-    std::int64_t* const first = edges.values.get();
-    std::int64_t* const second = first + count;
-    // fill_[p] is the place of p's next edge. Members come in ascending order, and so do the edges of each p.
+    return static_cast<std::size_t>(fill_[n]);
+}
+
+// Calls write(place, centre, neighbour) for each edge that `count_edges` has counted. fill_[p] is the place of p's next
+// edge: members come in ascending order, and so do the edges of each p.
+template <class Write>
+void NeighbourLists::place_edges(const std::vector<int>& members, Write write) {
     for (const int i : members) {
         const Span span = filtered(i);
+        auto own = static_cast<std::size_t>(fill_[static_cast<std::size_t>(i)]);
         for (std::int64_t k = span.begin; k < span.end; ++k) {
             const int j = flat_[static_cast<std::size_t>(k)];
-            const auto own = static_cast<std::size_t>(fill_[static_cast<std::size_t>(i)]++);
-            first[own] = i;
-            second[own] = j;
+            write(own++, i, j);
             if (is_member_[static_cast<std::size_t>(j)] == 0) {
-                const auto back = static_cast<std::size_t>(fill_[static_cast<std::size_t>(j)]++);
-                first[back] = j;
-                second[back] = i;
+                write(static_cast<std::size_t>(fill_[static_cast<std::size_t>(j)]++), j, i);
             }
         }
     }
-    return edges;
 }
 
 std::vector<int> NeighbourLists::reached_from(const std::vector<int>& members) {
@@ -179,7 +208,28 @@ std::vector<int> NeighbourLists::reached_from(const std::vector<int>& members) {
 
 RowEdges NeighbourLists::row_edges(int n_layers) {
     check_layers(n_layers);
-    return with_rows(edges_of_stage(reached_within(n_layers - 1)));
+    const std::vector<int> members = reached_within(n_layers - 1);
+    const std::size_t count = count_edges(members);
+    RowEdges edges;
+    edges.particle_of_row = number_rows();
+    edges.rows = Edges(2 * count);
+    edges.particles = Edges(2 * count);
+    edges.vectors = HeapArray<double>(3 * count);
+    std::int64_t* const rows = edges.rows.values.get();
+    std::int64_t* const particles = edges.particles.values.get();
+    double* const vectors = edges.vectors.values.get();
+    place_edges(members, [this, rows, particles, vectors, count](std::size_t place, int centre, int neighbour) {
+        rows[place] = row_of_[static_cast<std::size_t>(centre)];
+        rows[count + place] = row_of_[static_cast<std::size_t>(neighbour)];
+        particles[place] = centre;
+        particles[count + place] = neighbour;
+        const double* const here = position(centre);
+        const double* const there = position(neighbour);
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+            vectors[3 * place + axis] = there[axis] - here[axis];
+        }
+    });
+    return edges;
 }
 
 // Contributing particles, and those reached from them in at most so many steps, in ascending order.
@@ -205,48 +255,23 @@ std::vector<int> NeighbourLists::reached_within(int n_steps) {
     return members;
 }
 
-// Numbers the particles that the edges join, and the contributing ones, which may have no edge.
-RowEdges NeighbourLists::with_rows(Edges particles) {
+// Numbers the particles that have an edge, and the members, which may have none. `count_edges` comes before.
+HeapArray<std::int64_t> NeighbourLists::number_rows() {
     const auto n = static_cast<std::size_t>(configuration_.n);
-    const std::size_t count = particles.size / 2;
-    // fill_[p] is the row of particle p.
-    fill_.assign(n, -1);
-    for (std::size_t p = 0; p < n; ++p) {
-        if (configuration_.contributing[p] != 0) {
-            fill_[p] = 0;
-        }
-    }
-    // Both directions of every pair are there, so the centres are all particles that are joined.
-    for (std::size_t e = 0; e < count; ++e) {
-        fill_[static_cast<std::size_t>(particles.values[e])] = 0;
-    }
+    row_of_.resize(n);
     std::int64_t n_rows = 0;
     for (std::size_t p = 0; p < n; ++p) {
-        if (fill_[p] == 0) {
-            fill_[p] = n_rows++;
-        }
+        // A neighbour that is no member is the centre of the reverse edge: so both ends of every edge have a row.
+        const bool is_row = is_member_[p] != 0 || fill_[p + 1] > fill_[p];
+        row_of_[p] = is_row ? n_rows++ : -1;
     }
-    RowEdges edges;
-    edges.particle_of_row = HeapArray<std::int64_t>(static_cast<std::size_t>(n_rows));
+    HeapArray<std::int64_t> particle_of_row(static_cast<std::size_t>(n_rows));
     for (std::size_t p = 0; p < n; ++p) {
-        if (fill_[p] >= 0) {
-            edges.particle_of_row.values[static_cast<std::size_t>(fill_[p])] = static_cast<std::int64_t>(p);
+        if (row_of_[p] >= 0) {
+            particle_of_row.values[static_cast<std::size_t>(row_of_[p])] = static_cast<std::int64_t>(p);
         }
     }
-    edges.rows = Edges(2 * count);
-    edges.vectors = HeapArray<double>(3 * count);
-    for (std::size_t k = 0; k < 2 * count; ++k) {
-        edges.rows.values[k] = fill_[static_cast<std::size_t>(particles.values[k])];
-    }
-    for (std::size_t e = 0; e < count; ++e) {
-        const double* const centre = configuration_.coordinates + 3 * particles.values[e];
-        const double* const neighbour = configuration_.coordinates + 3 * particles.values[count + e];
-        for (std::size_t axis = 0; axis < 3; ++axis) {
-            edges.vectors.values[3 * e + axis] = neighbour[axis] - centre[axis];
-        }
-    }
-    edges.particles = std::move(particles);
-    return edges;
+    return particle_of_row;
 }
 
 }  // namespace kim_torchml

@@ -71,7 +71,7 @@ class NeighbourLists {
     // Throws std::invalid_argument if the cutoff is not positive.
     void reset(const Configuration& configuration, NeighbourSource source, double cutoff);
 
-    // Throws std::out_of_range if the source names a particle that is not there.
+    // Throws std::out_of_range if the source names a particle that is not there, or more than there are.
     ContributingNeighbours of_contributing_particles();
 
     // E_1 ... E_L of a graph model of L layers. With A_1 = the contributing particles,
@@ -94,11 +94,15 @@ class NeighbourLists {
     };
 
     Span filtered(int particle);
+    const double* position(int particle) const;
     void keep_within_cutoff(int particle, const NeighbourList& list);
     Edges edges_of_stage(const std::vector<int>& members);
+    std::size_t count_edges(const std::vector<int>& members);
+    template <class Write>
+    void place_edges(const std::vector<int>& members, Write write);
     std::vector<int> reached_from(const std::vector<int>& members);
     std::vector<int> reached_within(int n_steps);
-    RowEdges with_rows(Edges particles);
+    HeapArray<std::int64_t> number_rows();
     std::vector<int> contributing_particles() const;
 
     Configuration configuration_;
@@ -110,6 +114,7 @@ class NeighbourLists {
     std::vector<Span> span_;                // [n], each particle's part of flat_; begin = -1 before it was asked for
     std::vector<unsigned char> is_member_;  // [n]
     std::vector<std::int64_t> fill_;        // [n + 1], place of each particle's next edge
+    std::vector<std::int64_t> row_of_;      // [n], row of each particle; -1 where it has none
 };
 
 }  // namespace kim_torchml

@@ -22,12 +22,12 @@ SANITIZER_OPTIONS = {
     "PYTHONMALLOC": "malloc",
 }
 FLAGS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
-MODELS = (tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR)
+MODELS = (tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR, tiny.EDGES_3)
 
 
 @pytest.fixture(scope="module")
 def sanitized_collection(tmp_path_factory: pytest.TempPathFactory) -> KimCollection:
-    """Return a collection with the driver built under the sanitizers, and three models."""
+    """Return a collection with the driver built under the sanitizers, and a few models."""
     collection = KimCollection(tmp_path_factory.mktemp("sanitized"))
     # KIM's manager loads the driver into a program that is not linked with the sanitizers.
     settings = {"KIM_TORCHML_SANITIZE": "1", "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0"}
@@ -76,7 +76,9 @@ def result_of(run: tuple[int, str, str]) -> dict:
     return found
 
 
-@pytest.mark.parametrize(("name", "calls"), [(tiny.RAW, 1000), (tiny.GRAPH_2, 1000), (tiny.DESCRIPTOR, 500)])
+@pytest.mark.parametrize(
+    ("name", "calls"), [(tiny.RAW, 1000), (tiny.GRAPH_2, 1000), (tiny.DESCRIPTOR, 500), (tiny.EDGES_3, 500)]
+)
 def test_odd_calls(fuzz: Fuzz, name: str, calls: int) -> None:
     """Each odd call ends as it should, and the sound call after it gives the same bits as before."""
     counts = result_of(fuzz("run", name, seed(MODELS.index(name)), times(calls)))

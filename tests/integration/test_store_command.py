@@ -15,10 +15,11 @@ from lammps_host import run_lammps
 NAME, OTHER, LARGE = "Tiny_Stored", "Tiny_StoredToo", "Tiny_Large"
 LAMMPS = f"""
 units metal
+atom_style atomic
+kim init {NAME} metal
 lattice diamond 5.43
 region box block 0 2 0 2 0 2
 create_box 1 box
-kim init {NAME} metal
 create_atoms 1 box
 mass 1 28
 kim interactions Si

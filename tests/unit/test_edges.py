@@ -197,6 +197,23 @@ def test_a_neighbour_that_is_not_there(index):
         lists.edges(2.0, 1)
 
 
+def test_more_neighbours_than_particles():
+    lists = lists_of(counts=(3, 1), neighbours=(1, 1, 1, 0))
+    message = "neighbour list of particle 0 has 3 neighbours, but there are 2 particles"
+    with pytest.raises(IndexError, match=message):
+        lists.edges(2.0, 1)
+    with pytest.raises(IndexError, match=message):
+        lists.of_contributing(2.0)
+
+
+def test_a_list_that_lacks_a_particle_which_has_it():
+    """Both ends of the edge have a row all the same."""
+    lists = lists_of(counts=(1, 0), neighbours=(1,))
+    rows, edge_index, particles, _ = lists.edges(2.0, 2)
+    assert rows.tolist() == [0, 1]
+    assert edge_index.tolist() == particles.tolist() == [[0], [1]]
+
+
 def test_lists_that_are_not_needed_are_not_looked_at():
     lists = lists_of(neighbours=(1, 77))
     assert lists.of_contributing(2.0)[1].tolist() == [1]

@@ -134,7 +134,8 @@ def test_signs_and_order():
     vector = np.array([1.0, 2.0, 3.0])
     virial = virial_of_forces(np.array([[0.0, 0, 0], vector]), np.array([vector, -vector]))
     np.testing.assert_allclose(virial, [1.0, 4.0, 9.0, 6.0, 3.0, 2.0])
-    shares = virials_of_pairs(vector[None], vector[None], np.array([2]), np.array([0]), 3)
+    of_pair = torch.tensor(vector[None])
+    shares = virials_of_pairs(of_pair, of_pair, torch.tensor([2]), torch.tensor([0]), 3)
     np.testing.assert_allclose(shares, 0.5 * np.array([virial, 0 * virial, virial]))
 
 

@@ -3,6 +3,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -59,17 +60,25 @@ class _OfEdges(Derivatives):
     n: int
 
     def forces(self) -> np.ndarray:
-        centres, neighbours = self._tensor(self.edges.particles)
+        centres, neighbours = self._ends
         forces = self.gradient.new_zeros((self.n, 3))
-        forces.index_add_(0, centres, self.gradient).index_add_(0, neighbours, self.gradient, alpha=-1.0)
+        # On a CPU, torch adds numbers several times faster than rows of numbers.
+        for along, gradient in zip(forces.T, self.gradient.T, strict=True):
+            along.index_add_(0, centres, gradient).index_add_(0, neighbours, gradient, alpha=-1.0)
         return _to_numpy(forces)
 
     def virial(self) -> np.ndarray:
         return virial_of_edges(self.gradient, self._tensor(self.edges.vectors))
 
     def particle_virials(self) -> np.ndarray:
-        centres, neighbours = self.edges.particles
-        return virials_of_pairs(_to_numpy(self.gradient), self.edges.vectors, centres, neighbours, self.n)
+        centres, neighbours = self._ends
+        vectors = self._tensor(self.edges.vectors)
+        return _to_numpy(virials_of_pairs(self.gradient, vectors, centres, neighbours, self.n))
+
+    @cached_property
+    def _ends(self) -> torch.Tensor:
+        """Particles at the centre and at the neighbour of each edge, shape [2, E]."""
+        return self._tensor(self.edges.particles)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.gradient.device)

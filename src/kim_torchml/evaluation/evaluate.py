@@ -109,10 +109,11 @@ def evaluate_particle_virials(program: Program, inputs: PairInputs, particles: P
         DriverError: If the model fails, or a derivative is not finite.
     """
     result = program.run(inputs.model, wants_gradient=True)
-    gradient = _to_numpy(gradient_by_leaf(program, inputs.model, result))
-    vectors = particles.coordinates[inputs.second] - particles.coordinates[inputs.first]
+    gradient = gradient_by_leaf(program, inputs.model, result).to("cpu", torch.float64)
+    vectors = torch.from_numpy(particles.coordinates[inputs.second] - particles.coordinates[inputs.first])
     of_pairs = gradient[len(gradient) - len(vectors) :]
-    virials = virials_of_pairs(of_pairs, vectors, inputs.first, inputs.second, len(particles))
+    first, second = (torch.from_numpy(each.astype(np.int64)) for each in (inputs.first, inputs.second))
+    virials: np.ndarray = virials_of_pairs(of_pairs, vectors, first, second, len(particles)).numpy()
     check_finite(virials, "particle virials", program.file_name)
     return virials
 

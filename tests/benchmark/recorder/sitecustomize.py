@@ -69,9 +69,15 @@ def _watch(model_module) -> None:
         _times["build"].append(latest["built"] - begin)
         if len(_times["compute"]) == 1:
             _facts["first_compute_s"] = _seconds_since_start() - _times["bare"][0]
+        _facts["rows"] = latest["inputs"].n_rows
+        _facts["edges"] = sum(each.shape[1] for each in latest["inputs"].arguments if _is_edge_index(each))
 
     model_module.Model.compute = compute
     model_module.evaluate = evaluate
+
+
+def _is_edge_index(argument) -> bool:
+    return argument.dim() == 2 and argument.shape[0] == 2 and not argument.is_floating_point()
 
 
 def _leaf(argument):
