@@ -157,3 +157,15 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
         DriverError, match=r"^cannot write the folder .*/model: Permission denied; make room there, or name"
     ):
         save(Edges3, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"returns_forces": "no"}, "returns_forces"),
+        ({"limits": {"smallest_distance": 0.7, "stop": "false"}}, r"limits\['stop'\]"),
+    ],
+)
+def test_texts_are_no_flags(tmp_path, changes, what):
+    with pytest.raises(DriverError, match=rf"^`{what}` must be True or False, got '(no|false)'; give one of them$"):
+        save(Edges1, tmp_path / "model", **changes)
