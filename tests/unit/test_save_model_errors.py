@@ -71,7 +71,7 @@ WRONG = [
     ({"driver": "a b"}, "`driver` must be a KIM id, .* got 'a b'"),
     ({"kind": "edge"}, '`kind` in .* must be "none", "descriptor", "graph" or "edges", got "edge"'),
     ({"kind": "none"}, r"`layers` in \[model\] must be left out for the kind none, got 3"),
-    ({"species": "SiC"}, r'`species` in .* got \["SiC"\] .*; correct \'SiC\'; did you mean \'Si\'\?'),
+    ({"species": "SiC"}, r'`species` in .* got "SiC" .*; correct the symbol; did you mean \'Si\'\?'),
     ({"species": [14]}, r"`species` must be a list of texts, got \[14\]; give them as in species="),
     ({"species": []}, r"`species` must be a list of texts, got \[\]"),
     ({"species": ["Si", "Si"]}, "`species` in .* must be different from each other"),
@@ -90,7 +90,6 @@ WRONG = [
     ({"descriptor_file": "none.dat"}, "cannot read the descriptor's file none.dat: .*; correct the path"),
     ({"parameters": {"none": "x"}}, r"\[parameters\] in model.toml .* must name dense .* got 'none': nothing of"),
     ({"parameters": {"weight": 3}}, "`parameters` must be texts by name, got 3 for 'weight'"),
-    ({"parameters": {"weight": " "}}, r"`weight` in \[parameters\] must be a description"),
     ({"limits": {}}, "`limits` must be a table with smallest_distance or most_neighbours"),
     ({"limits": {"distance": 1}}, "the keys of `limits` must be among smallest_distance, .*, got 'distance'"),
     ({"limits": {"smallest_distance": "1"}}, r"`limits\['smallest_distance'\]` must be a number, got '1'"),
@@ -157,3 +156,15 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
         DriverError, match=r"^cannot write the folder .*/model: Permission denied; make room there, or name"
     ):
         save(Edges3, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"returns_forces": "no"}, "returns_forces"),
+        ({"limits": {"smallest_distance": 0.7, "stop": "false"}}, r"limits\['stop'\]"),
+    ],
+)
+def test_texts_are_no_flags(tmp_path, changes, what):
+    with pytest.raises(DriverError, match=rf"^`{what}` must be True or False, got '(no|false)'; give one of them$"):
+        save(Edges1, tmp_path / "model", **changes)

@@ -139,7 +139,7 @@ class Statement:
             n_layers=int(_number(self.layers, numbers.Integral, "layers")),
             # A number that does not belong there is an error of the file.
             has_layers=self.layers != 1 if format_of_kind is None else format_of_kind.has_layers or self.layers != 1,
-            returns_forces=bool(self.returns_forces),
+            returns_forces=_flag(self.returns_forces, "returns_forces"),
             inputs_stated="",
             returns_stated="",
             coding_advice="",
@@ -190,6 +190,13 @@ def _number(value: Any, kind: type, what: str) -> Any:
     return value
 
 
+def _flag(value: object, what: str) -> bool:
+    """Return true or false; a text such as "false" would count as true."""
+    if not isinstance(value, bool):
+        raise DriverError(f"`{what}` must be True or False, got {shortened(repr(value), 60)}; give one of them")
+    return value
+
+
 def _texts(values: object, what: str, example: str) -> tuple[str, ...]:
     """Return texts that were given one by one, or a single one."""
     found = (values,) if isinstance(values, str) else tuple(values) if isinstance(values, Sequence) else ()
@@ -236,5 +243,5 @@ def _limits(values: Mapping[str, Any] | None) -> Limits | None:
     return Limits(
         float(_number(distance, numbers.Real, "limits['smallest_distance']")),
         None if most is None else int(_number(most, numbers.Integral, "limits['most_neighbours']")),
-        bool(stop),
+        _flag(stop, "limits['stop']"),
     )
