@@ -31,11 +31,11 @@ class Plan:
     limit: float
 
 
-COMPUTES = Plan("run", warm_up=500, window=600, limit=16.0)
-LIVES = Plan("live", warm_up=100, window=400, limit=64.0)
-# The memory of a descriptor's many small tensors settles later (measured: 180, 50, 0, 0, 5 bytes per life in windows of
-# 1,200 lives).
-MORE_LIVES = Plan("live", warm_up=500, window=800, limit=64.0)
+COMPUTES = Plan("run", warm_up=500, window=1000, limit=16.0)
+LIVES = Plan("live", warm_up=100, window=600, limit=64.0)
+# The memory of a descriptor's many small tensors settles later (measured: 180, 50, 0, 0, 5 bytes per life in these
+# windows).
+MORE_LIVES = Plan("live", warm_up=100, window=1200, limit=64.0)
 
 
 def slope(program: Path, collection: KimCollection, folder: Path, plan: Plan, model: str, leak: int = 0) -> float:
