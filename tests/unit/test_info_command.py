@@ -181,7 +181,7 @@ def test_warnings_are_said_and_the_line_about_the_first_use_is_not(tmp_path, tal
     assert "none: the energy does not depend on coordinates" in output
     (line,) = error.splitlines()
     assert line.startswith(
-        "[kim-torchml] warning: the energy of the model in model.pt does not depend on the coordinates"
+        "[kim-torchml] warning: the energy of the model in model.pt does not depend on the edge vectors"
     )
 
 
