@@ -2,7 +2,9 @@
 """model.toml as a file: what is no TOML, what is too much, and the other files that it names."""
 
 import hashlib
+import os
 import re
+from pathlib import Path
 
 import pytest
 from guards import bounded
@@ -173,6 +175,33 @@ def test_the_descriptor_is_the_named_one(folder):
         DriverError, match=r"^`file` must be one of the model's files \(.*\), got 'b\.dat' \(file model\.t"
     ):
         folder(text, "a.dat")
+
+
+@pytest.mark.parametrize("name", ["model.toml", "model.pt", "b.dat"])
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [
+        (lambda path: path.symlink_to("../outside"), "must lie in the model's own folder, got a link that leaves it"),
+        (os.mkfifo, "must be a file, got a folder, a pipe or a device"),
+        (Path.mkdir, "must be a file, got a folder, a pipe or a device"),
+        (lambda path: None, "install the model again with --force"),
+    ],
+    ids=["link", "pipe", "folder", "nothing"],
+)
+def test_what_is_no_file_of_the_folder(tmp_path, name, thing, message):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    text = toml_text(SCRIPT, "descriptor", tables='[descriptor]\nname = "soap"\nfile = "b.dat"\n')
+    contents = {"model.toml": text.encode(), "model.pt": SCRIPT, "b.dat": b"more"}
+    for each, content in contents.items():
+        (folder / each).write_bytes(content)
+    assert read_model_folder(folder, list(contents), FILE_FORMATS).program == SCRIPT
+    (tmp_path / "outside").write_bytes(contents[name])
+    (folder / name).unlink()
+    thing(folder / name)
+    with bounded(seconds=5.0), pytest.raises(DriverError, match=re.escape(message)) as raised:
+        read_model_folder(folder, list(contents), FILE_FORMATS)
+    assert name in str(raised.value)
 
 
 def test_a_parameter_file_is_not_read_as_toml(folder):
