@@ -78,7 +78,7 @@ MISUSE = [
     ({"name": "1st"}, [], "`name` must be a KIM id"),
     ({"name": None}, [], "Missing option '--name'"),
     ({"kind": "edge"}, [], '`kind` in [model] must be "none", "descriptor", "graph" or "edges", got "edge"'),
-    ({"species": "Si,Cx"}, [], "correct 'Cx'"),
+    ({"species": "Si,Cx"}, [], "correct the symbol"),
     ({"species": ","}, [], "`species` must be a list of texts, got ()"),
     ({"cutoff": "far"}, [], "'far' is not a valid float"),
     ({"cutoff": "nan"}, [], "`cutoff` in [model] must be a number"),
