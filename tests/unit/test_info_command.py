@@ -293,12 +293,20 @@ def test_installed_model(with_kim, fake):
 def test_folder_comes_before_installed_model(with_kim, fake, tmp_path, monkeypatch):
     write_folder(tmp_path / "My_Model", raw_files())
     assert table("My_Model")[1]["format"] == "1 (file.param)"
-    # In the collection CWD the folder of that name is where the model is installed.
+    # A folder named like the model may also be where it is installed.
     monkeypatch.chdir(fake.folder / "portable_models")
-    with_kim("currentWorkingDirectory", ".")
     found = table("My_Model")[1]
     assert found["format"] == "2 (model.toml)"
-    assert found["installed model"] == f"in the CWD collection, {fake.folder}/portable_models/My_Model"
+
+
+@pytest.mark.parametrize("word", ["My_Model", "./My_Model"])
+def test_libraries_in_the_working_folder_are_not_loaded(with_kim, fake, monkeypatch, word):
+    """Whoever has made that folder could run anything."""
+    monkeypatch.chdir(fake.folder / "portable_models")
+    with_kim("currentWorkingDirectory", ".")
+    code, output, error = run(word)
+    assert (code, output) == (2, "")
+    assert f"'{word}' is a library in none of KIM's user, environment and system collections; it is not loaded" in error
 
 
 def test_installed_model_whose_file_is_in_a_store(with_kim, fake, tmp_path, monkeypatch):

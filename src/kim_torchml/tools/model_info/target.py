@@ -11,8 +11,8 @@ from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY
 from kim_torchml.tools.kim_collections.usable_kim_api import models_named, usable_kim_api
 from kim_torchml.tools.request_error import RequestError
 
-# KIM's word for the collection that is whatever folder a program runs in.
-_WORKING_FOLDER = "cwd"
+# The collection that is whatever folder a program runs in, and so may hold what nobody has installed.
+_WORKING_FOLDER = "CWD"
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,22 @@ def find_target(word: str, environment: Mapping[str, str]) -> ModelTarget:
         )
     if is_installed_there:
         folder = path.absolute()
-        # Reading a model's library runs it: only one that somebody has installed may be loaded.
-        installed = (each for each in kim_api.items("portable_models") if each.collection != _WORKING_FOLDER)
-        here = next((each for each in installed if each.folder == folder), None)
-        if here is None:
-            raise RequestError(
-                f"'{word}' holds a model's library, but lies in none of KIM's collections of installed models; it is "
-                "not loaded, as that could run anything: install the model first"
-            )
-        return ModelTarget(folder, here, kim_api)
+        here = next((each for each in kim_api.items("portable_models") if each.folder == folder), None)
+        return _installed(word, here, kim_api)
     if "/" in word:
         raise RequestError(f"there is no folder or file '{word}'; correct the path")
-    item = models_named(kim_api, word)[0]
+    return _installed(word, models_named(kim_api, word)[0], kim_api)
+
+
+def _installed(word: str, item: Item | None, kim_api: KimApi) -> ModelTarget:
+    """Return an installed model.
+
+    Raises:
+        RequestError: If nobody has installed it: reading a model's library runs it, and could run anything.
+    """
+    if item is None or item.where == _WORKING_FOLDER:
+        raise RequestError(
+            f"'{word}' is a library in none of KIM's user, environment and system collections; it is not loaded, as "
+            "that could run anything: give the folder that it was installed from, or install that"
+        )
     return ModelTarget(item.folder, item, kim_api)
