@@ -5,7 +5,7 @@ from models import PARAMETERS
 
 import kim_torchml
 from kim_torchml.driver import open_model as open_by_driver
-from kim_torchml.tools.cmake_lists import files_of
+from kim_torchml.tools.model_check.listed_files import files_of
 
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt", "model.toml"]
 

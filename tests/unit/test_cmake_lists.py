@@ -11,6 +11,7 @@ from kim_torchml.tools.kim_collections.cmake_lists import (
     ModelItem,
     parse_cmake_lists,
     read_model_item,
+    with_other_parameter_file,
     without_parameter_file,
 )
 
@@ -118,3 +119,16 @@ def test_a_file_that_is_part_of_a_word():
         DriverError, match=r"must name 'model.pt' on its own .*; write its name out, or install the model"
     ):
         without_parameter_file(IN_VARIABLES, "model.pt", PATH)
+
+
+def test_another_file_takes_the_place_of_one():
+    library = "add_kim_api_model_library(NAME A DRIVER_NAME B PARAMETER_FILES ${FILES})"
+    text = f"set(FILES old.param model.pt) # old.param\n{library}"
+    changed = with_other_parameter_file(text, "old.param", "model.toml", PATH)
+    assert changed == text.replace("old.param", '"model.toml"', 1)
+    assert parse_cmake_lists(changed, PATH).files == ("model.toml", "model.pt")
+    joined = text.replace("old.param model.pt", '"old.param;model.pt"')
+    with pytest.raises(
+        DriverError, match=r"^PARAMETER_FILES must name 'old\.param' on its own \(file .*\); write its name"
+    ):
+        with_other_parameter_file(joined, "old.param", "model.toml", PATH)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import kim_torchml
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.model_toml import tomllib
-from kim_torchml.tools.cmake_lists import files_of
+from kim_torchml.tools.model_check.listed_files import files_of
 
 KINDS = {
     PairTotal: {"energy": "total"},
@@ -221,7 +221,8 @@ def test_replacing_keeps_what_is_not_the_models(tmp_path):
     (folder / "train.py").write_text("mine")
     (folder / "old.param").write_text("1\n")
     (folder / "old.pt").write_text("1\n")
-    (folder / "CMakeLists.txt").write_text('x(PARAMETER_FILES "old.param" "old.pt" "none.dat")')
+    listed = 'PARAMETER_FILES "old.param" "old.pt" "none.dat"'
+    (folder / "CMakeLists.txt").write_text(f"add_kim_api_model_library(NAME A DRIVER_NAME B {listed})")
     save(Edges3, folder, replace=True)
     assert left_in(folder) == sorted([*FILES, "train.py"])
     assert files_of(folder) == ["model.toml", "model.pt"]

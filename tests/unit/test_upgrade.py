@@ -24,7 +24,7 @@ from test_parameters import chosen
 from kim_torchml.driver import open_model as open_by_driver
 from kim_torchml.model_files.model_toml import tomllib
 from kim_torchml.tools.cli import main
-from kim_torchml.tools.cmake_lists import files_of
+from kim_torchml.tools.model_check.listed_files import files_of
 
 CMAKE = """\
 # lists "kim.param" in PARAMETER_FILES
@@ -59,7 +59,7 @@ def assert_same(found, expected):
 
 
 def parameters_of(model):
-    return {each.name: (each.tensor, each.values.tolist()) for each in model.parameters}
+    return {each.name: (each.description, each.tensor, each.values.tolist()) for each in model.parameters}
 
 
 @pytest.mark.parametrize("kind", [PairTotal, PairOfAll, PairWithForces, Graph2, Graph4], ids=lambda kind: kind.__name__)
@@ -96,7 +96,7 @@ def test_parameters_stay_as_their_author_chose_them(tmp_path):
     folder = old_folder(tmp_path / "model", chosen({"layers.1.bias": "shift", "layers.0.bias": ""}))
     old = opened(folder)
     assert upgrade(folder).exit_code == 0
-    texts = {"layers.1.bias": "shift", "layers.0.bias": "Not described by the author of the model"}
+    texts = {"layers.1.bias": "shift", "layers.0.bias": ""}
     assert said_in(folder)["parameters"] == texts
     assert parameters_of(opened(folder)) == parameters_of(old)
     assert list(parameters_of(old)) == ["n_elements", "layers_1_bias", "layers_0_bias"]

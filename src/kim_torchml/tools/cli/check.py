@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from kim_torchml.errors import DriverError
 from kim_torchml.tools.cli.table_console import table_console
+from kim_torchml.tools.cli.user_errors import errors_as_sentences
 
 _EXAMPLE = "\b\nExample:\n  kim-torchml check ./My_Model"
 
@@ -25,13 +25,11 @@ def check(folder: Path, seed: int) -> None:
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
 
-    try:
+    with errors_as_sentences():
         import_needed_packages()
         from kim_torchml.tools.model_check.check_model import check_model
 
         found = check_model(folder, seed=seed)
-    except DriverError as error:
-        raise click.ClickException(str(error)) from error
     found.print(table_console())
     if not found.passed:
         raise click.exceptions.Exit(1)

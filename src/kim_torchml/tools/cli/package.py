@@ -10,6 +10,7 @@ import click
 
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.model_toml import DTYPES, ENERGY, SPECIES_AS
+from kim_torchml.tools.cli.user_errors import errors_as_sentences
 from kim_torchml.tools.package.kim_names import DRIVER
 
 if TYPE_CHECKING:
@@ -77,27 +78,20 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
 
-    try:
+    with errors_as_sentences():
         import_needed_packages()
-    except DriverError as error:
-        raise click.ClickException(str(error)) from error
-    from kim_torchml.tools.late_progress import LateProgress
-    from kim_torchml.tools.package.unfinished_folder import check_free
-    from kim_torchml.tools.package.written_model import write_model
+        from kim_torchml.tools.late_progress import LateProgress
+        from kim_torchml.tools.package.unfinished_folder import check_free
+        from kim_torchml.tools.package.written_model import write_model
 
-    try:
-        check_free(output, replace, "--replace")
-        statement = _statement(**stated)
-        statement.check()
-    except DriverError as error:
-        raise click.UsageError(str(error)) from error
-    try:
+        try:
+            check_free(output, replace, "--replace")
+            statement = _statement(**stated)
+            statement.check()
+        except DriverError as error:
+            raise click.UsageError(str(error)) from error
         with LateProgress() as progress:
             written = write_model(statement, file.read_bytes(), None, output, progress)
-    except DriverError as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot read {file}: {error.strerror}; name another file") from error
     click.echo(str(written))
 
 

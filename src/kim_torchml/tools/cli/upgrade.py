@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from kim_torchml.errors import DriverError
 from kim_torchml.model_files.model_toml import SPECIES_AS
+from kim_torchml.tools.cli.user_errors import errors_as_sentences
 
 _EXAMPLE = "\b\nExample:\n  kim-torchml upgrade ./My_Model"
 
@@ -35,10 +35,9 @@ def upgrade(folder: Path, species_as: str | None, output: Path | None) -> None:
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
 
-    try:
+    with errors_as_sentences():
         import_needed_packages()
         from kim_torchml.tools.package.upgrade import upgrade_folder
 
-        click.echo(str(upgrade_folder(folder, species_as, output)))
-    except DriverError as error:
-        raise click.ClickException(str(error)) from error
+        upgraded = upgrade_folder(folder, species_as, output)
+    click.echo(str(upgraded))

@@ -144,7 +144,36 @@ def without_parameter_file(text: str, name: str, path: Path) -> str:
     Raises:
         DriverError: If the file's name does not stand there on its own.
     """
-    item = parse_cmake_lists(text, path)
+    files = tuple(each for each in parse_cmake_lists(text, path).files if each != name)
+    changed = _replaced(text, name, "")
+    if parse_cmake_lists(changed, path).files != files:
+        raise DriverError(
+            f"PARAMETER_FILES must name '{name}' on its own (file {path}); write its name out, or install the model "
+            "with --no-store"
+        )
+    return changed
+
+
+def with_other_parameter_file(text: str, name: str, other: str, path: Path) -> str:
+    """Return the text of a model's CMakeLists.txt with another file in place of one of its parameter files.
+
+    Args:
+        text: The text.
+        name: Name of the file.
+        other: Name of the other file.
+        path: Where the text is from, for messages.
+    Raises:
+        DriverError: If the file's name does not stand there on its own.
+    """
+    files = tuple(other if each == name else each for each in parse_cmake_lists(text, path).files)
+    changed = _replaced(text, name, f'"{other}"')
+    if parse_cmake_lists(changed, path).files != files:
+        raise DriverError(f"PARAMETER_FILES must name '{name}' on its own (file {path}); write its name out")
+    return changed
+
+
+def _replaced(text: str, name: str, other: str) -> str:
+    """Return the text with something else in place of a file's name, wherever files may be named."""
     places = [
         (word.start, word.end)
         for command in _commands(text)
@@ -153,12 +182,7 @@ def without_parameter_file(text: str, name: str, path: Path) -> str:
         if word.text == name
     ]
     for start, end in reversed(places):
-        text = text[:start] + text[end:]
-    if parse_cmake_lists(text, path).files != tuple(each for each in item.files if each != name):
-        raise DriverError(
-            f"PARAMETER_FILES must name '{name}' on its own (file {path}); write its name out, or install the model "
-            "with --no-store"
-        )
+        text = text[:start] + other + text[end:]
     return text
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.cmake_lists import files_of
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.checks import (
     check_cutoff,
@@ -20,6 +19,7 @@ from kim_torchml.tools.model_check.checks import (
     check_rotation,
 )
 from kim_torchml.tools.model_check.image_checks import check_contributing, check_images, check_reach
+from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.model_check.outcome import CheckedModel, CheckedProperty, Measurement
 from kim_torchml.tools.model_check.precision_checks import check_dtype, check_repeatable

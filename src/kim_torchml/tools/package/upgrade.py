@@ -15,13 +15,12 @@ from kim_torchml.model_files.model_toml_text import model_toml_text
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.model_files.store import digest_of
 from kim_torchml.process import settings
-from kim_torchml.tools.cmake_lists import CMAKE_LISTS, files_of, with_other_file
+from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS, read_cmake_lists, with_other_parameter_file
+from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.model_check.trial import Trial
 from kim_torchml.tools.package.unfinished_folder import check_free, unfinished_folder
 
-# The description that a parameter needs in model.toml where its author has given none.
-_NOT_DESCRIBED = "Not described by the author of the model"
 _ATOMIC_NUMBERS = "--species-as 'atomic numbers'"
 # Files that belong to a model although KIM does not hand them to the driver.
 _DOCUMENTS = ("kimspec.edn", "README*", "LICENSE*", "LICENCE*", "COPYING*")
@@ -146,7 +145,7 @@ def _published(model: LoadedModel) -> dict[str, str]:
     attribute = model.opened.program.attribute(ATTRIBUTE)
     texts = attribute if isinstance(attribute, dict) else {}
     tensors = [each.tensor for each in model.opened.parameters() if each.tensor is not None]
-    return {tensor: texts.get(tensor, "").strip() or _NOT_DESCRIBED for tensor in tensors}
+    return {tensor: texts.get(tensor, "") for tensor in tensors}
 
 
 def _documents(folder: Path, old_name: str, with_others: bool) -> dict[str, bytes]:
@@ -154,9 +153,8 @@ def _documents(folder: Path, old_name: str, with_others: bool) -> dict[str, byte
     found: dict[str, bytes] = {}
     try:
         if (folder / CMAKE_LISTS).exists():
-            text = (folder / CMAKE_LISTS).read_bytes().decode("utf-8", errors="surrogateescape")
-            changed = with_other_file(text, old_name, MODEL_TOML)
-            found[CMAKE_LISTS] = changed.encode("utf-8", errors="surrogateescape")
+            text = read_cmake_lists(folder)
+            found[CMAKE_LISTS] = with_other_parameter_file(text, old_name, MODEL_TOML, folder / CMAKE_LISTS).encode()
         paths = [path for pattern in _DOCUMENTS for path in sorted(folder.glob(pattern)) if path.is_file()]
         return found | {path.name: path.read_bytes() for path in paths if with_others}
     except OSError as error:
@@ -184,7 +182,8 @@ def _compare(old: LoadedModel, new: LoadedModel) -> int:
             f"{old.description.file_name}, got others; the folder stays as it was"
         )
     before, after = (
-        [(each.name, each.tensor, each.values.tolist()) for each in model.opened.parameters()] for model in (old, new)
+        [(each.name, each.description, each.tensor, each.values.tolist()) for each in model.opened.parameters()]
+        for model in (old, new)
     )
     if repr(before) != repr(after):
         raise DriverError(

@@ -10,9 +10,11 @@ from kim_torchml.errors import DriverError
 from kim_torchml.model_files.description import ModelDescription, is_plain_name
 from kim_torchml.model_files.model_toml import MODEL_TOML
 from kim_torchml.model_files.model_toml_text import model_toml_text
-from kim_torchml.tools.cmake_lists import CMAKE_LISTS, cmake_lists_text, files_of
+from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS
 from kim_torchml.tools.late_progress import LateProgress
+from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
+from kim_torchml.tools.package.cmake_lists_text import cmake_lists_text
 from kim_torchml.tools.package.first_checks import check_first
 from kim_torchml.tools.package.kimspec import KIMSPEC, kimspec_text
 from kim_torchml.tools.package.model_readme import README, readme_text
