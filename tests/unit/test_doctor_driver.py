@@ -178,6 +178,16 @@ def test_model_that_is_damaged(fake):
     assert finding.commands == ("kim-api-collections-management remove --force Damaged",)
 
 
+def test_models_of_the_working_folder_are_not_loaded(fake):
+    lines = [compile_model(fake, name, "TorchMLModelDriver") for name in ("Mine", "Found")]
+    lines[1] = lines[1].replace("user ", "currentWorkingDirectory ", 1)
+    fake.add_kim_api(portable_models="\n".join(lines), model_drivers=fake.add_driver())
+    all_well, left_out = check_models(fake.machine())
+    assert all_well.found == "1 for kim-torchml; the only model has the driver it names"
+    assert (left_out.status, left_out.name) == (Status.SKIPPED, "model Found")
+    assert left_out.found == "it lies in the working folder, whose libraries are not loaded, as they could run anything"
+
+
 def test_model_that_ends_whoever_loads_it(fake):
     lines = [compile_model(fake, f"Mine{k}", "TorchMLModelDriver") for k in range(3)]
     folder = fake.folder / "portable_models" / "Mine1"

@@ -178,7 +178,7 @@ def test_warnings_are_said_and_the_line_about_the_first_use_is_not(tmp_path, tal
     files = {"model.toml": toml_text(script).encode(), "model.pt": script}
     code, output, error = run(write_folder(tmp_path / "model", files))
     assert code == 0
-    assert "none: the energy does not depend on coordinates" in output
+    assert "none: the energy does not depend on positions through autograd" in output
     (line,) = error.splitlines()
     assert line.startswith(
         "[kim-torchml] warning: the energy of the model in model.pt does not depend on the edge vectors"

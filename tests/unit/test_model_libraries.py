@@ -2,6 +2,8 @@
 """What is read out of the libraries of installed models."""
 
 import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,14 +50,29 @@ def test_what_cannot_be_read(tmp_path, arguments, message):
     assert list((tmp_path / "out").iterdir()) == []
     if "schema" not in arguments:
         # The driver is known all the same.
-        library = str(item.folder / MODEL_LIBRARY)
-        assert read_drivers([library], os.environ)[library].driver == DRIVER
+        assert read_drivers([item], os.environ)[item].driver == DRIVER
 
 
 def test_sound_ones_are_read_beside_damaged_ones(tmp_path):
-    libraries = [str(installed(tmp_path, f"Mine{k}").folder / MODEL_LIBRARY) for k in range(3)]
-    Path(libraries[1]).write_bytes(b"nonsense")
-    found = read_files([*libraries, str(tmp_path / "none.so")], os.environ)
-    assert [found[each].files for each in libraries] == [tuple(FILES), (), tuple(FILES)]
+    items = [installed(tmp_path, f"Mine{k}") for k in range(3)]
+    (items[1].folder / MODEL_LIBRARY).write_bytes(b"nonsense")
+    found = read_files([*items, Item("user", "None", tmp_path / "none")], os.environ)
+    assert [found[each].files for each in items] == [tuple(FILES), (), tuple(FILES)]
     assert [bool(each.failure) for each in found.values()] == [False, True, False, True]
     assert read_files([], os.environ) == {}
+
+
+def test_those_of_the_working_folder_are_not_loaded(tmp_path):
+    """A library of any other folder is loaded, which its constructor shows."""
+    item = installed(tmp_path)
+    sign = tmp_path / "loaded"
+    constructor = f'__attribute__((constructor)) static void run(void) {{ fclose(fopen("{sign}", "w")); }}'
+    source = tmp_path / "library.c"
+    source.write_text(f"#include <stdio.h>\n{constructor}\n")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", item.folder / MODEL_LIBRARY, source], check=True)
+    here = replace(item, collection="currentWorkingDirectory")
+    assert read_files([here], os.environ)[here].failure.startswith("it lies in the working folder, whose libraries")
+    assert read_drivers([here], os.environ)[here].failure.endswith("as they could run anything")
+    assert not sign.exists()
+    read_drivers([item], os.environ)
+    assert sign.exists()

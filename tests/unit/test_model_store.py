@@ -24,7 +24,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 def keep(store, fails=False):
     """Put the file into a store, and let what follows succeed or fail."""
     with kept_in_store([store], DIGEST, CONTENT) as path:
-        assert read_from_stores([store], DIGEST, "model.pt", "model.toml") == CONTENT
+        assert read_from_stores([store], DIGEST, "model.pt", "model.toml") == (CONTENT, path)
         if fails:
             raise DriverError("what follows has failed")
     return path
@@ -68,6 +68,38 @@ def test_file_goes_if_the_installation_fails(tmp_path):
     with pytest.raises(DriverError, match="what follows"):
         keep(store, fails=True)
     assert names(store) == [f"{DIGEST}.model"]
+
+
+def test_two_installations_at_once(tmp_path, monkeypatch):
+    """Whichever fails, the other one's model has its file."""
+    store = Store(tmp_path)
+    # The second has put the file there while the first was still about to.
+    monkeypatch.setattr(keeping, "_holds", lambda path, digest: path.suffix != ".model")
+    with kept_in_store([store], DIGEST, CONTENT), pytest.raises(DriverError, match="what follows"):
+        keep(store, fails=True)
+    assert names(store) == [f"{DIGEST}.model"]
+    monkeypatch.undo()
+    # The second had relied on the file of the first, which fails before the second is done.
+    store.path_of(DIGEST).unlink()
+    first, second = (kept_in_store([store], DIGEST, CONTENT) for _ in range(2))
+    first.__enter__()
+    with second:
+        assert not first.__exit__(DriverError, DriverError("what follows has failed"), None)
+        assert names(store) == []
+    assert store.path_of(DIGEST).read_bytes() == CONTENT
+
+
+def test_store_without_links(tmp_path, monkeypatch):
+    def refuse(file, path):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert keep(Store(tmp_path)).read_bytes() == CONTENT
+    store = Store(tmp_path / "other")
+    store.folder.mkdir()
+    with pytest.raises(DriverError, match="what follows"):
+        keep(store, fails=True)
+    assert names(store) == []
 
 
 def test_store_that_cannot_be_used(tmp_path):

@@ -40,6 +40,8 @@ def file(tmp_path):
 
 def test_the_folder_is_complete(file, tmp_path):
     more = ["--title", "A title", "--author", "Marie Curie", "--author", "Lise Meitner", "--doi", "10.1/2"]
+    more += ["--description", "For tests", "--trained-on", "nothing"]
+    more += ["--smallest-distance", "0.7", "--most-neighbours", "90", "--stop"]
     more += ["--licence", "MIT", "--parameter", "weight=strength = large", "--species-as", "atomic numbers"]
     result = package(file, tmp_path / "model", *more)
     assert result.exit_code == 0, result.output
@@ -52,7 +54,8 @@ def test_the_folder_is_complete(file, tmp_path):
         "species_as": "atomic numbers", "layers": 3, "energy": "per particle", "returns_forces": False,
     }  # fmt: skip
     about = {"title": "A title", "authors": ["Marie Curie", "Lise Meitner"], "doi": "10.1/2", "licence": "MIT"}
-    assert found["about"] == about
+    assert found["about"] == about | {"description": "For tests", "trained_on": "nothing"}
+    assert found["limits"] == {"smallest_distance": 0.7, "most_neighbours": 90, "stop": True}
     assert found["parameters"] == {"weight": "strength = large"}
     assert opened(tmp_path / "model").influence_distance == 7.5
     lines = result.output.splitlines()
@@ -90,6 +93,9 @@ MISUSE = [
     ({}, ["--descriptor-file", "none.dat"], "'none.dat' does not exist"),
     ({}, ["--returns-forces"], "`returns_forces` in [model] must be false for the kind edges"),
     ({}, ["--driver", "a b"], "`driver` must be a KIM id"),
+    ({}, ["--smallest-distance", "-1"], "`smallest_distance` in [limits] must be"),
+    ({}, ["--most-neighbours", "0"], "`most_neighbours` in [limits] must be"),
+    ({}, ["--stop"], "`limits` must be a table with smallest_distance or most_neighbours"),
 ]
 
 

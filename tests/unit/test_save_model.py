@@ -233,6 +233,51 @@ def test_replacing_keeps_what_is_not_the_models(tmp_path):
     assert left_in(tmp_path) == ["model"]
 
 
+def test_replacing_keeps_documents_that_were_edited(tmp_path):
+    folder = tmp_path / "model"
+    save(Edges3, folder)
+    # Written on another day, but not edited.
+    spec = re.sub(r'"date" "[^"]*"', '"date" "2020-02-29"', (folder / "kimspec.edn").read_text())
+    spec = re.sub(r'"publication-year" "[^"]*"', '"publication-year" "2020"', spec)
+    (folder / "kimspec.edn").write_text(spec)
+    (folder / "README.md").write_text("mine")
+    report = save(Edges3, folder, replace=True, about={"title": "A title"})
+    assert (folder / "README.md").read_text() == "mine"
+    assert '"title" "A title"' in (folder / "kimspec.edn").read_text()
+    assert report.kept == ("README.md",)
+    assert str(report).splitlines()[1] == "kept what was edited: README.md; see whether it still holds"
+    (folder / "kimspec.edn").write_text(spec.replace("nil", '"mine"', 1))
+    (folder / "README.md").unlink()
+    report = save(Edges3, folder, replace=True)
+    assert report.kept == ("kimspec.edn",)
+    assert "mine" in (folder / "kimspec.edn").read_text()
+    assert "A title" not in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("README.md", "# Another project", "must hold a model that replace=True can replace, got other files alone"),
+        ("CMakeLists.txt", "project(Other)\nadd_executable(a a.c)", "CMakeLists.txt must define a portable model, got"),
+    ],
+)
+def test_nothing_but_a_model_is_replaced(name, content, message, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / name).write_text(content)
+    with pytest.raises(DriverError, match=message):
+        save(Edges3, tmp_path / "other", replace=True)
+    assert contents_of(tmp_path / "other") == {name: content.encode()}
+
+
+def test_the_working_folder_stays_the_same_one(tmp_path, monkeypatch):
+    """A shell would otherwise be left in a folder that is gone."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    save(Edges1, ".")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == FILES
+    assert left_in(tmp_path) == ["here"]
+
+
 def test_new_folders_have_the_rights_of_others(tmp_path):
     save(Edges1, tmp_path / "model")
     (tmp_path / "plain").mkdir()

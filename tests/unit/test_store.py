@@ -27,7 +27,11 @@ OUTPUTS = ["partialEnergy", "partialForces"]
 
 
 def look_in(*stores):
-    return read_from_stores(stores, DIGEST, "model.pt", "model.toml")
+    """Return the content that is found, once it is known that its path is that of such a file."""
+    content, path = read_from_stores(stores, DIGEST, "model.pt", "model.toml")
+    assert path.name == FILE
+    assert path.read_bytes() == content
+    return content
 
 
 def reason_of(store):
@@ -70,7 +74,7 @@ def test_a_file_is_found_by_its_digest_alone(folder, private):
 
 def test_the_first_folder_that_has_it_is_taken(folder):
     stores = [Store(folder("one", None)), Store(folder("two")), Store(folder("three", b"never looked at"))]
-    assert look_in(*stores) == CONTENT
+    assert read_from_stores(stores, DIGEST, "model.pt", "model.toml") == (CONTENT, stores[1].folder / FILE)
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:-1] + b"!", b""])

@@ -114,5 +114,6 @@ class ModelDescription:
 
 def is_plain_name(name: str) -> bool:
     """Return whether a text can be the name of a file, without a folder."""
-    is_short = len(name.encode()) <= _LONGEST_NAME
-    return is_short and name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")
+    if not name.isprintable() or name in ("", ".", "..") or "/" in name or "\\" in name:
+        return False
+    return len(name.encode()) <= _LONGEST_NAME

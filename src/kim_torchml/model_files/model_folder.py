@@ -38,12 +38,14 @@ class ModelFolder:
         descriptor: the descriptor's file; None for a model without a descriptor.
         contents: name and content of every file, in KIM's order.
         stored: content of a model file that is in a store; None where it is among `contents`.
+        stored_path: where that file is.
     """
 
     description: ModelDescription
     descriptor: TextFile | None
     contents: tuple[tuple[str, bytes], ...]
     stored: bytes | None = None
+    stored_path: Path | None = None
 
     @property
     def program(self) -> bytes:
@@ -112,14 +114,14 @@ def read_model_folder(
             description.model_file, "file" if description.format > 1 else "model file name", description, names
         )
     contents = {name: content if name == description_file else _read(folder, name) for name in names}
-    stored = read_stored(description, stores) if description.in_store else None
-    files = ModelFolder(description, _descriptor_file(contents, description), tuple(contents.items()), stored)
+    stored, path = read_stored(description, stores) if description.in_store else (None, None)
+    files = ModelFolder(description, _descriptor_file(contents, description), tuple(contents.items()), stored, path)
     _check_digest(files)
     return files
 
 
-def read_stored(description: ModelDescription, stores: Sequence[Store]) -> bytes:
-    """Return the content of a model file that is in a store.
+def read_stored(description: ModelDescription, stores: Sequence[Store]) -> tuple[bytes, Path]:
+    """Return the content of a model file that is in a store, and its path.
 
     Raises:
         DriverError: If it is in none of them.

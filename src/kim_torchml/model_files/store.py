@@ -54,8 +54,8 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_from_stores(stores: Sequence[Store], digest: str, name: str, description_file: str) -> bytes:
-    """Return the content of the first file that has a digest, which is computed from what was read.
+def read_from_stores(stores: Sequence[Store], digest: str, name: str, description_file: str) -> tuple[bytes, Path]:
+    """Return the first file that has a digest, which is computed from what was read: its content, and its path.
 
     Args:
         stores: Where to look, in this order.
@@ -69,7 +69,7 @@ def read_from_stores(stores: Sequence[Store], digest: str, name: str, descriptio
     for store in stores:
         content, reason = _read(store, digest)
         if content is not None:
-            return content
+            return content, store.path_of(digest)
         looked.append(f"{store.folder} ({reason})")
     raise DriverError(
         f"the model file {name} with the SHA-256 {digest} must be in a store of model files, as {description_file} "

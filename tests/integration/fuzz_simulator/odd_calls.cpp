@@ -52,7 +52,7 @@ void lists_of_all(Call* call, const Sound& /*sound*/, Chance* /*chance*/) {
 }
 
 void endless_list(Call* call, const Sound& sound, Chance* chance) {
-    // The list of a particle that is beyond every cutoff.
+    // It names, again and again, a particle that is beyond every cutoff.
     Particles& particles = call->particles;
     particles.species_codes.push_back(chance->below(sound.n_species));
     particles.contributing.push_back(0);
@@ -61,6 +61,8 @@ void endless_list(Call* call, const Sound& sound, Chance* chance) {
     call->lists.of_particle.emplace_back();
     std::vector<int>& list = asked_for_list(call, chance);
     list.insert(list.end(), 300000, particles.n() - 1);
+    call->expect_refusal(" has " + std::to_string(list.size()) + " neighbours, but there are " +
+                         std::to_string(particles.n()) + " particles");
 }
 
 void null_input(Call* call, const Sound& /*sound*/, Chance* chance) {
@@ -82,8 +84,8 @@ void fewer_than_listed(Call* call, const Sound& /*sound*/, Chance* chance) {
     std::vector<int>& list = call->lists.of_particle[0];
     insert(&list, call->particles.n() - 1, chance);
     --call->claimed_n;
-    call->expect_refusal(" names particle " + std::to_string(call->claimed_n) + ", but there are " +
-                         std::to_string(call->claimed_n) + " particles");
+    // The list may be refused for its length too.
+    call->expect_refusal(", but there are " + std::to_string(call->claimed_n) + " particles");
 }
 
 void strange_species(Call* call, const Sound& sound, Chance* chance) {

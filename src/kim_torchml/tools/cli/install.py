@@ -35,8 +35,9 @@ _EXAMPLE = (
 def install(folder: Path, collection: str, store: bool | None) -> None:
     """Install the model in FOLDER into one of KIM's collections, in place of an older model of its name.
 
-    FOLDER is checked first, as the driver would read it; it is not changed. If the new model cannot be built, the older
-    one stays. The store is the first folder that KIM_TORCHML_MODEL_PATH names, or else one of your own.
+    FOLDER is checked first, as the driver would read it; it is not changed. Then KIM runs its CMakeLists.txt, which can
+    do anything: install what you trust. If the new model cannot be built, the older one stays. The store is the first
+    folder that KIM_TORCHML_MODEL_PATH names, or else one of your own.
     """
     with errors_as_sentences():
         installed, warnings = _install(folder, collection, store)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kim_torchml.errors import DriverError
-from kim_torchml.model_files.model_toml import DTYPES, ENERGY, SPECIES_AS
+from kim_torchml.model_files.model_toml import ABOUT_TEXTS, DTYPES, ENERGY, SPECIES_AS
 from kim_torchml.tools.cli.user_errors import errors_as_sentences
 from kim_torchml.tools.package.kim_names import DRIVER
 
@@ -61,12 +61,17 @@ _EXAMPLE = (
               help="Its file.")  # fmt: skip
 @click.option("--parameter", "parameters", multiple=True, callback=_described, metavar="NAME=TEXT",
               help="A tensor that simulators may set, and its description (may be given several times).")  # fmt: skip
+@click.option("--smallest-distance", type=float, metavar="Å", help="Warn where two particles come closer.")
+@click.option("--most-neighbours", type=int, metavar="N", help="Warn where a particle has more.")
+@click.option("--stop", is_flag=True, help="Refuse to compute beyond these two limits instead of warning.")
 @click.option("--title", help="Title of the model.")
 @click.option("--author", "authors", multiple=True, help="An author (may be given several times).")
 @click.option("--doi", help="DOI of what to cite.")
 @click.option("--licence", help="Licence of the model, such as CC-BY-4.0.")
+@click.option("--description", metavar="TEXT", help="What the model is for.")
+@click.option("--trained-on", metavar="TEXT", help="Data that it was trained on.")
 @click.option("--driver", default=DRIVER, show_default=True, help="KIM id of the driver.")
-@click.option("--replace", is_flag=True, help="Replace the files of a model that is in FOLDER; other files there stay.")
+@click.option("--replace", is_flag=True, help="Replace the files of a model that is in FOLDER; others there stay.")
 def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     """Write a folder that KIM can install, with the model file FILE (TorchScript) in it.
 
@@ -95,10 +100,12 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     click.echo(str(written))
 
 
-def _statement(
-    title: str | None, authors: tuple[str, ...], doi: str | None, licence: str | None, **stated: Any
-) -> Statement:
-    from kim_torchml.tools.package.statement import Statement
+def _statement(**options: Any) -> Statement:
+    """Return what the options say of the model."""
+    from kim_torchml.tools.package.statement import LIMITS, Statement
 
-    about = {"title": title, "authors": list(authors), "doi": doi, "licence": licence}
-    return Statement(**stated, about={key: value for key, value in about.items() if value})
+    about = {key: options.pop(key) for key in ("authors", *ABOUT_TEXTS)}
+    about["authors"] = list(about["authors"])
+    limits = {key: options.pop(key) for key in LIMITS}
+    given = {key: value for key, value in limits.items() if value is not None and value is not False}
+    return Statement(**options, about={key: text for key, text in about.items() if text}, limits=given or None)

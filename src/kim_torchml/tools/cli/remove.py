@@ -43,13 +43,12 @@ def remove(name: str, collection: str | None) -> None:
 def _stored_file(item: Item) -> Path | None:
     """Return the file of a store that an installed model needs, if that is known."""
     from kim_torchml.driver.stores import stores_of_process
-    from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY, read_files
+    from kim_torchml.tools.kim_collections.libraries import read_files
     from kim_torchml.tools.model_store.listing import needed_from_store
 
-    library = os.fspath(item.folder / MODEL_LIBRARY)
     digest = ""
     # A damaged model can be removed too.
     with suppress(DriverError):
-        digest = needed_from_store(read_files([library], os.environ)[library])
+        digest = needed_from_store(read_files([item], os.environ)[item])
     paths = [store.path_of(digest) for store in stores_of_process()] if digest else []
     return next((path for path in paths if path.exists()), None)

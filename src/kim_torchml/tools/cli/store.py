@@ -28,7 +28,8 @@ def store(drop_unused: bool, yes: bool) -> None:
     """List the files in the store of model files: SHA-256, size, and the installed models that need them.
 
     The stores are the folders that KIM_TORCHML_MODEL_PATH names, or else one of your own. Models count that are
-    installed in any of the collections that KIM sees now. The exit code is 1 if a store cannot be used.
+    installed in any of the collections that KIM sees now: with other configuration files or variables of KIM, other
+    models may need what is unused here. The exit code is 1 if a store cannot be used.
     """
     if yes and not drop_unused:
         raise click.UsageError("--yes goes with --drop-unused")
@@ -86,10 +87,10 @@ def _drop(found: list[tuple[Store, list[StoredFile]]], users: UsersOfFiles, is_a
         f"{len(unused)} unused file{'' if len(unused) == 1 else 's'} ({file_size(sum(each.size for each in unused))})"
     )
     if not is_agreed:
-        shared = "" if all(each.is_private for each, _ in found) else (
-            f" Other people's models may need what {settings.MODEL_PATH} names."
-        )  # fmt: skip
-        click.confirm(f"Remove {what}?{shared}", abort=True)
+        others = "Models that are installed under another configuration of KIM may need them."
+        if not all(each.is_private for each, _ in found):
+            others = f"Other people's models may need what {settings.MODEL_PATH} names. {others}"
+        click.confirm(f"{others} Remove {what}?", abort=True)
     for file in unused:
         try:
             file.path.unlink(missing_ok=True)

@@ -47,6 +47,11 @@ class Item:
         """The collection in the word by which KIM's manager takes it, such as environment."""
         return next((word for word, name in COLLECTIONS.items() if name == self.collection), self.collection)
 
+    @property
+    def is_in_working_folder(self) -> bool:
+        """Whether KIM found it in the folder that this program runs in, which may hold what nobody has installed."""
+        return self.collection == COLLECTIONS["CWD"]
+
 
 class KimApi:
     """KIM-API as its tools show it; most answers are asked for once and then kept.

@@ -15,6 +15,9 @@ from kim_torchml.tools.programs.run_program import last_line, run_program
 
 MODEL_LIBRARY = "libkim-api-portable-model.so"
 
+# Reading a library loads it, and it may run anything then.
+NOT_LOADED = "it lies in the working folder, whose libraries are not loaded, as they could run anything"
+
 _READER = Path(__file__).parent / "read_libraries.py"
 
 
@@ -37,14 +40,14 @@ class ModelLibrary:
     description: str = ""
 
 
-def read_drivers(libraries: Sequence[str], environment: Mapping[str, str]) -> dict[str, ModelLibrary]:
-    """Return for each library the driver that it names, or why it cannot be loaded."""
-    return _read(libraries, "drivers", environment)
+def read_drivers(models: Sequence[Item], environment: Mapping[str, str]) -> dict[Item, ModelLibrary]:
+    """Return for each installed model the driver that its library names, or why it is not known."""
+    return _read_items(models, "drivers", environment)
 
 
-def read_files(libraries: Sequence[str], environment: Mapping[str, str]) -> dict[str, ModelLibrary]:
-    """Return for each library the driver and the parameter files that it holds, or why it cannot be read."""
-    return _read(libraries, "files", environment)
+def read_files(models: Sequence[Item], environment: Mapping[str, str]) -> dict[Item, ModelLibrary]:
+    """Return for each installed model the driver and the parameter files in its library, or why they are not known."""
+    return _read_items(models, "files", environment)
 
 
 def unpack_model(item: Item, folder: Path, environment: Mapping[str, str]) -> ModelLibrary:
@@ -53,11 +56,20 @@ def unpack_model(item: Item, folder: Path, environment: Mapping[str, str]) -> Mo
     Raises:
         DriverError: If its library cannot be read.
     """
-    library = os.fspath(item.folder / MODEL_LIBRARY)
-    found = _read([library], f"unpack={folder}", environment)[library]
+    found = _read_items([item], f"unpack={folder}", environment)[item]
     if reason := found.failure or found.why_no_files:
+        library = item.folder / MODEL_LIBRARY
         raise DriverError(f"the library of the installed model {item.name} cannot be read: {reason} ({library})")
     return found
+
+
+def _read_items(models: Sequence[Item], wanted: str, environment: Mapping[str, str]) -> dict[Item, ModelLibrary]:
+    paths = {item: os.fspath(item.folder / MODEL_LIBRARY) for item in models}
+    found = _read([path for item, path in paths.items() if not item.is_in_working_folder], wanted, environment)
+    return {
+        item: ModelLibrary(failure=NOT_LOADED) if item.is_in_working_folder else found[path]
+        for item, path in paths.items()
+    }
 
 
 def _read(libraries: Sequence[str], wanted: str, environment: Mapping[str, str]) -> dict[str, ModelLibrary]:

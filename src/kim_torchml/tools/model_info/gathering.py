@@ -107,9 +107,7 @@ def _describe_folder(
 def _in_store(files: ModelFolder) -> FileFacts:
     """Return where the model file is that a store has."""
     digest = files.description.sha256 or ""
-    paths = [store.path_of(digest) for store in stores_of_process() if not store.why_not_usable()]
-    path = next((each for each in paths if each.exists()), "")
-    return FileFacts(files.description.model_file, len(files.program), digest, "store", str(path))
+    return FileFacts(files.description.model_file, len(files.program), digest, "store", str(files.stored_path))
 
 
 def _open(folder: Path, item: ModelItem, elements_map: ElementsMap) -> OpenedFacts:

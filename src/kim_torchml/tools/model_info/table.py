@@ -134,7 +134,11 @@ def _forces(model: ModelDescription, opened: OpenedFacts | None) -> str:
     if model.returns_forces:
         return "returned by the model"
     has_none = opened is not None and FORCES not in opened.outputs
-    return "none: the energy does not depend on coordinates" if has_none else "from the derivative of the energy"
+    return (
+        "none: the energy does not depend on positions through autograd"
+        if has_none
+        else "from the derivative of the energy"
+    )
 
 
 def _limits(limits: Limits) -> str:

@@ -11,9 +11,6 @@ from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY
 from kim_torchml.tools.kim_collections.usable_kim_api import models_named, usable_kim_api
 from kim_torchml.tools.request_error import RequestError
 
-# The collection that is whatever folder a program runs in, and so may hold what nobody has installed.
-_WORKING_FOLDER = "CWD"
-
 
 @dataclass(frozen=True)
 class ModelTarget:
@@ -67,7 +64,7 @@ def _installed(word: str, item: Item | None, kim_api: KimApi) -> ModelTarget:
     Raises:
         RequestError: If nobody has installed it: reading a model's library runs it, and could run anything.
     """
-    if item is None or item.where == _WORKING_FOLDER:
+    if item is None or item.is_in_working_folder:
         raise RequestError(
             f"'{word}' is a library in none of KIM's user, environment and system collections; it is not loaded, as "
             "that could run anything: give the folder that it was installed from, or install that"

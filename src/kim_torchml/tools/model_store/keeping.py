@@ -18,7 +18,7 @@ _MODE_IN_PRIVATE_STORE, _MODE = 0o600, 0o644
 
 @contextmanager
 def kept_in_store(stores: Sequence[Store], digest: str, content: bytes) -> Iterator[Path]:
-    """Put a model file into the first store; if what follows fails, the file is removed unless it was there before.
+    """Put a model file into the first store; if what follows fails, it is removed unless it was there before.
 
     Args:
         stores: Stores of model files.
@@ -37,16 +37,19 @@ def kept_in_store(stores: Sequence[Store], digest: str, content: bytes) -> Itera
     _make(store)
     if reason := store.why_not_usable():
         raise _cannot_use(store, reason)
-    if _holds(path, digest):
-        yield path
-        return
+    is_ours = False
     try:
-        _write(store, path, digest, content)
+        if not _holds(path, digest):
+            is_ours = _write(store, path, digest, content)
         yield path
     except BaseException:
-        with signals_held_back(), suppress(OSError):
-            path.unlink()
+        if is_ours:
+            with signals_held_back(), suppress(OSError):
+                path.unlink()
         raise
+    # Another installation, which had put the file there, may have failed and removed it meanwhile.
+    if not _holds(path, digest):
+        _write(store, path, digest, content)
 
 
 def _make(store: Store) -> None:
@@ -78,8 +81,12 @@ def _holds(path: Path, digest: str) -> bool:
         return False
 
 
-def _write(store: Store, path: Path, digest: str, content: bytes) -> None:
-    """Write a file under another name, read it again, and give it its name: no part of it is ever seen."""
+def _write(store: Store, path: Path, digest: str, content: bytes) -> bool:
+    """Write a file under another name, read it again, and give it its name: no part of it is ever seen.
+
+    Returns:
+        Whether there was no file of that name.
+    """
     name = ""
     try:
         with signals_held_back():
@@ -92,10 +99,25 @@ def _write(store: Store, path: Path, digest: str, content: bytes) -> None:
         temporary.chmod(_MODE_IN_PRIVATE_STORE if store.is_private else _MODE)
         if not _holds(temporary, digest):
             raise OSError("what was written cannot be read again as it was")
-        temporary.replace(path)
+        return _give_name(temporary, path)
     except OSError as error:
         raise _cannot_use(store, error.strerror or str(error)) from error
     finally:
         if name:
             with signals_held_back():
                 Path(name).unlink(missing_ok=True)
+
+
+def _give_name(file: Path, path: Path) -> bool:
+    """Give a file its name, in place of any other; return whether no other had it."""
+    try:
+        # Of two that come at once, one alone succeeds here.
+        os.link(file, path)
+        return True
+    except FileExistsError:
+        is_new = False
+    except OSError:
+        # This file system has no links.
+        is_new = not path.exists()
+    file.replace(path)
+    return is_new

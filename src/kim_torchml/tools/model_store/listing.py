@@ -2,7 +2,6 @@
 """What a store holds, and which installed models need it."""
 
 import hashlib
-import os
 import re
 import sys
 from collections import defaultdict
@@ -14,7 +13,7 @@ from typing import Any
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.store import Store
 from kim_torchml.tools.kim_collections.kim_api import KimApi
-from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY, ModelLibrary, read_files
+from kim_torchml.tools.kim_collections.libraries import NOT_LOADED, ModelLibrary, read_files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -89,17 +88,16 @@ def _examined(path: Path, digest: str) -> StoredFile:
 
 def users_of_files(kim_api: KimApi) -> UsersOfFiles:
     """Return which of the models that are installed in any collection need which files of stores."""
-    items = {os.fspath(item.folder / MODEL_LIBRARY): item.name for item in kim_api.items("portable_models")}
     by_digest: dict[str, list[str]] = defaultdict(list)
     unknown = {}
-    for library, found in read_files(list(items), kim_api.environment).items():
+    for item, found in read_files(kim_api.items("portable_models"), kim_api.environment).items():
         try:
             digest = needed_from_store(found)
         except DriverError as error:
-            unknown[items[library]] = str(error)
+            unknown[item.name] = str(error)
             continue
-        if digest and items[library] not in by_digest[digest]:
-            by_digest[digest].append(items[library])
+        if digest and item.name not in by_digest[digest]:
+            by_digest[digest].append(item.name)
     return UsersOfFiles({digest: names for digest, names in by_digest.items() if names}, unknown)
 
 
@@ -133,8 +131,10 @@ def unused_files(files: Sequence[StoredFile], users: UsersOfFiles) -> list[Store
     if users.unknown:
         name, reason = next(iter(users.unknown.items()))
         more = f" (and {len(users.unknown) - 1} more)" if len(users.unknown) > 1 else ""
-        raise DriverError(
-            f"it is not known which file the installed model {name}{more} needs: {reason}; install it again "
-            "with `kim-torchml install`, or remove it"
+        advice = (
+            "work in another folder"
+            if reason == NOT_LOADED
+            else "install it again with `kim-torchml install`, or remove it"
         )
+        raise DriverError(f"it is not known which file the installed model {name}{more} needs: {reason}; {advice}")
     return [file for file in files if file.digest not in users.by_digest]

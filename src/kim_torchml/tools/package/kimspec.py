@@ -12,27 +12,28 @@ KIMSPEC = "kimspec.edn"
 _KIM_API = "2.2"
 
 
-def kimspec_text(name: str, driver: str, model: ModelDescription) -> str:
+def kimspec_text(name: str, driver: str, model: ModelDescription, day: datetime.date) -> str:
     """Return the text for a model; what its author has not said is nil.
 
     Args:
         name: KIM id of the model.
         driver: KIM id of its driver.
         model: What its files say.
+        day: Date of the item.
     Source:
         OpenKIM documentation, "kimspec.edn".
     """
-    items = "\n ".join(f"{_text(key)} {value}" for key, value in sorted(_items(name, driver, model)))
+    items = "\n ".join(f"{_text(key)} {value}" for key, value in sorted(_items(name, driver, model, day)))
     return f"{{{items}}}\n"
 
 
-def _items(name: str, driver: str, model: ModelDescription) -> Iterator[tuple[str, str]]:
-    about, today = model.about, datetime.date.today()
+def _items(name: str, driver: str, model: ModelDescription, day: datetime.date) -> Iterator[tuple[str, str]]:
+    about = model.about
     authors = _texts(about.get("authors"))
     yield "content-origin", _text(about.get("trained_on"))
     yield "content-other-locations", "nil"
     yield "contributor-id", "nil"
-    yield "date", _text(today.isoformat())
+    yield "date", _text(day.isoformat())
     yield "description", _text(about.get("description") or about.get("title"))
     yield "developer", authors
     yield "disclaimer", "nil"
@@ -47,7 +48,7 @@ def _items(name: str, driver: str, model: ModelDescription) -> Iterator[tuple[st
     yield "maintainer-id", "nil"
     yield "model-driver", _text(driver)
     yield "potential-type", _text(_potential_type(model))
-    yield "publication-year", _text(str(today.year))
+    yield "publication-year", _text(str(day.year))
     yield "source-citations", _citations(name, model)
     yield "species", _texts(list(model.species))
     yield "title", _text(about.get("title"))

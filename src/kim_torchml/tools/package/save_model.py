@@ -51,7 +51,8 @@ def save_model(
         about: title, authors (a list), doi, licence, description, trained_on.
         made_with: Versions of software beside torch, Python and kim-torchml, by name.
         driver: KIM id that the driver is installed under.
-        replace: Whether the files of a model in the folder may be replaced; other files there stay.
+        replace: Whether the files of a model in the folder may be replaced; other files there stay, and README.md and
+            kimspec.edn too if they were edited.
     Returns:
         What was written and checked; `print(...)` shows it.
     Raises:

@@ -33,7 +33,7 @@ from kim_torchml.tools.package.kim_names import DRIVER, check_name
 MODEL_FILE = "model.pt"
 
 _ABOUT = (*ABOUT_TEXTS, "authors")
-_LIMITS = ("smallest_distance", "most_neighbours", "stop")
+LIMITS = ("smallest_distance", "most_neighbours", "stop")
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def _about(values: Mapping[str, Any] | None) -> dict[str, str | list[str]]:
 def _limits(values: Mapping[str, Any] | None) -> Limits | None:
     if values is None:
         return None
-    given = _known(values, _LIMITS, "limits")
+    given = _known(values, LIMITS, "limits")
     distance, most, stop = given.get("smallest_distance", 0.0), given.get("most_neighbours"), given.get("stop", False)
     return Limits(
         float(_number(distance, numbers.Real, "limits['smallest_distance']")),

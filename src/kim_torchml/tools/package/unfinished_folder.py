@@ -2,14 +2,16 @@
 """Files that appear in a folder all together, or not at all, whatever interrupts the work."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from kim_torchml.errors import DriverError
+from kim_torchml.model_files.model_toml import MODEL_TOML
+from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS
+from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.programs.signals import signals_held_back
+from kim_torchml.tools.programs.temporary_folder import temporary_folder
 
 
 class UnfinishedFolder:
@@ -45,10 +47,9 @@ class UnfinishedFolder:
             removed: Names of files that are to leave the folder.
         """
         with signals_held_back():
-            if not self._target.exists() or not any(self._target.iterdir()):
+            if not self._target.exists():
                 for other in [path for path in self.path.iterdir() if path.name not in names]:
                     other.unlink()
-                # An empty folder gives way.
                 self.path.rename(self._target)
                 return
             moved: list[tuple[Path, Path]] = []
@@ -74,12 +75,8 @@ def unfinished_folder(folder: Path) -> Iterator[UnfinishedFolder]:
     """
     target = Path(os.path.realpath(folder))
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".unfinished", dir=target.parent))
-        try:
+        with temporary_folder(f".{target.name}-unfinished-", target.parent) as scratch:
             yield UnfinishedFolder(target, scratch)
-        finally:
-            with signals_held_back():
-                shutil.rmtree(scratch)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DriverError(
@@ -92,10 +89,10 @@ def check_free(folder: Path, replace: bool, how: str) -> None:
 
     Args:
         folder: The folder.
-        replace: Whether files in it may be replaced.
+        replace: Whether the files of a model in it may be replaced.
         how: What lets them be replaced, for the message.
     Raises:
-        DriverError: If it is no folder, has files that may not be replaced, or nothing to lie in.
+        DriverError: If it is no folder, has files that may not be replaced or are no model's, or nothing to lie in.
     """
     target = Path(os.path.realpath(folder))
     if not target.parent.is_dir():
@@ -104,11 +101,20 @@ def check_free(folder: Path, replace: bool, how: str) -> None:
         return
     if not target.is_dir():
         raise DriverError(f"the folder {folder} must be new or empty, got a file of that name; name another folder")
-    if not replace and any(target.iterdir()):
+    if not any(target.iterdir()):
+        return
+    if not replace:
         raise DriverError(
             f"the folder {folder} must be new or empty, got one with files in it; name another folder, or replace the "
             f"model in it with {how}"
         )
+    if not any((target / name).is_file() for name in (CMAKE_LISTS, MODEL_TOML)):
+        raise DriverError(
+            f"the folder {folder} must hold a model that {how} can replace, got other files alone; name another folder"
+        )
+    if (target / CMAKE_LISTS).exists():
+        # That of another project is an error here.
+        files_of(target)
 
 
 def _move(origin: Path, place: Path, moved: list[tuple[Path, Path]]) -> None:

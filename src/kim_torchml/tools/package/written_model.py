@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model's complete folder, written, loaded again and checked before it appears."""
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,8 @@ from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.cmake_lists_text import cmake_lists_text
+from kim_torchml.tools.package.documents import documents_of, edited_documents
 from kim_torchml.tools.package.first_checks import check_first
-from kim_torchml.tools.package.kimspec import KIMSPEC, kimspec_text
-from kim_torchml.tools.package.model_readme import README, readme_text
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import unfinished_folder
 
@@ -29,17 +29,22 @@ class WrittenModel:
     Attributes:
         folder: the folder.
         files: names of the files in it.
+        kept: names of documents that stayed, as their author had edited them.
         checks: what was checked and how close it was, a line each.
         doubts: what its author should know although it is no error.
     """
 
     folder: Path
     files: tuple[str, ...]
+    kept: tuple[str, ...]
     checks: tuple[str, ...]
     doubts: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"wrote {self.folder}: {', '.join(self.files)}", *self.checks]
+        lines = [f"wrote {self.folder}: {', '.join(self.files)}"]
+        if self.kept:
+            lines.append(f"kept what was edited: {', '.join(self.kept)}; see whether it still holds")
+        lines += self.checks
         return "\n".join([*lines, *(f"doubtful: {each}" for each in self.doubts)])
 
 
@@ -52,7 +57,8 @@ def write_model(
         stated: What its author says of it.
         program: Content of the model file.
         module: The module that it was made from; None where there is a file alone.
-        folder: The folder; files in it are replaced, and those of a model that was in it removed.
+        folder: The folder; files in it are replaced, and those of a model that was in it removed. Documents that were
+            edited stay.
         progress: What to tell how far this is.
     Returns:
         What was written and checked.
@@ -64,14 +70,15 @@ def write_model(
     described = list(contents)
     listed = cmake_lists_text(stated.name, stated.driver, described)
     contents[CMAKE_LISTS] = listed.encode()
-    contents[KIMSPEC] = kimspec_text(stated.name, stated.driver, description).encode()
-    contents[README] = readme_text(stated.name, stated.driver, description).encode()
+    kept = edited_documents(folder)
+    documents = documents_of(stated.name, stated.driver, description, datetime.date.today())
+    contents |= {name: document for name, document in documents.items() if name not in kept}
     with unfinished_folder(folder) as unfinished:
         unfinished.write(contents)
         model = LoadedModel(unfinished.path, described)
         checks = check_first(model, module, progress)
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
-    return WrittenModel(folder, tuple(contents), tuple(checks), tuple(_doubts(model)))
+    return WrittenModel(folder, tuple(contents), tuple(kept), tuple(checks), tuple(_doubts(model)))
 
 
 def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:
