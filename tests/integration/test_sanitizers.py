@@ -13,6 +13,8 @@ import tiny_models as tiny
 from effort import seed, times
 from kim_collection import KimCollection, compile_simulator, export_sources
 
+pytestmark = pytest.mark.one_system
+
 # Leaks are not reported, because Python and torch keep memory until the process ends. An allocation of an absurd size
 # returns NULL, so that torch raises its own error.
 SANITIZER_OPTIONS = {
@@ -77,7 +79,7 @@ def result_of(run: tuple[int, str, str]) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("name", "calls"), [(tiny.RAW, 1000), (tiny.GRAPH_2, 1000), (tiny.DESCRIPTOR, 500), (tiny.EDGES_3, 500)]
+    ("name", "calls"), [(tiny.RAW, 600), (tiny.GRAPH_2, 600), (tiny.DESCRIPTOR, 250), (tiny.EDGES_3, 400)]
 )
 def test_odd_calls(fuzz: Fuzz, name: str, calls: int) -> None:
     """Each odd call ends as it should, and the sound call after it gives the same bits as before."""
