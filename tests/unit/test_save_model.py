@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import kim_torchml
 from kim_torchml.errors import DriverError
-from kim_torchml.model_files.model_toml import tomllib
+from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.model_check.listed_files import files_of
 
 KINDS = {

@@ -22,7 +22,7 @@ from saving import contents_of, left_in, opened
 from test_parameters import chosen
 
 from kim_torchml.driver import open_model as open_by_driver
-from kim_torchml.model_files.model_toml import tomllib
+from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.model_check.listed_files import files_of
 
