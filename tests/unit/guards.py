@@ -38,6 +38,12 @@ def bounded(seconds=SECONDS, size=BYTES):
         signal.signal(signal.SIGALRM, handler)
 
 
+def sparse(path):
+    """Make a file of 8 GiB that takes no room."""
+    path.touch()
+    os.truncate(path, 2**33)
+
+
 class _Watch:
     """Notes what is opened outside a folder. Audit hooks cannot be removed, so there is only one of it per process."""
 

@@ -28,7 +28,7 @@ FOREIGN = ("numpy", "torch")
 FOREIGN_OF = {
     "engines.torchscript.operators": ("torch_scatter", "torch_sparse"),
     # The standard library has tomllib from Python 3.11 on.
-    "model_files.model_toml": ("tomli",),
+    "model_files.toml_parser": ("tomli",),
 }
 
 TOP = {"__init__.py", "__main__.py", "errors.py", "py.typed"}

@@ -185,10 +185,6 @@ def test_misuse_has_exit_status_2(arguments, said):
     assert said in result.output
 
 
-def test_the_help_has_an_example():
-    assert "kim-torchml check ./My_Model" in check("--help").output
-
-
 def lists(*files):
     """Return a CMakeLists.txt that lists these words."""
     return f"add_kim_api_model_library(NAME A DRIVER_NAME B PARAMETER_FILES {' '.join(files)})"

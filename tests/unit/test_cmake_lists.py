@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is read of a model's CMakeLists.txt, and how a file is taken out of it."""
 
+import os
 from pathlib import Path
 
 import pytest
+from guards import bounded, sparse
 from model_folders import DRIVER, cmake_lists, edges_files, write_folder
 
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.kim_collections.cmake_lists import (
     ModelItem,
     parse_cmake_lists,
+    read_cmake_lists,
     read_model_item,
     with_other_parameter_file,
     without_parameter_file,
@@ -100,6 +103,33 @@ def test_file_that_is_not_there(tmp_path):
         DriverError, match=r"there is no model in .*: it has no CMakeLists.txt; name the model's folder"
     ):
         read_model_item(folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Path.mkdir, r"^CMakeLists\.txt must be a file, got a folder, a pipe or a device; put the file itself there$"),
+        (os.mkfifo, r"^CMakeLists\.txt must be a file, got a folder, a pipe or a device; put the file itself there$"),
+        (lambda path: path.symlink_to("/dev/zero"), "must lie in the model's own folder, got a link that leaves it"),
+        (lambda path: path.symlink_to(path), r"^the file CMakeLists\.txt cannot be found: .*; put the file itself"),
+        (sparse, r"^the file CMakeLists\.txt must have at most 262144 bytes, got 85899"),
+        (lambda path: path.write_bytes(b"# \xff"), r"^cannot read .*/CMakeLists\.txt: 'utf-8' codec .*; correct it$"),
+    ],
+    ids=["folder", "pipe", "device", "circle", "too large", "no text"],
+)
+def test_what_is_no_file_of_the_folder(make, message, tmp_path):
+    path = tmp_path / "CMakeLists.txt"
+    make(path)
+    with bounded(seconds=5.0, size=64 * 2**20), pytest.raises(DriverError, match=message):
+        read_cmake_lists(tmp_path)
+
+
+def test_line_ends_of_other_systems(tmp_path):
+    text = WRITTEN_BY_KIM.replace("\n", "\r\n")
+    (tmp_path / "CMakeLists.txt").write_bytes(text.encode())
+    assert read_cmake_lists(tmp_path) == WRITTEN_BY_KIM
+    (tmp_path / "CMakeLists.txt").write_bytes(text.replace("\r\n", "\r").encode())
+    assert read_cmake_lists(tmp_path) == WRITTEN_BY_KIM
 
 
 @pytest.mark.parametrize("text", [cmake_lists(), WRITTEN_BY_KIM.replace("graph.pt", "model.pt"), IN_VARIABLES])

@@ -4,12 +4,14 @@
 import hashlib
 import io
 import json
+import os
 
 import pytest
 import torch
 from click.testing import CliRunner
+from guards import bounded
 from model_folders import DRIVER, compile_library, edges_files, raw_files, write_folder
-from models import Edges3, Graph2, PairWithForces, script_bytes
+from models import Edges1, Edges3, Graph2, PairWithForces, script_bytes
 from opening import parameter_text, toml_text
 from torch import Tensor, nn
 
@@ -39,6 +41,8 @@ stop = true
 {ABOUT}
 """
 ALL = "partialEnergy, partialForces, partialParticleEnergy, partialVirial, partialParticleVirial"
+N_ELEMENTS = "n_elements [1]: Number of chemical elements of the model. Read-only."
+TENSOR = "Tensor {}, shape {}, in the model's own units (Å, eV)."
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +61,22 @@ def run(*arguments):
 
 
 def table(*arguments):
-    """Run the command; return its exit code, and the table's texts by the names of the facts."""
+    """Run the command; return its exit code, and the table's texts by the names of the facts.
+
+    A fact of several lines is a list of them.
+    """
     code, output, error = run(*arguments)
     assert error == ""
     lines = output.partition("\n\n")[0].splitlines()
     start = max(len(line.partition("  ")[0]) for line in lines) + 2
-    return code, {line[:start].strip(): line[start:].strip() for line in lines}
+    found, last = {}, ""
+    for line in lines:
+        name, text = line[:start].strip(), line[start:].strip()
+        if name:
+            found[name], last = text, name
+        else:
+            found[last] = [*([found[last]] if isinstance(found[last], str) else found[last]), text]
+    return code, found
 
 
 def test_folder_of_format_2(tmp_path):
@@ -87,7 +101,7 @@ def test_folder_of_format_2(tmp_path):
         "forces": "from the derivative of the energy",
         "arguments": "species, edge_index, edge_vectors",
         "supported": ALL,
-        "parameters": "n_elements [1], weight [1]",
+        "parameters": [N_ELEMENTS, f"weight [1]: the strength of messages. {TENSOR.format('weight', '[1]')}"],
         "limits": "distances of at least 0.7 Å, at most 90 neighbours; beyond them an error",
         "model file": f"model.pt, {len(script) / 1000:.1f} kB",
         "SHA-256": hashlib.sha256(script).hexdigest(),
@@ -147,7 +161,11 @@ def test_folders_of_format_1(tmp_path):
     assert found["supported"] == "partialEnergy, partialForces, partialVirial"
     assert "layers" not in found
     assert "title" not in found
-    assert found["parameters"] == "n_elements [1], decay [1], bond [1]"
+    assert found["parameters"] == [
+        N_ELEMENTS,
+        f"decay [1]: {TENSOR.format('decay', '[]')}",
+        f"bond [1]: {TENSOR.format('bond', '[1]')}",
+    ]
     graph = {"g.param": parameter_text("Graph", n_layers=2).encode(), "model.pt": script_bytes(Graph2)}
     assert table(write_folder(tmp_path / "graph", graph))[1]["influence distance"].startswith("5 Å; needs neighbours")
     forces = {"a.param": parameter_text(returns_forces=True).encode(), "model.pt": script_bytes(PairWithForces)}
@@ -244,7 +262,7 @@ def test_what_is_not_there(tmp_path):
         in (run("Some_Model")[2])
     )
     code, _, error = run("empty")
-    assert code == 1
+    assert code == 2
     assert error == "Error: there is no model in empty: it has no CMakeLists.txt; name the model's folder\n"
     folder = write_folder(tmp_path / "model", edges_files(cutoff=-1.0))
     code, _, error = run(folder)
@@ -343,11 +361,10 @@ def test_installed_models_that_cannot_be_described(with_kim, fake):
 
 def test_citations():
     about = {"title": "50% of {Si} & C_1", "authors": ["José Núñez", " "], "doi": "doi: 10.1/x#y"}
-    assert bibtex(about, "My_Model", "2024") == (
-        "@misc{nunez2024-My_Model,\n"
+    assert bibtex(about, "My_Model") == (
+        "@misc{nunez-My_Model,\n"
         "  author = {José Núñez},\n"
         "  title  = {{50\\% of \\{Si\\} \\& C\\_1}},\n"
-        "  year   = {2024},\n"
         "  doi    = {10.1/x\\#y},\n"
         "}"
     )
@@ -356,10 +373,61 @@ def test_citations():
     assert bibtex({"licence": "CC0-1.0"}, "M") == ""
 
 
-def test_year_of_publication(tmp_path):
+def test_the_citation_is_that_of_the_installed_model(with_kim, tmp_path):
+    """KIM installs no kimspec.edn, and its year is that of the item rather than that of what is cited."""
     folder = write_folder(tmp_path / "model", edges_files(tables=ABOUT))
     (folder / "kimspec.edn").write_text('{"title" "x"\n "publication-year" "2023"}\n')
-    assert "  year   = {2023}," in run(folder)[1]
+    of_folder, of_installed = (json.loads(run(target, "--json")[1])["bibtex"] for target in (folder, "My_Model"))
+    assert of_folder.startswith("@misc{curie-My_Model,\n  author = {Marie")
+    assert of_folder == of_installed
+
+
+def test_other_files_of_a_folder_are_not_opened(tmp_path):
+    """Opening a pipe would wait for its other end."""
+    folder = write_folder(tmp_path / "model", edges_files(tables=ABOUT))
+    for name in ("kimspec.edn", "README.md", "LICENSE"):
+        os.mkfifo(folder / name)
+    with bounded(seconds=30.0, size=2**32):
+        assert run(folder)[0] == 0
+
+
+def test_a_list_of_cmake_that_is_a_pipe(tmp_path):
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model" / "CMakeLists.txt")
+    with bounded(seconds=30.0, size=2**32):
+        code, _, error = run("model")
+    assert code == 1
+    assert error == (
+        "Error: CMakeLists.txt must be a file, got a folder, a pipe or a device; put the file itself there\n"
+    )
+
+
+def test_a_pipe_is_no_model_file(tmp_path):
+    os.mkfifo(tmp_path / "model.pt")
+    code, _, error = run("model.pt")
+    assert code == 2
+    assert error == "Error: a model file must be a file, got a pipe or a device (model.pt); name the file itself\n"
+
+
+def test_kim_parameters_have_a_line_each(tmp_path):
+    """An author's text may hold what terminals act on; of many parameters the first are shown."""
+
+    class Many(Edges1):
+        def __init__(self):
+            super().__init__()
+            self.many = nn.ParameterList([nn.Parameter(torch.zeros(2)) for _ in range(30)])
+
+    names = [f"many.{index}" for index in range(30)]
+    texts = "\n".join(f'"{name}" = "number\\t{name} [bold]\\u001b[1m"' for name in names)
+    script = script_bytes(Many)
+    toml = toml_text(script, layers=1, tables=f"[parameters]\n{texts}\n")
+    code, found = table(write_folder(tmp_path / "model", {"model.toml": toml.encode(), "model.pt": script}))
+    assert code == 0
+    assert len(found["parameters"]) == 13
+    assert found["parameters"][1] == (
+        "many_0 [2]: number many.0 [bold] [1m. Tensor many.0, shape [2], in the model's own units (Å, eV)."
+    )
+    assert found["parameters"][-1] == "... (31 in all)"
 
 
 def test_many_parameters_are_cut_short():

@@ -461,13 +461,6 @@ def test_store_command(kim, folder, monkeypatch, tmp_path):
     )
 
 
-def test_helps_have_examples():
-    for command in ("install", "remove", "store", "info"):
-        result = CliRunner().invoke(main, [command, "--help"])
-        assert result.exit_code == 0
-        assert f"\n  Example:\n    kim-torchml {command}" in result.output
-
-
 def test_words_that_are_close():
     assert did_you_mean("si_Model", ["SI_Model", "other"]) == "; did you mean 'SI_Model'?"
     assert did_you_mean("nothing", ["SI_Model"]) == ""

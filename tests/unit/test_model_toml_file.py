@@ -41,9 +41,28 @@ def test_what_does_not_parse(text, line, column):
     assert re.match(message, error_of(text))
 
 
-@pytest.mark.parametrize("text", ["a = [1,", 'a = """', "a = {", "a"])
-def test_a_file_that_ends_early(text):
-    assert error_of(text).endswith("(at end of document); correct it")
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("a = [1,", 1, 8),
+        ("format = 2\na = [1,\n", 2, 8),
+        ("format = 2\r\na = [1,\r\n\r\n", 2, 8),
+        ('format = 2\n\na = """Å\n  b\n\n', 4, 4),
+        ("format = 2\na = {", 2, 6),
+        ("a", 1, 2),
+    ],
+)
+def test_a_file_that_ends_early(text, line, column):
+    place = f"(at line {line}, column {column}, where the file ends)"
+    assert re.match(rf"^model\.toml must be TOML, got: \w.* {re.escape(place)}; correct it$", error_of(text))
+
+
+def test_a_long_reason_keeps_its_place():
+    """The parser quotes a key that is given twice, however long it is."""
+    key = "k" * 3000
+    message = error_of(f"format = 2\na = {{{key} = 1, {key} = 2}}\n")
+    assert re.search(r"kkk \.\.\. \(at line 2, column \d+\); correct it$", message)
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize(
@@ -62,9 +81,17 @@ def test_what_is_not_utf_8(content, found):
 
 @pytest.mark.parametrize("deep", ["[", "{a=", "[{a="])
 def test_what_is_nested_too_deeply(deep):
-    message = "model.toml must be TOML, got arrays or tables nested too deeply; correct it"
+    message = "model.toml must be TOML, got arrays or tables nested too deeply (at line 6); correct it"
+    before = 'a = "[[[" # {{{\nb = """\n[[[[\n"""\nc = [[1], {d = 2}]\n'
     with bounded(seconds=5.0, size=256 * 2**20):
-        assert error_of(f"a = {deep * 20_000}") == message
+        assert error_of(f"{before}a = {deep * 20_000}") == message
+
+
+@pytest.mark.parametrize("rest", ['\\"' * 80_000, '"""' * 50_000, "'" * 150_000, "9_" * 80_000])
+def test_the_rest_of_a_file_that_is_nested_too_deeply(rest):
+    """Where it is nested is looked for in a time that grows no faster than the file."""
+    with bounded(seconds=5.0, size=256 * 2**20):
+        assert "nested too deeply (at line 2)" in error_of(f"format = 2\na = {'[' * 5000}\n{rest}")
 
 
 def test_a_key_of_too_many_parts():
@@ -90,9 +117,11 @@ def test_a_key_of_many_parts_is_read_soon():
 
 
 def test_an_integer_that_python_does_not_convert():
-    message = "the numbers in model.toml must be short, got one of thousands of digits; correct it"
+    text = f"# {'1' * 40_000}\n{EDGES.replace('5.0', '9' * 200_000)}"
+    line = 1 + text[: text.index("999")].count("\n")
+    message = f"the numbers in model.toml must be short, got one of thousands of digits (at line {line}); correct it"
     with bounded(seconds=5.0, size=256 * 2**20):
-        assert error_of(EDGES.replace("5.0", "9" * 200_000)) in (
+        assert error_of(text) in (
             message,
             # Python 3.10 had no limit at first.
             "`cutoff` in [model] must be a number from 0.001 to 1000000 (Å), got an integer of many digits (file "

@@ -15,7 +15,7 @@ from fresh_python import SOURCE
 from models import Edges3, PairWithForces, script_bytes
 from saving import FILES, contents_of, left_in, opened
 
-from kim_torchml.model_files.model_toml import tomllib
+from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 
 STATED = {"--name": "My_Model", "--kind": "edges", "--species": "Si,C", "--cutoff": "2.5", "--layers": "3"}

@@ -12,6 +12,7 @@ import torch
 from defective import TurningWithAxes
 from formulas import particle_energies
 from fresh_python import run_python
+from guards import bounded, sparse
 from models import Edges1, Edges3, Graph2, Graph4, PairTotal, PairWithForces
 from opening import compute
 from particles import cluster, interleaved
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 import kim_torchml
 from kim_torchml.errors import DriverError
-from kim_torchml.model_files.model_toml import tomllib
+from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.model_check.listed_files import files_of
 
 KINDS = {
@@ -252,6 +253,28 @@ def test_replacing_keeps_documents_that_were_edited(tmp_path):
     assert report.kept == ("kimspec.edn",)
     assert "mine" in (folder / "kimspec.edn").read_text()
     assert "A title" not in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("README.md", Path.mkdir, r"^README\.md must be a file, got a folder, a pipe or a device; put the file itself"),
+        ("kimspec.edn", os.mkfifo, r"^kimspec\.edn must be a file, got a folder, a pipe or a device; put the file"),
+        ("README.md", sparse, r"^the file README\.md must have at most 16777216 bytes, got 8589934592; shorten it$"),
+        ("kimspec.edn", lambda path: path.symlink_to("/etc/passwd"), "must lie in the model's own folder, got a link"),
+        ("CMakeLists.txt", os.mkfifo, r"^CMakeLists\.txt must be a file, got a folder, a pipe or a device; put the"),
+    ],
+    ids=["folder", "pipe", "too large", "link", "pipe for CMake"],
+)
+def test_replacing_reads_documents_that_are_files_of_the_folder(name, make, message, tmp_path):
+    folder = tmp_path / "model"
+    save(Edges3, folder)
+    (folder / name).unlink()
+    make(folder / name)
+    with bounded(seconds=60.0, size=2**32), pytest.raises(DriverError, match=message):
+        save(Edges3, folder, replace=True)
+    assert left_in(folder) == FILES
+    assert left_in(tmp_path) == ["model"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from kim_torchml.engines.contract import Program, ProgramResult
 from kim_torchml.errors import DriverError
-from kim_torchml.evaluation.returned_values import check_forces
+from kim_torchml.evaluation.returned_values import check_forces, to_numpy
 from kim_torchml.evaluation.virials import virial_of_edges, virial_of_forces, virials_of_pairs
 from kim_torchml.inputs import EdgeSet, ModelInputs, Particles
 
@@ -65,7 +65,7 @@ class _OfEdges(Derivatives):
         # On a CPU, torch adds numbers several times faster than rows of numbers.
         for along, gradient in zip(forces.T, self.gradient.T, strict=True):
             along.index_add_(0, centres, gradient).index_add_(0, neighbours, gradient, alpha=-1.0)
-        return _to_numpy(forces)
+        return to_numpy(forces)
 
     def virial(self) -> np.ndarray:
         return virial_of_edges(self.gradient, self._tensor(self.edges.vectors))
@@ -73,7 +73,7 @@ class _OfEdges(Derivatives):
     def particle_virials(self) -> np.ndarray:
         centres, neighbours = self._ends
         vectors = self._tensor(self.edges.vectors)
-        return _to_numpy(virials_of_pairs(self.gradient, vectors, centres, neighbours, self.n))
+        return to_numpy(virials_of_pairs(self.gradient, vectors, centres, neighbours, self.n))
 
     @cached_property
     def _ends(self) -> torch.Tensor:
@@ -104,7 +104,7 @@ def derivatives_of(program: Program, inputs: ModelInputs, result: ProgramResult,
         if inputs.edges is not None:
             return _OfEdges(gradient.to(torch.float64), inputs.edges, n)
         forces = -gradient
-    return _OfCoordinates(_to_numpy(inputs.by_particle(forces, n)), particles.coordinates)
+    return _OfCoordinates(to_numpy(inputs.by_particle(forces, n)), particles.coordinates)
 
 
 def gradient_by_leaf(program: Program, inputs: ModelInputs, result: ProgramResult) -> torch.Tensor:
@@ -134,7 +134,3 @@ def _is_constant(program: Program, inputs: ModelInputs) -> bool:
         return program.run(replace(inputs, arguments=arguments), wants_gradient=False).energies
 
     return torch.equal(energies(1.0), energies(1.001))
-
-
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.to("cpu", torch.float64).numpy()

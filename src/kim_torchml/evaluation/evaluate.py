@@ -11,7 +11,7 @@ import torch
 
 from kim_torchml.engines.contract import Program
 from kim_torchml.evaluation.derivatives import derivatives_of, gradient_by_leaf
-from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite
+from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite, to_numpy
 from kim_torchml.evaluation.virials import virials_of_pairs
 from kim_torchml.inputs import ModelInputs, PairInputs, Particles
 
@@ -118,18 +118,14 @@ def evaluate_particle_virials(program: Program, inputs: PairInputs, particles: P
     return virials
 
 
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.to("cpu", torch.float64).numpy()
-
-
 def _particle_energies(
     energies: torch.Tensor, inputs: ModelInputs, particles: Particles, layout: EnergyLayout
 ) -> np.ndarray:
     """Return the energies of particles, shape [n], float64; 0 for those that do not contribute."""
     contributing = particles.contributing
     if layout is EnergyLayout.ALL:
-        return np.where(contributing, _to_numpy(inputs.by_particle(energies, len(particles))), 0.0)
+        return np.where(contributing, to_numpy(inputs.by_particle(energies, len(particles))), 0.0)
     # The model returns one energy for each contributing particle, in the order of the particles.
     values = np.zeros(len(particles))
-    values[contributing] = _to_numpy(energies)
+    values[contributing] = to_numpy(energies)
     return values

@@ -38,7 +38,7 @@ MANY = ProbeShape(
 )
 
 
-# A model may have a shorter cutoff than its parameter file says: then particles must be nearer to interact.
+# A model may have a shorter cutoff than its description says: then particles must be nearer to interact.
 SCALES = (1.0, 0.6, 0.35)
 
 

@@ -16,7 +16,7 @@ from kim_torchml.inputs import EdgeInputs, Particles
 # It is near: what reaches a particle over several steps becomes the smaller the longer each step is.
 _SPACING = 0.55
 # So many layers more would show it; what comes from still deeper layers is smaller.
-_MORE_LAYERS = 3
+MORE_LAYERS = 3
 # Differences of energies beyond these, eV per max(1 eV, energy), are no rounding.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 _TOLERANCE_OF_OTHERS = 1e-2
@@ -30,7 +30,7 @@ def doubts_about_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout)
         kind: What its inputs are built by.
         layout: What the entries of its energy stand for.
     """
-    chain = probe_chain(kind.n_layers + _MORE_LAYERS + 1, _SPACING * kind.cutoff, kind.n_species)
+    chain = probe_chain(kind.n_layers + MORE_LAYERS + 1, _SPACING * kind.cutoff, kind.n_species)
 
     def energy(builder: EdgeInputs) -> float:
         particles = Particles(chain.coordinates, chain.species_codes, chain.contributing, chain.neighbours)
@@ -39,7 +39,7 @@ def doubts_about_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout)
 
     # A model that fails here reports that itself when a simulator comes across such a configuration.
     with suppress(DriverError):
-        stated, deeper = energy(kind), energy(kind.with_layers(kind.n_layers + _MORE_LAYERS))
+        stated, deeper = energy(kind), energy(kind.with_layers(kind.n_layers + MORE_LAYERS))
         tolerance = _TOLERANCE.get(program.dtype, _TOLERANCE_OF_OTHERS) * max(1.0, abs(stated), abs(deeper))
         # Of a model that gives another energy every time, nothing can be said.
         if abs(deeper - stated) > tolerance and abs(energy(kind) - stated) <= tolerance:

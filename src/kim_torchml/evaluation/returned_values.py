@@ -123,3 +123,8 @@ def check_finite(values: np.ndarray, what: str, file_name: str, advice: str = ""
         f"{f'{advice}; otherwise ' if advice else ''}look for "
         "particles that are too close to each other, or for a division by zero in the model"
     )
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return numbers that follow from what a model returned as an array, float64."""
+    return tensor.to("cpu", torch.float64).numpy()

@@ -179,9 +179,9 @@ class InputKind(ABC):
     def description(self) -> str:
         """What to add to an error that a model raises when it is called with these inputs.
 
-        That is nothing for models of parameter files, in which numbers of inputs and layers say all.
+        That is nothing where the error gives the number of inputs already, which the model's files say.
         """
-        if self.model.dtype is None:
+        if self.model.counts_inputs:
             return ""
         *others, last = (f"{each.name} [{', '.join(map(str, each.sizes))}]" for each in self.arguments)
         called = f"{', '.join(others)} and {last}" if others else last
@@ -243,13 +243,18 @@ def leaf(coordinates: np.ndarray, dtype: torch.dtype, device: torch.device) -> t
     return to_tensor(coordinates.copy(), device).to(dtype).requires_grad_(True)
 
 
-def rows_that_contribute(particles: Particles, device: torch.device) -> slice | torch.Tensor:
-    """Return where contributing particles are among the rows of a model in which row i is particle i.
+def rows_that_contribute(
+    particles: Particles, device: torch.device, particle_of_row: np.ndarray | None = None
+) -> slice | torch.Tensor:
+    """Return which rows of a model stand for contributing particles, which all have a row.
 
     Args:
         particles: The particles.
         device: The model's.
+        particle_of_row: Particle that each row stands for, shape [rows]; by default, row i is particle i.
     """
+    contributing, count = particles.contributing, particles.n_contributing
+    if particle_of_row is not None:
+        contributing = contributing[particle_of_row]
     # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
-    count, contributing = particles.n_contributing, particles.contributing
     return slice(0, count) if contributing[:count].all() else to_tensor(contributing, device)

@@ -8,7 +8,7 @@ import copy
 
 import torch
 
-from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, to_tensor
+from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, rows_that_contribute, to_tensor
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder
@@ -65,15 +65,8 @@ class EdgeInputs(InputKind):
             arguments,
             vectors,
             n_rows=len(rows),
-            contributing_rows=_contributing_rows(particles, edges, device),
+            contributing_rows=rows_that_contribute(particles, device, rows),
             particle_of_row=to_tensor(rows, device),
             n_pairs=len(edges.vectors),
             edges=edges,
         )
-
-
-def _contributing_rows(particles: Particles, edges: EdgeSet, device: torch.device) -> slice | torch.Tensor:
-    """Return the rows that stand for contributing particles, which all have a row."""
-    contributing, count = particles.contributing[edges.particle_of_row], particles.n_contributing
-    # Simulators mostly put contributing particles first: a slice is much cheaper than a mask.
-    return slice(0, count) if contributing[:count].all() else to_tensor(contributing, device)

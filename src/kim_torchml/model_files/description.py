@@ -67,6 +67,7 @@ class ModelDescription:
         has_layers: whether models of this kind have layers.
         returns_forces: whether the model returns (energy, forces) rather than energy.
         inputs_stated: what says which inputs the model is called with, for messages.
+        counts_inputs: whether that gives their number, rather than leave it to the kind of input.
         returns_stated: what says whether the model returns forces, for messages.
         coding_advice: how a user lets the model have atomic numbers instead of species codes, for messages;
             empty where nothing does.
@@ -95,6 +96,7 @@ class ModelDescription:
     inputs_stated: str
     returns_stated: str
     coding_advice: str
+    counts_inputs: bool = False
     dtype: str | None = None
     energy_per_particle: bool | None = None
     descriptor: str | None = None

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model's files, read at once: KIM keeps them only while it creates the model."""
 
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.description import KindFormat, ModelDescription
+from kim_torchml.model_files.file_inside import path_inside
 from kim_torchml.model_files.model_toml import MODEL_TOML, parse_model_toml
 from kim_torchml.model_files.model_toml_text import model_toml_text
 from kim_torchml.model_files.parameter_file import ElementsMap, parse_parameter_file
@@ -72,7 +72,7 @@ class ModelFolder:
         if [name for name, _ in self.contents] != list(names):
             return False
         try:
-            paths = [_inside(folder, name) for name in names]
+            paths = [path_inside(folder, name) for name in names]
             files = list(zip(paths, (content for _, content in self.contents), strict=True))
             return all(path.stat().st_size == len(content) for path, content in files) and all(
                 _holds(path, content) for path, content in files
@@ -177,7 +177,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 def _read(folder: Path, name: str) -> bytes:
     try:
-        return _inside(folder, name).read_bytes()
+        return path_inside(folder, name).read_bytes()
     except OSError as error:
         raise DriverError(
             f"cannot read the model's file {name}: {error}; install the model again with --force"
@@ -207,37 +207,6 @@ def _only_file(names: Sequence[str], suffix: str, whose: str) -> str:
             f"({_listed(names)}); list it in PARAMETER_FILES of the model's CMakeLists.txt"
         )
     return found[0]
-
-
-def _inside(folder: Path, name: str) -> Path:
-    path = folder / name
-    try:
-        target = path.resolve()
-        leaves = target.parent != folder.resolve()
-        # Reading a pipe or a device might never end.
-        is_special = not leaves and not _is_file_or_missing(target)
-    except (OSError, RuntimeError, ValueError) as error:
-        # The path has links in a circle (a RuntimeError up to Python 3.12), or is a name that no file can have.
-        raise DriverError(f"the file {name} cannot be found: {error}; put the file itself there") from error
-    if leaves:
-        raise DriverError(
-            f"the file {name} must lie in the model's own folder, got a link that leaves it; put the file itself there"
-        )
-    if is_special:
-        raise DriverError(f"{name} must be a file, got a folder, a pipe or a device; put the file itself there")
-    return path
-
-
-def _is_file_or_missing(path: Path) -> bool:
-    """Return whether a path is a file or leads nowhere; a missing file is reported when it is read.
-
-    Raises:
-        OSError: If the path cannot be followed, as it has links in a circle.
-    """
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except FileNotFoundError:
-        return True
 
 
 def _listed(names: Sequence[str]) -> str:

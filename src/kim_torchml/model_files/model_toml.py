@@ -2,11 +2,8 @@
 """Read and check model.toml: format 2, in which a model says what it is."""
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from kim_torchml.errors import DriverError, shortened
 from kim_torchml.model_files.description import (
     LARGEST_CUTOFF,
     SMALLEST_CUTOFF,
@@ -16,12 +13,8 @@ from kim_torchml.model_files.description import (
     is_plain_name,
 )
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS, spelling_hint
+from kim_torchml.model_files.toml_parser import parse_toml
 from kim_torchml.model_files.toml_table import TomlTable
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 MODEL_TOML = "model.toml"
 FORMAT = 2
@@ -44,10 +37,6 @@ _MODEL_KEYS = (
 ABOUT_TEXTS = ("title", "doi", "licence", "description", "trained_on")
 _MOST_LAYERS = 1000
 _MOST_NEIGHBOURS = 10**6
-# Bytes. A stranger's file of any size would be parsed before it could be refused.
-_LARGEST_FILE = 1 << 18
-# For a key of so many parts the parser takes a hundredth of a second, and for one of a hundred thousand parts minutes.
-_MOST_DOTS = 1000
 
 
 def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat]) -> ModelDescription:
@@ -60,7 +49,7 @@ def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat])
     Raises:
         DriverError: Naming file, key, what was expected, what was found and what to do.
     """
-    top = TomlTable(_parse(content, name), "", name)
+    top = TomlTable(parse_toml(content, name), "", name)
     # A newer format may have other tables.
     top.integer(
         "format", FORMAT, FORMAT, str(FORMAT), f"write format = {FORMAT}, or update kim-torchml for a newer one"
@@ -100,37 +89,6 @@ def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat])
         about=_read_about(top),
         made_with=_read_made_with(top),
     )
-
-
-def _parse(content: bytes, name: str) -> dict[str, Any]:
-    if len(content) > _LARGEST_FILE:
-        raise DriverError(f"{name} must have at most {_LARGEST_FILE} bytes, got {len(content)}; shorten it")
-    text = _decoded(content, name)
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.count(".") > _MOST_DOTS:
-            found = f"got {line.count('.')} at line {number}; shorten or divide it"
-            raise DriverError(f"a line of {name} must have at most {_MOST_DOTS} dots, {found}")
-    try:
-        values: dict[str, Any] = tomllib.loads(text)
-    except RecursionError as error:
-        raise DriverError(f"{name} must be TOML, got arrays or tables nested too deeply; correct it") from error
-    except tomllib.TOMLDecodeError as error:
-        # The parser's own words end with line and column.
-        raise DriverError(f"{name} must be TOML, got: {shortened(str(error))}; correct it") from error
-    except ValueError as error:
-        # Python converts no integers of thousands of digits.
-        raise DriverError(f"the numbers in {name} must be short, got one of thousands of digits; correct it") from error
-    return values
-
-
-def _decoded(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = 1 + content.count(b"\n", 0, error.start)
-        raise DriverError(
-            f"{name} must be text in UTF-8, got the byte 0x{content[error.start]:02x} at line {line}; save it as UTF-8"
-        ) from error
 
 
 def _read_model_file(model: TomlTable) -> str:

@@ -103,6 +103,7 @@ def parse_parameter_file(
         has_layers=kind.has_layers,
         returns_forces=returns_forces,
         inputs_stated=f"the parameter file says (preprocessing {preprocessing}, number of inputs {n_inputs})",
+        counts_inputs=True,
         returns_stated=f"the parameter file says (returns forces: {str(returns_forces).lower()})",
         coding_advice=f"set {elements_map.variable}=1",
         descriptor=descriptor,

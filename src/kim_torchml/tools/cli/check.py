@@ -20,7 +20,7 @@ def check(folder: Path, seed: int) -> None:
     It is opened as the driver opens it. Then its forces are compared with differences of the energy, and its energies
     and forces with those of the same particles in another order, turned, cut out, doubled, or contributing in parts.
 
-    Exit status: 0 if all is well, 1 if a check has failed or the model cannot be opened.
+    Exit status: 0 if all is well, 1 if a check has failed or the model cannot be opened, 2 if FOLDER has no model.
     """
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages

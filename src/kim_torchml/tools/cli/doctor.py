@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+_EXAMPLE = "\b\nExample:\n  kim-torchml doctor\n  kim-torchml doctor --lammps ~/lammps/build/lmp --json findings.json"
 
-@click.command(short_help="Check the installation, and print the fix for what is wrong.")
+
+@click.command(epilog=_EXAMPLE, short_help="Check the installation, and print the fix for what is wrong.")
 @click.option("--lammps", default="lmp", show_default=True, metavar="NAME", help="LAMMPS program, or its path.")
 @click.option(
     "--json",

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from kim_torchml.tools.cli.spinner import spinner
+from kim_torchml.tools.cli.table_console import table_console
 from kim_torchml.tools.cli.user_errors import errors_as_sentences
 
 if TYPE_CHECKING:
     from kim_torchml.tools.model_info.facts import ModelFacts
-
-# Width of the table if standard output is no terminal.
-_PIPED_WIDTH = 120
 
 _EXAMPLE = (
     "\b\nExample:\n  kim-torchml info ./My_Model\n  kim-torchml info model.pt\n  kim-torchml info My_Model --json"
@@ -31,7 +28,9 @@ def info(target: str, as_json_text: bool) -> None:
     """Show all that a model says of itself, what opening it as the driver does shows, and how to cite it.
 
     TARGET is a model's folder, a TorchScript file (.pt), or the KIM id of an installed model; a path that is there
-    comes before an id. KIM is needed for installed models only. The exit code is 1 if the model cannot be opened.
+    comes before an id. KIM is needed for installed models only.
+
+    Exit status: 0 if all is well, 1 if the model cannot be read or opened, 2 if TARGET is no model.
     """
     with errors_as_sentences():
         facts = _find_out(target)
@@ -41,12 +40,9 @@ def info(target: str, as_json_text: bool) -> None:
         # A terminal or pipe may not accept UTF-8.
         click.echo(json.dumps(as_json(facts), indent=1, ensure_ascii=True, allow_nan=False))
     else:
-        from rich.console import Console
-
         from kim_torchml.tools.model_info.table import print_facts
 
-        is_piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        print_facts(Console(width=_PIPED_WIDTH if is_piped else None, highlight=False, emoji=False), facts)
+        print_facts(table_console(), facts)
     if facts.problem:
         raise click.exceptions.Exit(1)
 

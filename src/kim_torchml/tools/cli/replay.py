@@ -26,7 +26,10 @@ _SUCCEEDS = (
 )
 
 
-@click.command(short_help="Compute a configuration again that a failure has left behind.")
+_EXAMPLE = "\b\nExample:\n  kim-torchml replay dump/failure.xyz My_Model"
+
+
+@click.command(epilog=_EXAMPLE, short_help="Compute a configuration again that a failure has left behind.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("model")
 def replay(file: Path, model: str) -> None:

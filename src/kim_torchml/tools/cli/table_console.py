@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # Width of a table if standard output is not a terminal.
-PIPED_WIDTH = 120
+_PIPED_WIDTH = 120
 
 
 def table_console() -> Console:
@@ -20,4 +20,4 @@ def table_console() -> Console:
     from rich.console import Console
 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PIPED_WIDTH if piped else None)
+    return Console(width=_PIPED_WIDTH if piped else None)

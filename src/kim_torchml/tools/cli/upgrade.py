@@ -30,7 +30,8 @@ def upgrade(folder: Path, species_as: str | None, output: Path | None) -> None:
     It says what the parameter file says, and what the driver has had to find out so far. FOLDER changes only if
     energies and forces keep their bits, and KIM parameters their values.
 
-    Exit status: 0 if the folder has a model.toml now, or had one; 1 if it cannot be upgraded.
+    Exit status: 0 if the folder has a model.toml now, or had one; 1 if it cannot be upgraded; 2 if FOLDER has no model,
+    or NEW is taken.
     """
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages

@@ -58,7 +58,12 @@ def _list_checks(context: click.Context, parameter: click.Parameter, value: bool
     context.exit()
 
 
-@click.command()
+_EXAMPLE = (
+    "\b\nExample:\n  kim-torchml verify My_Model\n  kim-torchml verify My_Model --check objectivity --html report.html"
+)
+
+
+@click.command(epilog=_EXAMPLE)
 @click.argument("model")
 @click.option(
     "--check", "names", multiple=True, metavar="NAME", help="Run this check only (may be given several times)."

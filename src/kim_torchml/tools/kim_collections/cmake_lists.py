@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kim_torchml.errors import DriverError, shortened
+from kim_torchml.model_files.file_inside import read_inside
+from kim_torchml.tools.request_error import RequestError
 
 CMAKE_LISTS = "CMakeLists.txt"
 
@@ -39,6 +41,8 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 # Characters. Those of models have some hundred; variables that name each other could make a small file long.
 _LONGEST = 1 << 16
+# Bytes: as many as characters of UTF-8 can take.
+_LARGEST = 4 * _LONGEST
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def read_model_item(folder: Path) -> ModelItem:
     """Read the CMakeLists.txt of a model's folder, and check that the files that it names are there.
 
     Raises:
-        DriverError: If it is missing or cannot be read, or a file is missing.
+        RequestError: If the folder has none, or that defines no portable model.
+        DriverError: If it cannot be read, or a file is missing.
     """
     item = parse_cmake_lists(read_cmake_lists(folder), folder / CMAKE_LISTS)
     for name in item.files:
@@ -92,15 +97,19 @@ def read_cmake_lists(folder: Path) -> str:
     """Return the text of a folder's CMakeLists.txt.
 
     Raises:
-        DriverError: If it is missing or cannot be read.
+        RequestError: If there is none.
+        DriverError: If it cannot be read, is too large, a link that leaves the folder, or no file.
     """
     path = folder / CMAKE_LISTS
     try:
-        return path.read_text(encoding="utf-8")
+        text = read_inside(folder, CMAKE_LISTS, _LARGEST).decode("utf-8")
     except FileNotFoundError as error:
-        raise DriverError(f"there is no model in {folder}: it has no {CMAKE_LISTS}; name the model's folder") from error
+        raise RequestError(
+            f"there is no model in {folder}: it has no {CMAKE_LISTS}; name the model's folder"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DriverError(f"cannot read {path}: {shortened(str(error))}; correct it") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_cmake_lists(text: str, path: Path) -> ModelItem:
@@ -110,7 +119,8 @@ def parse_cmake_lists(text: str, path: Path) -> ModelItem:
         text: The text.
         path: Where it is, for messages.
     Raises:
-        DriverError: If it is not that of a model with a driver, or names what cannot be read as text.
+        RequestError: If it defines no portable model.
+        DriverError: If that has no driver, or files that cannot be read off the text.
     """
     if len(text) > _LONGEST:
         raise _too_long(path)
@@ -128,7 +138,7 @@ def parse_cmake_lists(text: str, path: Path) -> ModelItem:
             variables[values[0]] = values[1:]
         elif name == "list" and values[:1] == ["APPEND"] and len(values) > 1:
             variables[values[1]] = [*variables.get(values[1], []), *values[2:]]
-    raise DriverError(
+    raise RequestError(
         f"{path} must define a portable model, got no {_COMMAND}(); name the folder of a model (drivers and simulator "
         "models are installed with kim-api-collections-management)"
     )

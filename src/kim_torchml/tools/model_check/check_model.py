@@ -24,6 +24,7 @@ from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.model_check.outcome import CheckedModel, CheckedProperty, Measurement
 from kim_torchml.tools.model_check.precision_checks import check_dtype, check_repeatable
 from kim_torchml.tools.model_check.trial import Trial
+from kim_torchml.tools.request_error import RequestError
 
 # A new check is a function and a line here.
 CHECKS: dict[str, Callable[[Trial], Measurement]] = {
@@ -73,10 +74,11 @@ def load_folder(folder: Path) -> LoadedModel:
     """Return the model of a folder, opened as the driver opens it.
 
     Raises:
+        RequestError: If there is no model in it.
         DriverError: If it cannot be opened.
     """
     if not folder.is_dir():
-        raise DriverError(f"`folder` must be a model's folder, got '{folder}', which is none; correct the path")
+        raise RequestError(f"`folder` must be a model's folder, got '{folder}', which is none; correct the path")
     return LoadedModel(folder, files_of(folder))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kim_torchml.evaluation.reach_probe import MORE_LAYERS
 from kim_torchml.inputs import EdgeInputs, InputKind
 from kim_torchml.tools.kim_host.particles import KimParticles
 from kim_torchml.tools.kim_host.structure import Structure
@@ -12,8 +13,6 @@ from kim_torchml.tools.model_check.loaded_model import Computed, chosen, folded,
 from kim_torchml.tools.model_check.outcome import Measurement, measured
 from kim_torchml.tools.model_check.trial import Trial
 
-# So many layers more would show that a model has more than its files say.
-_MORE_LAYERS = 3
 # Of a chain, what is farther from its contributing end than so much more than the model's reach is there for nothing.
 _BEYOND = 1e-6
 
@@ -92,7 +91,7 @@ def check_contributing(trial: Trial) -> Measurement:
 
 def _deeper(inputs: InputKind) -> InputKind:
     """Return a builder of inputs with edges that lead farther, where the kind has one set of them for all layers."""
-    return inputs.with_layers(inputs.n_layers + _MORE_LAYERS) if isinstance(inputs, EdgeInputs) else inputs
+    return inputs.with_layers(inputs.n_layers + MORE_LAYERS) if isinstance(inputs, EdgeInputs) else inputs
 
 
 def _of_atoms(trial: Trial, structure: Structure) -> Computed:

@@ -16,13 +16,14 @@ _ESCAPES = {
 }
 
 
-def bibtex(about: Mapping[str, object], name: str, year: str = "") -> str:
+def bibtex(about: Mapping[str, object], name: str) -> str:
     """Return an entry of BibTeX; empty where the author has given neither a title nor names.
+
+    It has no year: [about] gives none, and that in a kimspec.edn is the item's own, not that of the work to cite.
 
     Args:
         about: The table [about] of model.toml.
         name: KIM id of the model, for the entry's key.
-        year: Year of publication; empty where it is not known.
     """
     title, doi = about.get("title"), about.get("doi")
     authors = _names(about.get("authors"))
@@ -32,28 +33,26 @@ def bibtex(about: Mapping[str, object], name: str, year: str = "") -> str:
     if authors:
         fields["author"] = " and ".join(map(_tex, authors))
     fields["title"] = f"{{{_tex(str(title or name))}}}"
-    if year:
-        fields["year"] = year
     if doi:
         # A DOI is often given as the address that leads there.
         fields["doi"] = _tex(re.sub(r"^\s*(https?://(dx\.)?doi\.org/|doi:\s*)", "", str(doi), flags=re.IGNORECASE))
     lines = [f"  {key:<6} = {{{value}}}," for key, value in fields.items()]
-    return "\n".join([f"@misc{{{_key(name, authors, year)},", *lines, "}"])
+    return "\n".join([f"@misc{{{_key(name, authors)},", *lines, "}"])
 
 
 def _names(authors: object) -> list[str]:
     return [each for each in map(str, authors) if each.strip()] if isinstance(authors, list) else []
 
 
-def _key(name: str, authors: list[str], year: str) -> str:
-    """Return a key in ASCII: the first author's last name, the year and the model's name."""
+def _key(name: str, authors: list[str]) -> str:
+    """Return a key in ASCII: the first author's last name and the model's name."""
     if not authors:
         return name
     first = authors[0]
     last = first.split(",")[0] if "," in first else first.split()[-1]
     ascii_only = unicodedata.normalize("NFKD", last).encode("ascii", "ignore").decode()
     key = re.sub(r"[^A-Za-z0-9-]", "", ascii_only)
-    return f"{key.lower()}{year}-{name}" if key else name
+    return f"{key.lower()}-{name}" if key else name
 
 
 def _tex(text: str) -> str:

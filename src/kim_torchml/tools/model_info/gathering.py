@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Finding out all that can be known of a model."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +27,6 @@ from kim_torchml.tools.model_info.facts import DriverFacts, FileFacts, ModelFact
 from kim_torchml.tools.model_info.program import describe_model_file
 from kim_torchml.tools.model_info.target import ModelTarget
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
-
-_KIMSPEC = "kimspec.edn"
-_YEAR = re.compile(rb'"publication-year"\s+"?(\d{4})\b')
-_LARGEST_KIMSPEC = 1 << 20
 
 
 def describe(word: str, target: ModelTarget, environment: Mapping[str, str], say: Callable[[str], None]) -> ModelFacts:
@@ -100,7 +95,7 @@ def _describe_folder(
         files=found,
         opened=opened,
         problem=problem,
-        bibtex=bibtex(description.about, item.name, _year(folder)),
+        bibtex=bibtex(description.about, item.name),
     )
 
 
@@ -141,13 +136,3 @@ def _driver(kim_api: KimApi | None, name: str) -> DriverFacts:
         collection=driver.item.where if driver.item else "",
         state=driver.state,
     )
-
-
-def _year(folder: Path) -> str:
-    """Return the year of publication that OpenKIM's file beside a model gives, or an empty string."""
-    try:
-        with (folder / _KIMSPEC).open("rb") as file:
-            match = _YEAR.search(file.read(_LARGEST_KIMSPEC))
-    except OSError:
-        return ""
-    return match[1].decode() if match else ""

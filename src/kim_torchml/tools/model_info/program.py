@@ -10,6 +10,7 @@ from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.store import digest_of
 from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts, ProgramFacts, TensorFacts
+from kim_torchml.tools.request_error import RequestError
 
 
 def describe_model_file(word: str, path: Path) -> ModelFacts:
@@ -19,10 +20,11 @@ def describe_model_file(word: str, path: Path) -> ModelFacts:
         word: What the user asked for.
         path: Path of the file.
     Raises:
+        RequestError: If it is no file.
         DriverError: If it cannot be read.
     """
     if not path.is_file():
-        raise DriverError(f"a model file must be a file, got a pipe or a device ({path}); name the file itself")
+        raise RequestError(f"a model file must be a file, got a pipe or a device ({path}); name the file itself")
     try:
         content = path.read_bytes()
     except OSError as error:

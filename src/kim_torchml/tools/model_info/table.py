@@ -84,7 +84,7 @@ def _of_description(model: ModelDescription, opened: OpenedFacts | None) -> Iter
     if opened is not None:
         yield "arguments", ", ".join(opened.arguments)
         yield "supported", ", ".join(opened.outputs)
-        yield "parameters", _some([_parameter(each) for each in opened.parameters])
+        yield from _of_parameters(opened.parameters)
     if model.limits is not None:
         yield "limits", _limits(model.limits)
 
@@ -150,8 +150,13 @@ def _limits(limits: Limits) -> str:
     return f"{', '.join(parts)}; beyond them {'an error' if limits.stop else 'one warning'}"
 
 
-def _parameter(parameter: ParameterFacts) -> str:
-    return f"{parameter.name} [{parameter.extent}]"
+def _of_parameters(parameters: Sequence[ParameterFacts]) -> Iterator[Row]:
+    """Yield a line for each of the first parameters, with what it is, and one that says how many there are."""
+    shown = parameters[:_MOST_SHOWN]
+    for index, each in enumerate(shown):
+        yield "" if index else "parameters", f"{each.name} [{each.extent}]: {each.description}"
+    if len(parameters) > len(shown):
+        yield "", f"... ({len(parameters)} in all)"
 
 
 def _tensor(tensor: TensorFacts) -> str:

@@ -3,22 +3,17 @@
 
 import hashlib
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kim_torchml.errors import DriverError
+from kim_torchml.model_files.model_toml import MODEL_TOML
 from kim_torchml.model_files.store import Store
+from kim_torchml.model_files.toml_parser import parse_toml
 from kim_torchml.tools.kim_collections.kim_api import KimApi
 from kim_torchml.tools.kim_collections.libraries import NOT_LOADED, ModelLibrary, read_files
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 _FILE_NAME = re.compile(r"([0-9a-f]{64})\.model")
 
@@ -114,9 +109,9 @@ def needed_from_store(model: ModelLibrary) -> str:
     if not model.description:
         return ""
     try:
-        table: Any = tomllib.loads(model.description.removeprefix("\ufeff")).get("model")
-    except (ValueError, RecursionError) as error:
-        raise DriverError(f"its model.toml cannot be read: {error}") from error
+        table = parse_toml(model.description.encode(), MODEL_TOML).get("model")
+    except DriverError as error:
+        raise DriverError(f"its {MODEL_TOML} cannot be read: {error}") from error
     if not isinstance(table, dict) or table.get("where") != "store":
         return ""
     return str(table.get("sha256", "")).lower()

@@ -12,6 +12,7 @@ from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS
 from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.programs.signals import signals_held_back
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
+from kim_torchml.tools.request_error import RequestError
 
 
 class UnfinishedFolder:
@@ -90,29 +91,30 @@ def check_free(folder: Path, replace: bool, how: str) -> None:
     Args:
         folder: The folder.
         replace: Whether the files of a model in it may be replaced.
-        how: What lets them be replaced, for the message.
+        how: What lets them be replaced, for the message; empty where nothing does.
     Raises:
-        DriverError: If it is no folder, has files that may not be replaced or are no model's, or nothing to lie in.
+        RequestError: If it is no folder, has files that may not be replaced or are no model's, or nothing to lie in.
+        DriverError: If the CMakeLists.txt of the model in it cannot be read.
     """
     target = Path(os.path.realpath(folder))
     if not target.parent.is_dir():
-        raise DriverError(f"the folder {folder} must lie in one that is there, got none; make {target.parent} first")
+        raise RequestError(f"the folder {folder} must lie in one that is there, got none; make {target.parent} first")
     if not os.path.lexists(target):
         return
     if not target.is_dir():
-        raise DriverError(f"the folder {folder} must be new or empty, got a file of that name; name another folder")
+        raise RequestError(f"the folder {folder} must be new or empty, got a file of that name; name another folder")
     if not any(target.iterdir()):
         return
     if not replace:
-        raise DriverError(
-            f"the folder {folder} must be new or empty, got one with files in it; name another folder, or replace the "
-            f"model in it with {how}"
+        advice = f", or replace the model in it with {how}" if how else ""
+        raise RequestError(
+            f"the folder {folder} must be new or empty, got one with files in it; name another folder{advice}"
         )
     if not any((target / name).is_file() for name in (CMAKE_LISTS, MODEL_TOML)):
-        raise DriverError(
+        raise RequestError(
             f"the folder {folder} must hold a model that {how} can replace, got other files alone; name another folder"
         )
-    if (target / CMAKE_LISTS).exists():
+    if os.path.lexists(target / CMAKE_LISTS):
         # That of another project is an error here.
         files_of(target)
 

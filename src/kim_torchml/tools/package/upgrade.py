@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """From a folder of the published format, with a parameter file, to one with a model.toml: `kim-torchml upgrade`."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS, read_cmak
 from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.model_check.trial import Trial
+from kim_torchml.tools.package.documents import read_document
 from kim_torchml.tools.package.unfinished_folder import check_free, unfinished_folder
 
 _ATOMIC_NUMBERS = "--species-as 'atomic numbers'"
@@ -63,6 +65,7 @@ def upgrade_folder(folder: Path, species_as: str | None = None, output: Path | N
     Returns:
         What was done.
     Raises:
+        RequestError: If there is no model in the folder, or the other one is taken.
         DriverError: If the model cannot be opened, does not give the same, or may expect atomic numbers and nobody has
             said what it gets; then the folder is as it was.
     """
@@ -149,16 +152,23 @@ def _published(model: LoadedModel) -> dict[str, str]:
 
 
 def _documents(folder: Path, old_name: str, with_others: bool) -> dict[str, bytes]:
-    """Return CMakeLists.txt as it is to be and, where they are wanted, the documents of a model."""
+    """Return CMakeLists.txt as it is to be and, where they are wanted, the documents of a model.
+
+    The new folder is complete and stands alone. So a document that cannot be copied, or is a link that leaves the
+    folder, is an error: to leave it out could lose a licence unseen, and to follow the link could publish a file that
+    belongs to somebody else. Folders with such names are no documents.
+
+    Raises:
+        DriverError: If one of them cannot be read, is too large, a link that leaves the folder, a pipe or a device.
+    """
     found: dict[str, bytes] = {}
-    try:
-        if (folder / CMAKE_LISTS).exists():
-            text = read_cmake_lists(folder)
-            found[CMAKE_LISTS] = with_other_parameter_file(text, old_name, MODEL_TOML, folder / CMAKE_LISTS).encode()
-        paths = [path for pattern in _DOCUMENTS for path in sorted(folder.glob(pattern)) if path.is_file()]
-        return found | {path.name: path.read_bytes() for path in paths if with_others}
-    except OSError as error:
-        raise DriverError(f"cannot read {error.filename}: {error.strerror}; mend that first") from error
+    if os.path.lexists(folder / CMAKE_LISTS):
+        text = read_cmake_lists(folder)
+        found[CMAKE_LISTS] = with_other_parameter_file(text, old_name, MODEL_TOML, folder / CMAKE_LISTS).encode()
+    if not with_others:
+        return found
+    names = [path.name for pattern in _DOCUMENTS for path in sorted(folder.glob(pattern)) if not path.is_dir()]
+    return found | {name: read_document(folder, name) for name in names}
 
 
 def _compare(old: LoadedModel, new: LoadedModel) -> int:
