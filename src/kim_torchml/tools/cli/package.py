@@ -82,10 +82,11 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     """
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
+    from kim_torchml.tools.late_progress import LateProgress
 
-    with errors_as_sentences():
+    with errors_as_sentences(), LateProgress() as progress:
+        progress("importing torch", 0.0)
         import_needed_packages()
-        from kim_torchml.tools.late_progress import LateProgress
         from kim_torchml.tools.package.unfinished_folder import check_free
         from kim_torchml.tools.package.written_model import write_model
 
@@ -95,8 +96,7 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
             statement.check()
         except DriverError as error:
             raise click.UsageError(str(error)) from error
-        with LateProgress() as progress:
-            written = write_model(statement, file.read_bytes(), None, output, progress)
+        written = write_model(statement, file.read_bytes(), None, output, progress)
     click.echo(str(written))
 
 

@@ -38,8 +38,8 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
     """
     for doubt in model.doubts:
         raise DriverError(doubt)
-    progress("structures", 0.0)
-    trial = Trial(model, progress=lambda part: progress("forces", 0.2 + 0.8 * part))
+    progress("structures", 0.1)
+    trial = Trial(model, progress=lambda part: progress("forces", 0.2 + 0.6 * part))
     particles = model.particles(trial.structures.wire())
     computed = model.compute(particles)
     lines = [
@@ -47,7 +47,7 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
         f"{len(particles) - particles.n_atoms} images, {trial.structures.nearest:.3g} Å apart:"
     ]
     if module is not None:
-        progress("energies", 0.1)
+        progress("energies", 0.15)
         lines += _beside_module(trial, module, particles, computed)
     progress("forces", 0.2)
     lines.append(_beside_differences(trial, particles))

@@ -65,6 +65,7 @@ def write_model(
     Raises:
         DriverError: If what was said is wrong, the model cannot be run, or a check disagrees.
     """
+    progress("opening the model", 0.0)
     description = stated.description(program)
     contents = _contents(stated, description, program)
     described = list(contents)
