@@ -278,6 +278,13 @@ def test_the_working_folder_stays_the_same_one(tmp_path, monkeypatch):
     assert left_in(tmp_path) == ["here"]
 
 
+def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save(Edges1, "~/model")
+    assert left_in(tmp_path / "model") == FILES
+    assert left_in(tmp_path) == ["model"]
+
+
 def test_new_folders_have_the_rights_of_others(tmp_path):
     save(Edges1, tmp_path / "model")
     (tmp_path / "plain").mkdir()

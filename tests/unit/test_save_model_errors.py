@@ -5,7 +5,7 @@ import pytest
 import torch
 from defective import CountingImages, LosingDigits, WrongForces
 from misbehaving import Detached, FourInputs
-from models import Edges1, Edges3, Graph4
+from models import Edges1, Edges3, Graph4, PairWithForces
 from saving import contents_of, left_in, save, stated_of
 from torch import Tensor
 
@@ -51,9 +51,10 @@ DISAGREEMENTS = [
     (LosingDigits, {"kind": "edges", "dtype": "float32"}, "index_add_"),
     (Detached, {}, r"^the energy of the model in model\.pt must depend on coordinates through autograd"),
     (NotScriptable, {"kind": "edges"}, "^the module NotScriptable must be one that TorchScript can compile, got: "),
-    (FourInputs, {}, r"^the model in model\.pt must take 5 inputs, as model\.toml says \(kind = \"none\"\), but its "
-     "forward takes 4;"),
-    (Graph4, {}, r"must be \"per particle\", as model\.toml says, got one number"),
+    (FourInputs, {}, r"^the model in model\.pt must take 5 inputs, as was said \(kind = \"none\"\), but its "
+     "forward takes 4; correct what was said, or the model$"),
+    (Graph4, {}, r"must be \"per particle\", as was said, got one number; correct `energy`, or the model"),
+    (PairWithForces, {"returns_forces": False}, r"must return one tensor, .*, as was said \(returns_forces = false\)"),
 ]  # fmt: skip
 
 
@@ -69,42 +70,79 @@ WRONG = [
     ({"name": "a-b"}, "`name` must be a KIM id, .* got 'a-b'"),
     ({"name": None}, "`name` must be a KIM id, .* got 'None'"),
     ({"driver": "a b"}, "`driver` must be a KIM id, .* got 'a b'"),
-    ({"kind": "edge"}, '`kind` in .* must be "none", "descriptor", "graph" or "edges", got "edge"'),
-    ({"kind": "none"}, r"`layers` in \[model\] must be left out for the kind none, got 3"),
-    ({"species": "SiC"}, r'`species` in .* got "SiC" .*; correct the symbol; did you mean \'Si\'\?'),
-    ({"species": [14]}, r"`species` must be a list of texts, got \[14\]; give them as in species="),
+    ({"name": "a" * 201}, "`name` must have at most 200 letters, got 201; choose a shorter one"),
+    ({"kind": "edge"}, '`kind` must be "none", "descriptor", "graph" or "edges", got \'edge\'; name one of them'),
+    ({"kind": None}, '`kind` must be "none", .*, got None'),
+    ({"kind": "none"}, "`layers` must be left out for the kind none, got 3; remove it"),
+    ({"kind": "descriptor"}, '`descriptor` must be given for the kind descriptor, got none; give one such as "SOAP"'),
+    ({"kind": "descriptor", "descriptor": "SOAP"}, "`descriptor_file` must be given for the kind descriptor, got none"),
+    ({"kind": "descriptor", "descriptor": 3, "descriptor_file": "a"}, "`descriptor` must be a text, got 3"),
+    ({"species": "SiC"}, r'`species` must be .* got "SiC"; correct the symbol; did you mean \'Si\'\?'),
+    ({"species": [14]}, r'`species` must be a list of texts, got \[14\]; give one such as \["Si", "C"\]'),
     ({"species": []}, r"`species` must be a list of texts, got \[\]"),
-    ({"species": ["Si", "Si"]}, "`species` in .* must be different from each other"),
-    ({"cutoff": -1.0}, r"`cutoff` in \[model\] must be a number from .*, got -1.0"),
-    ({"cutoff": float("nan")}, "`cutoff` in .* got nan"),
+    ({"species": None}, "`species` must be a list of texts, got None"),
+    ({"species": ["Si", "Si"]}, "`species` must be different from each other"),
+    ({"cutoff": -1.0}, "`cutoff` must be a number from .*, got -1.0; give the model's cutoff"),
+    ({"cutoff": float("nan")}, "`cutoff` must be a number from .* got nan"),
     ({"cutoff": "5"}, "`cutoff` must be a number, got '5'; give one"),
     ({"cutoff": True}, "`cutoff` must be a number, got True"),
-    ({"layers": 0}, "`layers` in .* must be a whole number from 1 to 1000, got 0"),
+    ({"cutoff": 10**400}, "`cutoff` must be a number of few digits, got one of many"),
+    ({"layers": 0}, "`layers` must be a whole number from 1 to 1000, got 0"),
     ({"layers": 1.5}, "`layers` must be a whole number, got 1.5"),
+    ({"layers": 10**5000}, "`layers` must be a whole number of few digits, got one of many"),
     ({"species_as": "numbers"}, '`species_as` must be "codes" or "atomic numbers", got \'numbers\'; name one of them'),
     ({"energy": "each"}, '`energy` must be "per particle" or "total", got \'each\''),
-    ({"energy": "total"}, '`energy` in .* must be "per particle" for the kind edges'),
-    ({"returns_forces": True}, "`returns_forces` in .* must be false for the kind edges"),
-    ({"dtype": "int"}, '`dtype` in .* must be "float64", .* got "int"'),
-    ({"descriptor": "SOAP"}, "`descriptor` must be left out for the kind edges"),
-    ({"descriptor_file": "none.dat"}, "cannot read the descriptor's file none.dat: .*; correct the path"),
-    ({"parameters": {"none": "x"}}, r"\[parameters\] in model.toml .* must name dense .* got 'none': nothing of"),
+    ({"energy": "total"}, '`energy` must be "per particle" for the kind edges, got "total"'),
+    ({"returns_forces": True}, "`returns_forces` must be false for the kind edges, got true"),
+    ({"dtype": "int"}, '`dtype` must be "float64", .* got \'int\''),
+    ({"dtype": torch.int32}, "`dtype` must be .* got 'int32'"),
+    ({"descriptor": "SOAP"}, "`descriptor` must be left out for the kind edges, got 'SOAP'; leave it out"),
+    ({"descriptor_file": "none.dat"}, "`descriptor_file` must be left out for the kind edges, got 'none.dat'"),
+    ({"descriptor_file": 3}, "`descriptor_file` must be a path, got 3; give one"),
+    ({"kind": "descriptor", "layers": 1, "descriptor": "SOAP", "descriptor_file": "none.dat"},
+     "cannot read the descriptor's file none.dat: .*; correct the path"),
+    ({"parameters": {"none": "x"}}, r"`parameters` of the model in model\.pt must name dense .* got 'none': nothing"),
     ({"parameters": {"weight": 3}}, "`parameters` must be texts by name, got 3 for 'weight'"),
-    ({"limits": {}}, "`limits` must be a table with smallest_distance or most_neighbours"),
+    ({"parameters": "w"}, "`parameters` must be a dictionary, got 'w'; give one such as "),
+    ({"parameters": ["w"]}, r"`parameters` must be a dictionary, got \['w'\]; give one such as "),
+    ({"limits": {}}, "`limits` must say smallest_distance or most_neighbours, got neither"),
+    ({"limits": {"stop": True}}, "`limits` must say smallest_distance or most_neighbours, got neither"),
+    ({"limits": ["stop"]}, r"`limits` must be a dictionary, got \['stop'\]; give one such as "),
     ({"limits": {"distance": 1}}, "the keys of `limits` must be among smallest_distance, .*, got 'distance'"),
     ({"limits": {"smallest_distance": "1"}}, r"`limits\['smallest_distance'\]` must be a number, got '1'"),
-    ({"limits": {"most_neighbours": 0}}, "`most_neighbours` in .* must be a whole number from 1"),
+    ({"limits": {"smallest_distance": 9}}, r"`limits\['smallest_distance'\]` must be a number from 0.001 to"),
+    ({"limits": {"most_neighbours": 0}}, r"`limits\['most_neighbours'\]` must be a whole number from 1"),
+    ({"about": ["title"]}, r"`about` must be a dictionary, got \['title'\]; give one such as "),
     ({"about": {"license": "MIT"}}, "the keys of `about` must be among .*, got 'license'"),
-    ({"about": {"title": 3}}, r"`about\['title'\]` must be a list of texts, got 3"),
+    ({"about": {"title": 3}}, r"`about\['title'\]` must be a text, got 3"),
     ({"about": {"title": ["a", "b"]}}, r"`about\['title'\]` must be a text, got"),
-    ({"made_with": {"x": 2.0}}, "`made_with` must be texts by name, got 2.0 for 'x'"),
+    ({"about": {"title": " "}}, r"`about\['title'\]` must be a text, got ' '; give one such as .*, or leave it out"),
+    ({"about": {"title": "a\ud800b"}}, "what is said of a model must be text in Unicode, got .*; correct it"),
+    ({"about": {"description": 1001 * "a. "}}, "each text about a model must have at most 1000 dots, got 1001; "),
+    ({"about": {"authors": [""]}}, r"`about\['authors'\]` must be a list of texts, got \[''\]"),
+    ({"about": {"doi": "arXiv:1"}}, r"`about\['doi'\]` must be a DOI, got 'arXiv:1'; give one such as \"10"),
+    ({"made_with": {"x": 2.0}}, r"`made_with\['x'\]` must be a text, got 2.0"),
+    ({"made_with": {"x": ""}}, r"`made_with\['x'\]` must be a text, got ''"),
+    ({"made_with": "x"}, "`made_with` must be a dictionary, got 'x'; give one such as "),
+    ({"replace": "no"}, "`replace` must be True or False, got 'no'"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "said"), WRONG, ids=str)
+@pytest.mark.parametrize(("changes", "said"), WRONG, ids=["-".join(each[0]) for each in WRONG])
 def test_what_makes_no_sense_is_one_sentence(changes, said, tmp_path):
-    with pytest.raises(DriverError, match=f"^{said}"):
+    with pytest.raises(DriverError, match=f"^{said}") as raised:
         save(Edges3, tmp_path / "model", **changes)
+    # There is no such file yet, and its author has written none.
+    assert "(file model.toml" not in str(raised.value)
+    assert "in [" not in str(raised.value)
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"model", "", "a\0b"], ids=repr)
+def test_a_folder_has_a_path(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DriverError, match=r"^`folder` must be a path, got .*; give one$"):
+        save(Edges3, folder)
     assert left_in(tmp_path) == []
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from kim_torchml.errors import printable
+from kim_torchml.tools.plain_doi import plain_doi
 
 # What TeX takes for something else than itself.
 _ESCAPES = {
@@ -35,8 +36,7 @@ def bibtex(about: Mapping[str, object], name: str, year: str = "") -> str:
     if year:
         fields["year"] = year
     if doi:
-        # A DOI is often given as the address that leads there.
-        fields["doi"] = _tex(re.sub(r"^\s*(https?://(dx\.)?doi\.org/|doi:\s*)", "", str(doi), flags=re.IGNORECASE))
+        fields["doi"] = _tex(plain_doi(str(doi)))
     lines = [f"  {key:<6} = {{{value}}}," for key, value in fields.items()]
     return "\n".join([f"@misc{{{_key(name, authors, year)},", *lines, "}"])
 

@@ -20,6 +20,7 @@ from kim_torchml.tools.package.documents import documents_of, edited_documents
 from kim_torchml.tools.package.first_checks import check_first
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import unfinished_folder
+from kim_torchml.tools.package.wording import in_arguments, reworded_errors
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ def write_model(
         DriverError: If what was said is wrong, the model cannot be run, or a check disagrees.
     """
     progress("opening the model", 0.0)
+    with reworded_errors(in_arguments):
+        return _write(stated, program, module, folder, progress)
+
+
+def _write(
+    stated: Statement, program: bytes, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+) -> WrittenModel:
     description = stated.description(program)
     contents = _contents(stated, description, program)
     described = list(contents)
