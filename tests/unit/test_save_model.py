@@ -311,6 +311,16 @@ def test_a_sign_of_atomic_numbers_is_a_doubt(tmp_path):
     assert numbers.doubts == ()
 
 
+def test_a_cutoff_that_is_too_small_is_a_doubt(tmp_path):
+    """The module gets the same edges as the driver, so that its energies are those of the model."""
+    report = save(Edges1, tmp_path / "model", cutoff=2.0)
+    (doubt,) = report.doubts
+    assert doubt.startswith("the energy jumps at the cutoff, 2 Å: it is too small, or ")
+    assert str(report).splitlines()[-1] == f"doubtful: {doubt}"
+    (tmp_path / "folder").mkdir()
+    assert save(Edges1, tmp_path / "folder").doubts == ()
+
+
 def test_a_defect_that_check_model_alone_finds_is_written(tmp_path):
     """Its energies are those of the module, and its forces their derivative."""
     save(TurningWithAxes, tmp_path / "turning", kind="edges", layers=3)

@@ -3,7 +3,7 @@
 
 import pytest
 import torch
-from defective import CountingImages, LosingDigits, WrongForces
+from defective import CountingImages, FailingAlone, LosingDigits, WrongForces
 from misbehaving import Detached, FourInputs
 from models import Edges1, Edges3, Graph4, PairWithForces
 from saving import contents_of, left_in, save, stated_of
@@ -40,6 +40,17 @@ class NotScriptable(Edges1):
         return sum(x for x in edge_vectors.square().sum(1)) + species
 
 
+class FailingWithoutEdges(Edges1):
+    """Takes an atom alone for what it is, but not several of them."""
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        r = edge_vectors.square().sum(1).sqrt()
+        factors = self.weight * (1.0 - (r / 2.5).square()).pow(3)
+        if species.size(0) > 1:
+            factors = factors + 0.0 * r.max()
+        return torch.zeros_like(species, dtype=r.dtype).index_add(0, edge_index[0], factors)
+
+
 DISAGREEMENTS = [
     (OtherwiseScripted, {"kind": "edges"}, r"^the energies of the model in model\.pt, .* must be those of the module "
      r"OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what TorchScript does"),
@@ -49,6 +60,9 @@ DISAGREEMENTS = [
     (WrongForces, {"returns_forces": True}, r"^the forces of the model in model\.pt must be minus the derivative of "
      r"its energy, got a difference of \S+ eV/Å beside a largest force of \S+ eV/Å; look for"),
     (LosingDigits, {"kind": "edges", "dtype": "float32"}, "index_add_"),
+    (FailingAlone, {"kind": "edges"}, r"^the model must compute particles without neighbours, as simulations come "
+     r"across them, but for an atom of Si alone the model in model\.pt raised an error: .*max"),
+    (FailingWithoutEdges, {"kind": "edges"}, "but for 4 particles out of each other's cutoff the model in"),
     (Detached, {}, r"^the energy of the model in model\.pt must depend on coordinates through autograd"),
     (NotScriptable, {"kind": "edges"}, "^the module NotScriptable must be one that TorchScript can compile, got: "),
     (FourInputs, {}, r"^the model in model\.pt must take 5 inputs, as was said \(kind = \"none\"\), but its "

@@ -87,7 +87,8 @@ def _write(
         model = LoadedModel(unfinished.path, described)
         checks = check_first(model, module, progress)
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
-    return WrittenModel(folder, tuple(contents), tuple(kept), tuple(checks), tuple(_doubts(model)))
+    doubts = (*_doubts(model), *checks.doubts)
+    return WrittenModel(folder, tuple(contents), tuple(kept), checks.lines, doubts)
 
 
 def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:
