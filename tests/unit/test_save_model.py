@@ -119,6 +119,21 @@ def test_a_scripted_or_traced_module_is_taken_as_it_is(tmp_path):
         assert opened(tmp_path / name).description.dtype == "float64"
 
 
+@pytest.mark.parametrize("freeze", [torch.jit.freeze, torch.jit.optimize_for_inference], ids=lambda each: each.__name__)
+def test_a_frozen_module_is_taken_as_it_is(freeze, tmp_path):
+    frozen = freeze(torch.jit.script(Edges1()).eval())
+    kim_torchml.save_model(frozen, tmp_path / "model", **stated_of(Edges1))
+    assert opened(tmp_path / "model").description.dtype == "float64"
+    assert not hasattr(frozen, "training")
+
+
+def test_a_module_without_gradients_of_its_own(tmp_path):
+    module = Edges1().requires_grad_(False)
+    with torch.inference_mode():
+        report = kim_torchml.save_model(module, tmp_path / "model", **stated_of(Edges1))
+    assert "eV/Å from differences of the energy" in str(report)
+
+
 def test_the_type_is_that_of_the_module_or_as_it_was_said(tmp_path):
     kim_torchml.save_model(Edges3().float(), tmp_path / "single", **stated_of(Edges3))
     assert opened(tmp_path / "single").description.dtype == "float32"

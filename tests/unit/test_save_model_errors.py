@@ -167,6 +167,48 @@ def test_a_module_is_a_module(tmp_path):
         kim_torchml.save_model(lambda x: x, tmp_path / "model", **stated_of(Edges3))
 
 
+@pytest.mark.parametrize(("wrap", "attribute"), [(torch.compile, "_orig_mod"), (torch.nn.DataParallel, "module")])
+def test_a_module_is_not_what_is_around_it(wrap, attribute, tmp_path):
+    module = Edges3()
+    wrapped = wrap(module)
+    assert getattr(wrapped, attribute) is module
+    with pytest.raises(
+        DriverError, match=rf"^`module` must be .* got the \w+ around it; give its attribute `{attribute}`"
+    ):
+        kim_torchml.save_model(wrapped, tmp_path / "model", **stated_of(Edges3))
+
+
+def test_torchscript_that_is_switched_off(tmp_path):
+    torch.jit._state.disable()
+    try:
+        with pytest.raises(DriverError, match="is TorchScript, which is switched off in this process by"):
+            save(Edges3, tmp_path / "model")
+    finally:
+        torch.jit._state.enable()
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"descriptor": "Nope"}, r"`descriptor` must be one .*, got 'Nope'; correct the name, or update"),
+        (
+            {"cutoff": 3.5},
+            r"`cutoff` must be 3\.5 Å, the model's, where it is largest, got '4\.5' \(file descriptor\.dat",
+        ),
+        ({"species": ["C"]}, r"`species` must be one of the model's, C, got 'Si' \(file .*; correct that or the file$"),
+    ],
+)
+def test_a_descriptor_that_does_not_fit(changes, said, tmp_path, request):
+    source = request.config.rootpath / "examples" / "descriptor"
+    stated = {"name": "A", "kind": "descriptor", "species": ["Si"], "cutoff": 4.5, "descriptor": "SymmetryFunctions"}
+    with pytest.raises(DriverError, match=f"^{said}"):
+        kim_torchml.save_model(
+            torch.jit.load(source / "descriptor.pt"), tmp_path / "model", **stated | changes,
+            descriptor_file=source / "descriptor.dat",
+        )  # fmt: skip
+
+
 def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt

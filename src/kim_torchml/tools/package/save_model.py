@@ -29,7 +29,8 @@ def save_model(
     """Write a module as a complete KIM model: model file, model.toml, CMakeLists.txt, kimspec.edn and README.md.
 
     Before the folder appears, what was written is loaded as the driver loads it. Its energies are compared with the
-    module's own for a small periodic configuration, and its forces with differences of the energy.
+    module's own for a small periodic configuration, and its forces with differences of the energy. Atoms without
+    neighbours are computed too, and what is doubtful, such as an energy that jumps at the cutoff, is said.
 
     Args:
         module: The module; it is scripted, unless torch.jit.script or torch.jit.trace has made it. It stays as it is.

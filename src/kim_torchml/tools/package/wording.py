@@ -22,6 +22,9 @@ _OF_FILE = (
     (rf"as {_FILE} says", "as was said"),
     (rf"{_FILE} says (dtype = )", r"what was said is \1"),
     (rf"^a line of {_FILE} must have (.*) at line \d+;", r"each text about a model must have \1;"),
+    (rf"\b{_FILE}'s\b", "the model's"),
+    (rf"the name in {_FILE}", "the name"),
+    ("correct that of the two files that is wrong", "correct that or the file"),
     (rf"^{_FILE} must", "what is said of a model must"),
     ("correct what that file says, or", "correct what was said, or"),
     ("correct that line or", "correct that or"),
@@ -49,7 +52,9 @@ def in_arguments(message: str) -> str:
 
 def in_options(message: str, file: str) -> str:
     """Return a message about arguments as one about the options of `kim-torchml package` and its FILE."""
-    message = re.sub(r"`([^`]+)`", lambda match: _OPTIONS.get(match[1], match[0]), message)
+    # What a file of its own says has no option.
+    if " (file " not in message:
+        message = re.sub(r"`([^`]+)`", lambda match: _OPTIONS.get(match[1], match[0]), message)
     return re.sub(rf"(?<![\w./-]){re.escape(MODEL_FILE)}\b", lambda match: file, message)
 
 
