@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`kim_torchml.check_model` and `kim-torchml check`: good models pass, and each defect is found by its check."""
 
-import io
 import re
 
 import numpy as np
@@ -25,12 +24,10 @@ from formulas import pair_energies
 from misbehaving import Detached, Failing
 from models import PARAMETERS, Edges1, Edges3, Graph2, Graph4, PairOfAll, PairTotal, PairWithForces, script_bytes
 from opening import write_files
-from rich.console import Console
 
 import kim_torchml
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.cli import main
-from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.check_model import CHECKS, load_folder
 from kim_torchml.tools.model_check.structures import Structures
 from kim_torchml.tools.verification.crystals import perfect_crystal
@@ -202,15 +199,3 @@ def test_files_are_those_that_cmake_lists(tmp_path):
     (folder / "CMakeLists.txt").write_text(lists("model.toml", "${FILES}"))
     with pytest.raises(DriverError, match=r"^PARAMETER_FILES must name files, got '\$\{FILES\}'"):
         kim_torchml.check_model(folder)
-
-
-def test_progress_appears_in_a_terminal_after_a_while():
-    def shown(delay, **options):
-        text = io.StringIO()
-        with LateProgress(Console(file=text, width=60, **options), delay) as progress:
-            progress("forces", 0.5)
-        return text.getvalue()
-
-    assert "forces" in shown(0.0, force_terminal=True)
-    assert shown(60.0, force_terminal=True) == ""
-    assert shown(0.0) == ""

@@ -78,24 +78,31 @@ def test_other_kinds(tmp_path, request):
 
 
 MISUSE = [
-    ({"name": "1st"}, [], "`name` must be a KIM id"),
+    ({"name": "1st"}, [], "--name must be a KIM id"),
     ({"name": None}, [], "Missing option '--name'"),
-    ({"kind": "edge"}, [], '`kind` in [model] must be "none", "descriptor", "graph" or "edges", got "edge"'),
-    ({"species": "Si,Cx"}, [], "correct the symbol"),
-    ({"species": ","}, [], "`species` must be a list of texts, got ()"),
+    ({"name": "a" * 201}, [], "--name must have at most 200 letters, got 201"),
+    ({"kind": "edge"}, [], '--kind must be "none", "descriptor", "graph" or "edges", got \'edge\''),
+    ({"kind": "none"}, [], "--layers must be left out for the kind none, got 3; remove it"),
+    ({"kind": "descriptor"}, [], "--descriptor must be given for the kind descriptor, got none; give one such as"),
+    ({}, ["--descriptor", "SOAP"], "--descriptor must be left out for the kind edges, got 'SOAP'; leave it out"),
+    ({"species": "Si,Cx"}, [], "--species must be symbols of chemical elements"),
+    ({"species": ","}, [], "must name elements, such as Si,C, got ','"),
+    ({}, ["--title", " "], "--title must be a text, got ' '"),
+    ({}, ["--doi", "none"], "--doi must be a DOI, got 'none'"),
+    ({}, ["--author", " "], "--author must be a list of texts"),
     ({"cutoff": "far"}, [], "'far' is not a valid float"),
-    ({"cutoff": "nan"}, [], "`cutoff` in [model] must be a number"),
-    ({"layers": "0"}, [], "`layers` in [model] must be a whole number"),
+    ({"cutoff": "nan"}, [], "--cutoff must be a number"),
+    ({"layers": "0"}, [], "--layers must be a whole number"),
     ({}, ["--energy", "each"], "'each' is not one of 'per particle', 'total'"),
     ({}, ["--species-as", "names"], "'names' is not one of 'codes', 'atomic numbers'"),
     ({}, ["--dtype", "int"], "'int' is not one of 'float64'"),
     ({}, ["--parameter", "weight"], "must be NAME=TEXT, got weight"),
     ({}, ["--descriptor-file", "none.dat"], "'none.dat' does not exist"),
-    ({}, ["--returns-forces"], "`returns_forces` in [model] must be false for the kind edges"),
-    ({}, ["--driver", "a b"], "`driver` must be a KIM id"),
-    ({}, ["--smallest-distance", "-1"], "`smallest_distance` in [limits] must be"),
-    ({}, ["--most-neighbours", "0"], "`most_neighbours` in [limits] must be"),
-    ({}, ["--stop"], "`limits` must be a table with smallest_distance or most_neighbours"),
+    ({}, ["--returns-forces"], "--returns-forces must be false for the kind edges"),
+    ({}, ["--driver", "a b"], "--driver must be a KIM id"),
+    ({}, ["--smallest-distance", "-1"], "--smallest-distance must be a number from 0.001"),
+    ({}, ["--most-neighbours", "0"], "--most-neighbours must be a whole number from 1"),
+    ({}, ["--stop"], "--stop needs a limit, got none; give --smallest-distance or --most-neighbours too"),
 ]
 
 
@@ -106,6 +113,7 @@ def test_misuse_has_exit_status_2(changes, more, said, file, tmp_path):
     errors = [line for line in result.output.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert said in errors[0]
+    assert not any(word in errors[0] for word in ("model.toml", " in [", "`"))
     assert left_in(tmp_path) == ["network.pt"]
 
 
@@ -116,11 +124,13 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 WRONG = [
-    (b"no model", {}, "must be TorchScript"),
-    (script_bytes(Edges3), {"layers": "2"}, "where particles are added beyond 2 x cutoff"),
-    (script_bytes(Edges3), {"kind": "none", "layers": None}, 'must take 5 inputs, as model.toml says (kind = "none")'),
-    (script_bytes(WrongForces), {"kind": "none", "layers": None, "returns_forces": ""}, "must be minus the derivative"),
-]
+    (b"no model", {}, "the model file FILE must be TorchScript"),
+    (script_bytes(Edges3), {"layers": "2"}, "of the model in FILE changes by .* correct --layers, the cutoff, or"),
+    (script_bytes(Edges3), {"kind": "none", "layers": None}, r'FILE must take 5 inputs, as was said \(kind = "none"\)'),
+    (script_bytes(WrongForces), {"kind": "none", "layers": None, "returns_forces": ""},
+     "the forces of the model in FILE must be minus the derivative"),
+    (script_bytes(Edges3), {"parameter": "none=x"}, "--parameter of the model in FILE must name dense"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("content", "changes", "said"), WRONG, ids=[each[2] for each in WRONG])
@@ -128,7 +138,8 @@ def test_a_model_that_is_not_what_was_said(content, changes, said, file, tmp_pat
     file.write_bytes(content)
     result = package(file, tmp_path / "model", **changes)
     assert result.exit_code == 1
-    assert re.fullmatch(rf"Error: .*{re.escape(said)}.*\n", result.output)
+    assert re.fullmatch(rf"Error: .*{said.replace('FILE', re.escape(str(file)))}.*\n", result.output)
+    assert not re.search(r"model\.(pt|toml)", result.output)
     assert left_in(tmp_path) == ["network.pt"]
 
 

@@ -120,6 +120,21 @@ def test_a_scripted_or_traced_module_is_taken_as_it_is(tmp_path):
         assert opened(tmp_path / name).description.dtype == "float64"
 
 
+@pytest.mark.parametrize("freeze", [torch.jit.freeze, torch.jit.optimize_for_inference], ids=lambda each: each.__name__)
+def test_a_frozen_module_is_taken_as_it_is(freeze, tmp_path):
+    frozen = freeze(torch.jit.script(Edges1()).eval())
+    kim_torchml.save_model(frozen, tmp_path / "model", **stated_of(Edges1))
+    assert opened(tmp_path / "model").description.dtype == "float64"
+    assert not hasattr(frozen, "training")
+
+
+def test_a_module_without_gradients_of_its_own(tmp_path):
+    module = Edges1().requires_grad_(False)
+    with torch.inference_mode():
+        report = kim_torchml.save_model(module, tmp_path / "model", **stated_of(Edges1))
+    assert "eV/Å from differences of the energy" in str(report)
+
+
 def test_the_type_is_that_of_the_module_or_as_it_was_said(tmp_path):
     kim_torchml.save_model(Edges3().float(), tmp_path / "single", **stated_of(Edges3))
     assert opened(tmp_path / "single").description.dtype == "float32"
@@ -301,6 +316,13 @@ def test_the_working_folder_stays_the_same_one(tmp_path, monkeypatch):
     assert left_in(tmp_path) == ["here"]
 
 
+def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save(Edges1, "~/model")
+    assert left_in(tmp_path / "model") == FILES
+    assert left_in(tmp_path) == ["model"]
+
+
 def test_new_folders_have_the_rights_of_others(tmp_path):
     save(Edges1, tmp_path / "model")
     (tmp_path / "plain").mkdir()
@@ -325,6 +347,16 @@ def test_a_sign_of_atomic_numbers_is_a_doubt(tmp_path):
     )
     numbers = kim_torchml.save_model(Table(), tmp_path / "numbers", **stated_of(Edges1, species_as="atomic numbers"))
     assert numbers.doubts == ()
+
+
+def test_a_cutoff_that_is_too_small_is_a_doubt(tmp_path):
+    """The module gets the same edges as the driver, so that its energies are those of the model."""
+    report = save(Edges1, tmp_path / "model", cutoff=2.0)
+    (doubt,) = report.doubts
+    assert doubt.startswith("the energy jumps at the cutoff, 2 Å: it is too small, or ")
+    assert str(report).splitlines()[-1] == f"doubtful: {doubt}"
+    (tmp_path / "folder").mkdir()
+    assert save(Edges1, tmp_path / "folder").doubts == ()
 
 
 def test_a_defect_that_check_model_alone_finds_is_written(tmp_path):

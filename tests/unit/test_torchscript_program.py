@@ -54,6 +54,11 @@ def test_the_number_of_inputs():
     assert load(FourInputs).n_inputs == 4
 
 
+def test_a_model_without_forward():
+    with pytest.raises(DriverError, match=r"^the model in x\.pt must have a method forward, got none; export it with"):
+        load(nn.ParameterList)
+
+
 def test_evaluation_mode():
     assert call(load(Training), five_tensors()).energies == 12.0
 

@@ -36,8 +36,7 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
         DriverError: If torch cannot load it.
         MemoryError: If the device has not enough memory.
     """
-    if not torch.jit._state._enabled.enabled:
-        raise _switched_off(file_name)
+    check_switched_on(file_name)
     try:
         # Loading may run code of the file (`__setstate__`), and that may print.
         with expected_deprecations(), stdout_to_stderr():
@@ -46,6 +45,8 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
         if is_out_of_memory(error):
             raise MemoryError(reason_in_code(error)) from error
         raise _cannot_load(error, file_name) from error
+    if not module._c._has_method("forward"):
+        raise DriverError(f"the model in {file_name} must have a method forward, got none; export it with one")
     module.eval()
     # The backward pass then skips the weights.
     for parameter in module.parameters():
@@ -53,14 +54,20 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
     return module
 
 
-def _switched_off(file_name: str) -> DriverError:
-    """Return what to say in place of the loader's AttributeError, which names neither the file nor the switch."""
+def check_switched_on(file_name: str) -> None:
+    """Check that torch runs TorchScript; its own AttributeError names neither the file nor the switch.
+
+    Raises:
+        DriverError: If it does not.
+    """
+    if torch.jit._state._enabled.enabled:
+        return
     value = os.environ.get("PYTORCH_JIT", "")
     if value.lower() in _JIT_OFF:
         by, remedy = f"the environment variable PYTORCH_JIT={value}", "unset it"
     else:
         by, remedy = "code of the simulator", "let it do without torch.jit._state.disable() or PYTORCH_JIT=0"
-    return DriverError(
+    raise DriverError(
         f"the model file {file_name} is TorchScript, which is switched off in this process by {by}: {remedy}"
     )
 

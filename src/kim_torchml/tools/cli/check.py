@@ -24,12 +24,14 @@ def check(folder: Path, seed: int) -> None:
     """
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
+    from kim_torchml.tools.late_progress import LateProgress
 
-    with errors_as_sentences():
+    with errors_as_sentences(), LateProgress() as progress:
+        progress("importing torch", 0.0)
         import_needed_packages()
-        from kim_torchml.tools.model_check.check_model import check_model
+        from kim_torchml.tools.model_check.check_model import run_checks
 
-        found = check_model(folder, seed=seed)
+        found = run_checks(folder, seed, progress)
     found.print(table_console())
     if not found.passed:
         raise click.exceptions.Exit(1)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 def _split(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
     """Return the symbols in a text, which commas or blanks divide."""
-    del context, parameter
-    return tuple(value.replace(",", " ").split())
+    symbols = tuple(value.replace(",", " ").split())
+    if not symbols:
+        raise click.BadParameter(f"must name elements, such as Si,C, got '{value}'", context, parameter)
+    return symbols
 
 
 def _described(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -82,11 +84,15 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     """
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
+    from kim_torchml.tools.late_progress import LateProgress
 
-    with errors_as_sentences():
+    if stated["stop"] and stated["smallest_distance"] is None and stated["most_neighbours"] is None:
+        raise click.UsageError("--stop needs a limit, got none; give --smallest-distance or --most-neighbours too")
+    with errors_as_sentences(), LateProgress() as progress:
+        progress("importing torch", 0.0)
         import_needed_packages()
-        from kim_torchml.tools.late_progress import LateProgress
         from kim_torchml.tools.package.unfinished_folder import check_free
+        from kim_torchml.tools.package.wording import in_options, reworded_errors
         from kim_torchml.tools.package.written_model import write_model
 
         try:
@@ -94,15 +100,16 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
             statement = _statement(**stated)
             statement.check()
         except DriverError as error:
-            raise click.UsageError(str(error)) from error
-        with LateProgress() as progress:
+            raise click.UsageError(in_options(str(error), str(file))) from error
+        with reworded_errors(lambda message: in_options(message, str(file))):
             written = write_model(statement, file.read_bytes(), None, output, progress)
     click.echo(str(written))
 
 
 def _statement(**options: Any) -> Statement:
     """Return what the options say of the model."""
-    from kim_torchml.tools.package.statement import LIMITS, Statement
+    from kim_torchml.tools.package.arguments import LIMITS
+    from kim_torchml.tools.package.statement import Statement
 
     about = {key: options.pop(key) for key in ("authors", *ABOUT_TEXTS)}
     about["authors"] = list(about["authors"])

@@ -35,10 +35,12 @@ def upgrade(folder: Path, species_as: str | None, output: Path | None) -> None:
     """
     # These modules need torch, for which the other subcommands do not have to wait.
     from kim_torchml.process.imports import import_needed_packages
+    from kim_torchml.tools.late_progress import LateProgress
 
-    with errors_as_sentences():
+    with errors_as_sentences(), LateProgress() as progress:
+        progress("importing torch", 0.0)
         import_needed_packages()
         from kim_torchml.tools.package.upgrade import upgrade_folder
 
-        upgraded = upgrade_folder(folder, species_as, output)
+        upgraded = upgrade_folder(folder, species_as, output, progress)
     click.echo(str(upgraded))

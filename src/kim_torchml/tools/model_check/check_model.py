@@ -57,16 +57,22 @@ def check_model(folder: str | os.PathLike[str], *, seed: int = 0) -> CheckedMode
     Raises:
         DriverError: If the model cannot be opened, or fails when it is first called.
     """
-    started = time.monotonic()
     with LateProgress() as progress:
-        model = load_folder(Path(folder))
-        progress("structures", 0.0)
-        trial = Trial(model, seed)
-        rows = []
-        for index, (name, check) in enumerate(CHECKS.items()):
-            progress(name, index / len(CHECKS))
-            trial.progress = partial(_tell, progress, name, index)
-            rows.append(CheckedProperty(name, _measurement(check, trial)))
+        return run_checks(Path(folder), seed, progress)
+
+
+def run_checks(folder: Path, seed: int, progress: LateProgress) -> CheckedModel:
+    """Check a model's folder; see `check_model`. `progress` is told how far this is."""
+    started = time.monotonic()
+    progress("opening the model", 0.0)
+    model = load_folder(folder)
+    progress("structures", 0.0)
+    trial = Trial(model, seed)
+    rows = []
+    for index, (name, check) in enumerate(CHECKS.items()):
+        progress(name, index / len(CHECKS))
+        trial.progress = partial(_tell, progress, name, index)
+        rows.append(CheckedProperty(name, measurement_of(check, trial)))
     return CheckedModel(summary_of(model), tuple(rows), time.monotonic() - started)
 
 
@@ -80,6 +86,14 @@ def load_folder(folder: Path) -> LoadedModel:
     if not folder.is_dir():
         raise RequestError(f"`folder` must be a model's folder, got '{folder}', which is none; correct the path")
     return LoadedModel(folder, files_of(folder))
+
+
+def measurement_of(check: Callable[[Trial], Measurement], trial: Trial) -> Measurement:
+    """Return what a check found; that a model fails in it is a failure of the check."""
+    try:
+        return check(trial)
+    except DriverError as error:
+        return Measurement(False, f"it could not be computed: {error}")
 
 
 def summary_of(model: LoadedModel) -> str:
@@ -97,10 +111,3 @@ def summary_of(model: LoadedModel) -> str:
 
 def _tell(progress: LateProgress, name: str, index: int, part: float) -> None:
     progress(name, (index + part) / len(CHECKS))
-
-
-def _measurement(check: Callable[[Trial], Measurement], trial: Trial) -> Measurement:
-    try:
-        return check(trial)
-    except DriverError as error:
-        return Measurement(False, f"it could not be computed: {error}")

@@ -9,7 +9,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.returned_values import EnergyLayout
 from kim_torchml.tools.kim_host.particles import KimParticles
 from kim_torchml.tools.kim_host.structure import Floats
-from kim_torchml.tools.model_check.loaded_model import Computed, chosen
+from kim_torchml.tools.model_check.loaded_model import Computed, LoadedModel, chosen
 from kim_torchml.tools.model_check.outcome import Measurement, measured
 from kim_torchml.tools.model_check.slopes import slopes_of
 from kim_torchml.tools.model_check.trial import Trial, alone
@@ -25,11 +25,10 @@ _BESIDE, _LARGEST_JUMP = 1e-6, 1e-6
 def check_cutoff(trial: Trial) -> Measurement:
     """Check that the energy of two particles does not jump where they leave each other's cutoff."""
     model, cutoff = trial.model, trial.model.inputs.cutoff
-    error = 0.0
+    error, scale = 0.0, trial.energy_scale(model.compute(trial.cluster, forces=False), trial.cluster)
     for pair in _pairs(trial):
         sides = [_row_of(pair, factor * cutoff) for factor in (1.0 - _BESIDE, 1.0 + _BESIDE)]
         inside, outside = (model.compute(each, forces=False) for each in sides)
-        scale = trial.energy_scale(trial.model.compute(trial.cluster, forces=False), trial.cluster)
         error = max(error, abs(inside.energy - outside.energy) / scale)
     return measured(
         error,
@@ -143,8 +142,8 @@ def check_isolated_atom(trial: Trial) -> Measurement:
 def check_no_edges(trial: Trial) -> Measurement:
     """Check that particles without neighbours have the energies of atoms alone, and no forces."""
     model = trial.model
-    codes = [code for code in range(len(model.species)) for _ in range(2)]
-    particles = _row_of(codes, _APART * model.inputs.cutoff)
+    particles = without_neighbours(model)
+    codes = particles.codes.tolist()
     given = model.compute(particles)
     if len(trial.isolated) < len(model.species):
         return Measurement(None, "atoms alone, to compare with, cannot be computed")
@@ -157,6 +156,12 @@ def check_no_edges(trial: Trial) -> Measurement:
         f"{len(codes)} particles out of each other's cutoff have the energies of atoms alone, and no forces",
         f"{len(codes)} particles out of each other's cutoff have other energies than alone, or forces",
     )
+
+
+def without_neighbours(model: LoadedModel) -> KimParticles:
+    """Return two particles of each species, all out of each other's cutoff."""
+    codes = [code for code in range(len(model.species)) for _ in range(2)]
+    return _row_of(codes, _APART * model.inputs.cutoff)
 
 
 def _pairs(trial: Trial) -> list[tuple[int, int]]:

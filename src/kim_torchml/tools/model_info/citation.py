@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from kim_torchml.errors import printable
+from kim_torchml.tools.plain_doi import plain_doi
 
 # What TeX takes for something else than itself.
 _ESCAPES = {
@@ -34,8 +35,7 @@ def bibtex(about: Mapping[str, object], name: str) -> str:
         fields["author"] = " and ".join(map(_tex, authors))
     fields["title"] = f"{{{_tex(str(title or name))}}}"
     if doi:
-        # A DOI is often given as the address that leads there.
-        fields["doi"] = _tex(re.sub(r"^\s*(https?://(dx\.)?doi\.org/|doi:\s*)", "", str(doi), flags=re.IGNORECASE))
+        fields["doi"] = _tex(plain_doi(str(doi)))
     lines = [f"  {key:<6} = {{{value}}}," for key, value in fields.items()]
     return "\n".join([f"@misc{{{_key(name, authors)},", *lines, "}"])
 

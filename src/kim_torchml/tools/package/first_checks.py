@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is checked of every model that is written: its energies beside the module's own, and its forces."""
+"""What is checked of every model that is written: energies beside the module's own, forces, and atoms alone."""
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,9 +12,11 @@ from kim_torchml.errors import DriverError
 from kim_torchml.tools.kim_host.particles import AtomsAndImages
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.late_progress import LateProgress
+from kim_torchml.tools.model_check.check_model import measurement_of
+from kim_torchml.tools.model_check.checks import check_cutoff, check_isolated_atom, check_no_edges, without_neighbours
 from kim_torchml.tools.model_check.loaded_model import Computed, LoadedModel
 from kim_torchml.tools.model_check.slopes import slopes_of
-from kim_torchml.tools.model_check.trial import Trial
+from kim_torchml.tools.model_check.trial import Trial, alone
 from kim_torchml.tools.package.direct_energies import (
     energies_of_periodic_graph,
     energies_of_same_inputs,
@@ -24,22 +27,37 @@ from kim_torchml.tools.package.direct_energies import (
 _CLOSER = 0.1
 
 
-def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: LateProgress) -> list[str]:
+# What a model may fail in and be of use still: its author learns of it.
+_DOUBTFUL = (check_cutoff, check_isolated_atom, check_no_edges)
+
+
+@dataclass(frozen=True)
+class FirstChecks:
+    """What the checks found.
+
+    Attributes:
+        lines: what was checked and how close it was, a line each.
+        doubts: what the author should know although it is no error.
+    """
+
+    lines: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: LateProgress) -> FirstChecks:
     """Check a model that was written and loaded again.
 
     Args:
         model: The model.
         module: The module that it was made from; None where there is a file alone.
         progress: What to tell how far this is.
-    Returns:
-        What was checked and how close it was, a line each.
     Raises:
-        DriverError: If something disagrees.
+        DriverError: If something disagrees, or particles without neighbours cannot be computed.
     """
     for doubt in model.doubts:
         raise DriverError(doubt)
-    progress("structures", 0.0)
-    trial = Trial(model, progress=lambda part: progress("forces", 0.2 + 0.8 * part))
+    progress("structures", 0.1)
+    trial = Trial(model, progress=lambda part: progress("forces", 0.2 + 0.6 * part))
     particles = model.particles(trial.structures.wire())
     computed = model.compute(particles)
     lines = [
@@ -47,11 +65,33 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
         f"{len(particles) - particles.n_atoms} images, {trial.structures.nearest:.3g} Å apart:"
     ]
     if module is not None:
-        progress("energies", 0.1)
+        progress("energies", 0.15)
         lines += _beside_module(trial, module, particles, computed)
     progress("forces", 0.2)
     lines.append(_beside_differences(trial, particles))
-    return lines
+    progress("particles without neighbours", 0.8)
+    _check_without_neighbours(model)
+    found = [measurement_of(check, trial) for check in _DOUBTFUL]
+    return FirstChecks(tuple(lines), tuple(each.comment for each in found if each.holds is False))
+
+
+def _check_without_neighbours(model: LoadedModel) -> None:
+    """Check that atoms without neighbours can be computed: else a simulation ends when one leaves the others.
+
+    Raises:
+        DriverError: If it cannot.
+    """
+    cases = {f"an atom of {symbol} alone": alone(code) for code, symbol in enumerate(model.species)}
+    particles = without_neighbours(model)
+    cases[f"{len(particles)} particles out of each other's cutoff"] = particles
+    for what, case in cases.items():
+        try:
+            model.compute(case)
+        except DriverError as error:
+            raise DriverError(
+                f"the model must compute particles without neighbours, as simulations come across them, but for {what} "
+                f"{error}"
+            ) from error
 
 
 def _beside_module(

@@ -21,7 +21,9 @@ def check_name(name: object, what: str) -> str:
     Source:
         KIM-API, `add_kim_api_model_library`: item names must be valid C identifiers.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or len(name) > _LONGEST:
+    if isinstance(name, str) and len(name) > _LONGEST:
+        raise DriverError(f"`{what}` must have at most {_LONGEST} letters, got {len(name)}; choose a shorter one")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise DriverError(
             f"`{what}` must be a KIM id, letters, digits and underscores that begin with no digit, got "
             f"'{shortened(str(name), 60)}'; choose one such as MyNetwork_SiC"

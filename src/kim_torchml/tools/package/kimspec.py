@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from kim_torchml.model_files.description import ModelDescription
+from kim_torchml.tools.plain_doi import plain_doi
 
 KIMSPEC = "kimspec.edn"
 
@@ -55,9 +56,10 @@ def _items(name: str, driver: str, model: ModelDescription, day: datetime.date) 
 
 
 def _potential_type(model: ModelDescription) -> str | None:
-    if model.has_layers:
+    if model.n_layers > 1:
         return "gnn"
-    return "nn" if model.descriptor is not None else None
+    # Models of the kind none may be anything.
+    return "nn" if model.has_layers or model.descriptor is not None else None
 
 
 def _citations(name: str, model: ModelDescription) -> str:
@@ -71,7 +73,7 @@ def _citations(name: str, model: ModelDescription) -> str:
         "recordprimary": "recordprimary",
         "author": " and ".join(authors) if isinstance(authors, list) else None,
         "title": about.get("title"),
-        "doi": about["doi"],
+        "doi": plain_doi(str(about["doi"])),
     }
     record = " ".join(f"{_text(key)} {_text(value)}" for key, value in facts.items() if value)
     return f"[{{{record}}}]"

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from kim_torchml.model_files.description import ModelDescription
+from kim_torchml.tools.plain_doi import plain_doi
 
 README = "README.md"
 
@@ -49,7 +50,7 @@ def readme_text(name: str, driver: str, model: ModelDescription) -> str:
     """
     return "\n".join(
         [
-            f"# {model.about.get('title') or name}",
+            f"# {_line(model.about.get('title') or name)}",
             "",
             *_description(name, model),
             "",
@@ -76,28 +77,39 @@ def _description(name: str, model: ModelDescription) -> Iterator[str]:
 def _facts(model: ModelDescription) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
-    yield f"| species | {', '.join(model.species)} |"
+    for name, fact in _rows(model):
+        cell = _line(fact).replace("|", "\\|")
+        yield f"| {name} | {cell} |"
+
+
+def _rows(model: ModelDescription) -> Iterator[tuple[str, str]]:
+    yield "species", ", ".join(model.species)
     layers = "1 layer" if model.n_layers == 1 else f"{model.n_layers} layers"
     reach = f", {layers}: an energy depends on particles up to {model.n_layers * model.cutoff:g} Å away"
-    yield f"| cutoff | {model.cutoff:g} Å{reach if model.has_layers else ''} |"
-    yield f"| energies | {'one per particle' if model.energy_per_particle else 'the total alone'} |"
-    yield f"| floating type | {model.dtype} |"
+    yield "cutoff", f"{model.cutoff:g} Å{reach if model.has_layers else ''}"
+    yield "energies", "one per particle" if model.energy_per_particle else "the total alone"
+    yield "floating type", str(model.dtype)
     if model.parameters:
-        yield f"| KIM parameters | {', '.join(f'`{each}`' for each in model.parameters)} |"
+        yield "KIM parameters", ", ".join(f"`{each}`" for each in model.parameters)
     if model.limits is not None and model.limits.smallest_distance:
-        yield f"| smallest distance | {model.limits.smallest_distance:g} Å |"
+        yield "smallest distance", f"{model.limits.smallest_distance:g} Å"
     if model.limits is not None and model.limits.most_neighbours is not None:
-        yield f"| most neighbours | {model.limits.most_neighbours} |"
+        yield "most neighbours", str(model.limits.most_neighbours)
     if "licence" in model.about:
-        yield f"| licence | {model.about['licence']} |"
-    yield f"| made with | {', '.join(f'{key} {version}' for key, version in model.made_with.items())} |"
+        yield "licence", str(model.about["licence"])
+    yield "made with", ", ".join(f"{key} {version}" for key, version in model.made_with.items())
+
+
+def _line(text: object) -> str:
+    """Return a text on one line: a line feed would end a heading or a row of a table."""
+    return " ".join(str(text).split())
 
 
 def _citation(name: str, model: ModelDescription) -> Iterator[str]:
     authors = model.about.get("authors")
-    title = model.about.get("title") or name
-    who = f"{', '.join(authors)}: " if isinstance(authors, list) else ""
-    where = f", https://doi.org/{model.about['doi']}" if "doi" in model.about else ""
+    title = _line(model.about.get("title") or name)
+    who = f"{_line(', '.join(authors))}: " if isinstance(authors, list) else ""
+    where = f", https://doi.org/{plain_doi(str(model.about['doi']))}" if "doi" in model.about else ""
     yield f"{who}*{title}*{where}."
     yield ""
     yield "Cite KIM too (https://doi.org/10.1007/s11837-011-0102-6), and kim-torchml (its CITATION.cff says how)."

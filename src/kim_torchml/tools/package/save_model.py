@@ -3,13 +3,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.late_progress import LateProgress
+from kim_torchml.tools.package.arguments import flag_of, path_of
 from kim_torchml.tools.package.kim_names import DRIVER
 from kim_torchml.tools.package.script import script_of
 from kim_torchml.tools.package.statement import Statement
@@ -29,7 +29,8 @@ def save_model(
     """Write a module as a complete KIM model: model file, model.toml, CMakeLists.txt, kimspec.edn and README.md.
 
     Before the folder appears, what was written is loaded as the driver loads it. Its energies are compared with the
-    module's own for a small periodic configuration, and its forces with differences of the energy.
+    module's own for a small periodic configuration, and its forces with differences of the energy. Atoms without
+    neighbours are computed too, and what is doubtful, such as an energy that jumps at the cutoff, is said.
 
     Args:
         module: The module; it is scripted, unless torch.jit.script or torch.jit.trace has made it. It stays as it is.
@@ -62,10 +63,11 @@ def save_model(
         raise DriverError(f"`module` must be a torch.nn.Module, got {type(module).__name__}; give the network itself")
     stated = Statement(
         name, kind, species, cutoff, layers, species_as, energy, dtype, returns_forces, descriptor,
-        None if descriptor_file is None else Path(descriptor_file), parameters, limits, about, made_with or {}, driver,
+        descriptor_file, parameters, limits, about, {} if made_with is None else made_with, driver,
     )  # fmt: skip
-    check_free(Path(folder), replace, "replace=True")
+    path = path_of(folder, "folder")
+    check_free(path, flag_of(replace, "replace"), "replace=True")
     stated.check()
     with LateProgress() as progress:
         progress("script", 0.0)
-        return write_model(stated, script_of(module), module, Path(folder), progress)
+        return write_model(stated, script_of(module), module, path, progress)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the author of a model says of it, and the description that comes of that."""
 
-import numbers
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,27 +13,31 @@ import torch
 from kim_torchml import __version__
 from kim_torchml.driver.parameters import ATTRIBUTE
 from kim_torchml.engines import Program, open_program
-from kim_torchml.errors import DriverError, shortened
+from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS, make_inputs
-from kim_torchml.model_files.description import KindFormat, Limits, ModelDescription, is_plain_name
+from kim_torchml.model_files.description import ModelDescription, is_plain_name
 from kim_torchml.model_files.model_folder import ModelFolder, TextFile
-from kim_torchml.model_files.model_toml import (
-    ABOUT_TEXTS,
-    DTYPES,
-    ENERGY,
-    FORMAT,
-    MODEL_TOML,
-    SPECIES_AS,
-    parse_model_toml,
-)
+from kim_torchml.model_files.model_toml import DTYPES, ENERGY, FORMAT, MODEL_TOML, SPECIES_AS, parse_model_toml
 from kim_torchml.model_files.model_toml_text import model_toml_text
 from kim_torchml.model_files.store import digest_of
+from kim_torchml.tools.package.arguments import (
+    about_of,
+    check_descriptor,
+    descriptions_of,
+    flag_of,
+    integer_of,
+    limits_of,
+    number_of,
+    path_of,
+    texts_of,
+    versions_of,
+    word_of,
+)
 from kim_torchml.tools.package.kim_names import DRIVER, check_name
+from kim_torchml.tools.package.wording import MODEL_FILE, in_arguments, reworded_errors
 
-MODEL_FILE = "model.pt"
-
-_ABOUT = (*ABOUT_TEXTS, "authors")
-LIMITS = ("smallest_distance", "most_neighbours", "stop")
+# How many letters of a text are shown before and after one that is no text.
+_AROUND = 10
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Statement:
     dtype: str | torch.dtype | None = None
     returns_forces: bool = False
     descriptor: str | None = None
-    descriptor_file: Path | None = None
+    descriptor_file: str | os.PathLike[str] | None = None
     parameters: Mapping[str, str] | None = None
     limits: Mapping[str, Any] | None = None
     about: Mapping[str, Any] | None = None
@@ -109,15 +113,18 @@ class Statement:
         Raises:
             DriverError: If it cannot be read, or has a name that cannot be kept.
         """
-        if self.descriptor_file is None:
+        path = self._descriptor_path()
+        if path is None:
             return None
-        path = Path(self.descriptor_file)
         if not is_plain_name(path.name) or path.name in (MODEL_TOML, MODEL_FILE):
             raise DriverError(f"`descriptor_file` must have a name of its own, got '{path}'; rename the file")
         try:
             return TextFile(path.name, path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise DriverError(f"cannot read the descriptor's file {path}: {error}; correct the path") from error
+
+    def _descriptor_path(self) -> Path | None:
+        return None if self.descriptor_file is None else path_of(self.descriptor_file, "descriptor_file")
 
     def _opened(self, program: bytes, description: ModelDescription) -> Program:
         """Return the model file as a program; its type is that of its tensors unless one was stated."""
@@ -127,121 +134,53 @@ class Statement:
 
     def _described(self, program: bytes, default_dtype: str) -> ModelDescription:
         """Return the description, read back from its text, as every check is made there."""
-        format_of_kind = _format_of(self.kind)
+        kinds = {word.lower(): each for word, each in FILE_FORMATS.items()}
+        kind = word_of(self.kind.lower() if isinstance(self.kind, str) else self.kind, "kind", list(kinds))
+        layers, descriptor_path = integer_of(self.layers, "layers"), self._descriptor_path()
+        check_descriptor(self.descriptor, descriptor_path, kind, kinds[kind])
         stated = ModelDescription(
             file_name=MODEL_TOML,
             format=FORMAT,
             model_file=MODEL_FILE,
-            kind=str(self.kind),
-            species=_texts(self.species, "species", '["Si", "C"]'),
-            atomic_numbers=_meaning(SPECIES_AS, self.species_as, "species_as"),
-            cutoff=float(_number(self.cutoff, numbers.Real, "cutoff")),
-            n_layers=int(_number(self.layers, numbers.Integral, "layers")),
-            # A number that does not belong there is an error of the file.
-            has_layers=self.layers != 1 if format_of_kind is None else format_of_kind.has_layers or self.layers != 1,
-            returns_forces=_flag(self.returns_forces, "returns_forces"),
+            kind=kind,
+            species=texts_of(self.species, "species", '["Si", "C"]'),
+            atomic_numbers=SPECIES_AS[word_of(self.species_as, "species_as", list(SPECIES_AS))],
+            cutoff=number_of(self.cutoff, "cutoff"),
+            n_layers=layers,
+            # A number that does not belong there is found when the text is read.
+            has_layers=kinds[kind].has_layers or layers != 1,
+            returns_forces=flag_of(self.returns_forces, "returns_forces"),
             inputs_stated="",
             returns_stated="",
             coding_advice="",
-            dtype=default_dtype if self.dtype is None else _name(self.dtype),
-            energy_per_particle=_meaning(ENERGY, self.energy, "energy"),
+            dtype=default_dtype if self.dtype is None else word_of(_name(self.dtype), "dtype", DTYPES),
+            energy_per_particle=ENERGY[word_of(self.energy, "energy", list(ENERGY))],
             descriptor=self.descriptor,
-            descriptor_file=None if self.descriptor_file is None else Path(self.descriptor_file).name,
-            parameters=_descriptions(self.parameters or {}, "parameters"),
-            limits=_limits(self.limits),
+            descriptor_file=None if descriptor_path is None else descriptor_path.name,
+            parameters=descriptions_of(self.parameters or {}, "parameters", '{"weight": "strength of a pair"}'),
+            limits=limits_of(self.limits),
             sha256=digest_of(program),
-            about=_about(self.about),
-            made_with=_versions() | _descriptions(self.made_with, "made_with"),
+            about=about_of(self.about),
+            made_with=_versions() | versions_of(self.made_with),
         )
         return _checked(stated)
 
 
 def _checked(description: ModelDescription) -> ModelDescription:
     """Return what the text that is written of a description says, with all that reading it fills in and checks."""
-    return parse_model_toml(model_toml_text(description).encode(), MODEL_TOML, FILE_FORMATS)
-
-
-def _format_of(kind: object) -> KindFormat | None:
-    return next((each for word, each in FILE_FORMATS.items() if word.lower() == str(kind).lower()), None)
+    try:
+        content = model_toml_text(description).encode()
+    except UnicodeEncodeError as error:
+        found = error.object[max(0, error.start - _AROUND) : error.end + _AROUND]
+        raise DriverError(f"what is said of a model must be text in Unicode, got {found!r}; correct it") from error
+    with reworded_errors(in_arguments):
+        return parse_model_toml(content, MODEL_TOML, FILE_FORMATS)
 
 
 def _name(dtype: str | torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
 
 
 def _versions() -> dict[str, str]:
     torch_version = str(torch.__version__).partition("+")[0]
     return {"kim-torchml": __version__, "torch": torch_version, "Python": platform.python_version()}
-
-
-def _meaning(words: Mapping[str, bool], word: object, what: str) -> bool:
-    """Return what one of two words means."""
-    if not isinstance(word, str) or word not in words:
-        choices = " or ".join(f'"{each}"' for each in words)
-        raise DriverError(f"`{what}` must be {choices}, got '{shortened(str(word), 60)}'; name one of them")
-    return words[word]
-
-
-def _number(value: Any, kind: type, what: str) -> Any:
-    """Return a number, of Python or numpy; for Python true and false are numbers too."""
-    if not isinstance(value, kind) or isinstance(value, bool):
-        expected = "a whole number" if kind is numbers.Integral else "a number"
-        raise DriverError(f"`{what}` must be {expected}, got {shortened(repr(value), 60)}; give one")
-    return value
-
-
-def _flag(value: object, what: str) -> bool:
-    """Return true or false; a text such as "false" would count as true."""
-    if not isinstance(value, bool):
-        raise DriverError(f"`{what}` must be True or False, got {shortened(repr(value), 60)}; give one of them")
-    return value
-
-
-def _texts(values: object, what: str, example: str) -> tuple[str, ...]:
-    """Return texts that were given one by one, or a single one."""
-    found = (values,) if isinstance(values, str) else tuple(values) if isinstance(values, Sequence) else ()
-    if not found or not all(isinstance(each, str) for each in found):
-        raise DriverError(
-            f"`{what}` must be a list of texts, got {shortened(repr(values), 60)}; give them as in {what}={example}"
-        )
-    return found
-
-
-def _descriptions(values: Mapping[Any, Any], what: str) -> dict[str, str]:
-    for key, value in values.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise DriverError(
-                f"`{what}` must be texts by name, got {shortened(repr(value), 60)} for {key!r}; write a text for each"
-            )
-    return dict(values)
-
-
-def _known(values: Mapping[str, Any], known: Sequence[str], what: str) -> Mapping[str, Any]:
-    for key in values:
-        if key not in known:
-            raise DriverError(
-                f"the keys of `{what}` must be among {', '.join(known)}, got '{key}'; correct or remove it"
-            )
-    return values
-
-
-def _about(values: Mapping[str, Any] | None) -> dict[str, str | list[str]]:
-    about: dict[str, str | list[str]] = {}
-    for key, value in _known(values or {}, _ABOUT, "about").items():
-        texts = _texts(value, f"about[{key!r}]", '["Marie Curie"]')
-        if key != "authors" and not isinstance(value, str):
-            raise DriverError(f"`about[{key!r}]` must be a text, got {shortened(repr(value), 60)}; write one text")
-        about[key] = list(texts) if key == "authors" else value
-    return about
-
-
-def _limits(values: Mapping[str, Any] | None) -> Limits | None:
-    if values is None:
-        return None
-    given = _known(values, LIMITS, "limits")
-    distance, most, stop = given.get("smallest_distance", 0.0), given.get("most_neighbours"), given.get("stop", False)
-    return Limits(
-        float(_number(distance, numbers.Real, "limits['smallest_distance']")),
-        None if most is None else int(_number(most, numbers.Integral, "limits['most_neighbours']")),
-        _flag(stop, "limits['stop']"),
-    )

@@ -17,6 +17,7 @@ from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.model_files.store import digest_of
 from kim_torchml.process import settings
 from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS, read_cmake_lists, with_other_parameter_file
+from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.model_check.trial import Trial
@@ -54,14 +55,15 @@ class Upgrade:
         )
 
 
-def upgrade_folder(folder: Path, species_as: str | None = None, output: Path | None = None) -> Upgrade:
+def upgrade_folder(folder: Path, species_as: str | None, output: Path | None, progress: LateProgress) -> Upgrade:
     """Write a model.toml in place of a folder's parameter file.
 
     Args:
         folder: The folder; it changes only if the new files give the same bits as the old ones.
-        species_as: What the model gets as species, which a parameter file does not say: "codes" or "atomic numbers"; by
-            default what KIM_MODEL_ELEMENTS_MAP says.
-        output: Where to write the upgraded model instead; new or empty.
+        species_as: What the model gets as species, which a parameter file does not say: "codes" or "atomic numbers";
+            None for what KIM_MODEL_ELEMENTS_MAP says.
+        output: Where to write the upgraded model instead, new or empty; None for the folder itself.
+        progress: What to tell how far this is.
     Returns:
         What was done.
     Raises:
@@ -69,6 +71,7 @@ def upgrade_folder(folder: Path, species_as: str | None = None, output: Path | N
         DriverError: If the model cannot be opened, does not give the same, or may expect atomic numbers and nobody has
             said what it gets; then the folder is as it was.
     """
+    progress("opening the model", 0.0)
     if output is not None:
         check_free(output, replace=False, how="")
     names = files_of(folder)
@@ -86,7 +89,9 @@ def upgrade_folder(folder: Path, species_as: str | None = None, output: Path | N
     contents |= _documents(folder, old.description.file_name, with_others=output is not None)
     with unfinished_folder(output or folder) as unfinished:
         unfinished.write(contents)
+        progress("opening the upgraded model", 0.3)
         new = LoadedModel(unfinished.path, listed)
+        progress("comparing the two", 0.6)
         n_particles = _compare(old, new)
         if output is None:
             changed = [name for name in (MODEL_TOML, CMAKE_LISTS) if name in contents]

@@ -20,6 +20,7 @@ from kim_torchml.tools.package.documents import documents_of, edited_documents
 from kim_torchml.tools.package.first_checks import check_first
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import unfinished_folder
+from kim_torchml.tools.package.wording import in_arguments, reworded_errors
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ def write_model(
     Raises:
         DriverError: If what was said is wrong, the model cannot be run, or a check disagrees.
     """
+    progress("opening the model", 0.0)
+    with reworded_errors(in_arguments):
+        return _write(stated, program, module, folder, progress)
+
+
+def _write(
+    stated: Statement, program: bytes, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+) -> WrittenModel:
     description = stated.description(program)
     contents = _contents(stated, description, program)
     described = list(contents)
@@ -78,7 +87,8 @@ def write_model(
         model = LoadedModel(unfinished.path, described)
         checks = check_first(model, module, progress)
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
-    return WrittenModel(folder, tuple(contents), tuple(kept), tuple(checks), tuple(_doubts(model)))
+    doubts = (*_doubts(model), *checks.doubts)
+    return WrittenModel(folder, tuple(contents), tuple(kept), checks.lines, doubts)
 
 
 def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:
