@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The C++ simulator's memory does not grow.
 
-What malloc has allocated and not freed is counted, with malloc in place of Python's own allocator. Resident memory would
-not do: for thousands of lives it grows by what is free and touched for the first time. After the warm-up, a line is
-fitted in each of five windows, and the smallest of the five slopes counts: a leak shows in every window, whereas caches
-fill up. The limits are below the size of one forgotten Python object. That the measurement notices such a leak is tested
-too, with bytes that the simulator itself forgets. Resident memory, which holds what is not malloc's, may not grow by a
-page each time.
+What malloc has allocated and not freed is counted, with malloc in place of Python's own allocator. Resident memory
+would not do: for thousands of lives it grows by what is free and touched for the first time. After the warm-up, a line
+is fitted in each of five windows, and the smallest of the five slopes counts: a leak shows in every window, whereas
+caches fill up. The limits are below the size of one forgotten Python object. That the measurement notices such a leak
+is tested too, with bytes that the simulator itself forgets. Resident memory, which holds what is not malloc's, may not
+grow by a page each time.
 """
 
 import json

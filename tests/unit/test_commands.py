@@ -11,6 +11,7 @@ from saving import contents_of, left_in
 
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.cli import main
+from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.check_model import check_model
 from kim_torchml.tools.package.upgrade import upgrade_folder
 
@@ -95,7 +96,7 @@ def test_in_python_misuse_is_an_error_of_the_driver_too(tmp_path):
     with pytest.raises(DriverError, match=r"^there is no model in .*; name the model's folder$"):
         check_model(tmp_path)
     with pytest.raises(DriverError, match=r"must lie in one that is there, got none; make .*/none first$"):
-        upgrade_folder(tmp_path, output=tmp_path / "none" / "new")
+        upgrade_folder(tmp_path, None, tmp_path / "none" / "new", LateProgress())
 
 
 @pytest.mark.parametrize("command", OF_FOLDERS)

@@ -243,7 +243,7 @@ def test_replacing_keeps_what_is_not_the_models(tmp_path):
     assert left_in(folder) == sorted([*FILES, "train.py"])
     assert files_of(folder) == ["model.toml", "model.pt"]
     before = contents_of(folder)
-    with pytest.raises(DriverError, match="added beyond 2 x cutoff"):
+    with pytest.raises(DriverError, match="must depend on nothing beyond 2 x cutoff"):
         save(Edges3, folder, replace=True, layers=2)
     assert contents_of(folder) == before
     assert left_in(tmp_path) == ["model"]

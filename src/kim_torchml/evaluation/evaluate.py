@@ -14,6 +14,7 @@ from kim_torchml.evaluation.derivatives import derivatives_of, gradient_by_leaf
 from kim_torchml.evaluation.returned_values import EnergyLayout, check_entries, check_finite, to_numpy
 from kim_torchml.evaluation.virials import virials_of_pairs
 from kim_torchml.inputs import ModelInputs, PairInputs, Particles
+from kim_torchml.process.profile import OUTPUTS, timed
 
 
 class Quantity(Enum):
@@ -86,11 +87,12 @@ def evaluate(
     if Quantity.PARTICLE_ENERGIES in wanted:
         energies = _particle_energies(of_rows, inputs, particles, layout)
     if wants_derivative:
-        derivatives = derivatives_of(program, inputs, result, particles)
-        forces = derivatives.forces()
-        check_finite(forces, "forces", name, advice)
-        virial = derivatives.virial() if Quantity.VIRIAL in wanted else None
-        particle_virials = derivatives.particle_virials() if Quantity.PARTICLE_VIRIALS in wanted else None
+        with timed(OUTPUTS):
+            derivatives = derivatives_of(program, inputs, result, particles)
+            forces = derivatives.forces()
+            check_finite(forces, "forces", name, advice)
+            virial = derivatives.virial() if Quantity.VIRIAL in wanted else None
+            particle_virials = derivatives.particle_virials() if Quantity.PARTICLE_VIRIALS in wanted else None
     return Evaluation(energy, energies, forces, virial, particle_virials)
 
 

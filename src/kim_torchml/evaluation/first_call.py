@@ -10,7 +10,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Quantity
 from kim_torchml.evaluation.mask_probe import doubts_about_mask
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, SCALES, ProbeShape, probe_particles
-from kim_torchml.evaluation.reach_probe import doubts_about_reach
+from kim_torchml.evaluation.reach_probe import check_reach
 from kim_torchml.evaluation.returned_values import EnergyLayout, check_declared, check_forces, probe_layout
 from kim_torchml.inputs import EdgeInputs, InputKind, PairKind, Particles
 
@@ -74,8 +74,8 @@ def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
         if isinstance(kind, PairKind) or inputs.edges is not None:
             quantities.add(Quantity.PARTICLE_VIRIALS)
     doubts = doubts_about_mask(program, kind, shape, layout)
-    if isinstance(kind, EdgeInputs) and not doubts:
-        doubts = doubts_about_reach(program, kind, layout)
+    if isinstance(kind, EdgeInputs):
+        check_reach(program, kind, layout)
     return Capability(layout, frozenset(quantities), doubts)
 
 
