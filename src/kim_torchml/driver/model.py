@@ -84,6 +84,8 @@ class Model:
         notices.warn_of_switches(self._rank)
         with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
             capability = self._capability()
+        for fault in capability.faults:
+            raise DriverError(fault)
         self._layout = capability.layout
         notices.announce_first_use(
             self._rank,

@@ -10,7 +10,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Quantity
 from kim_torchml.evaluation.mask_probe import doubts_about_mask
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, SCALES, ProbeShape, probe_particles
-from kim_torchml.evaluation.reach_probe import check_reach
+from kim_torchml.evaluation.reach_probe import faults_of_reach
 from kim_torchml.evaluation.returned_values import EnergyLayout, check_declared, check_forces, probe_layout
 from kim_torchml.inputs import EdgeInputs, InputKind, PairKind, Particles
 
@@ -23,11 +23,13 @@ class Capability:
         layout: what the entries of its energy stand for.
         quantities: what it gives beside the energy.
         doubts: sentences on what makes its results doubtful.
+        faults: sentences on what makes them wrong.
     """
 
     layout: EnergyLayout
     quantities: frozenset[Quantity]
     doubts: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def find_capability(program: Program, kind: InputKind) -> Capability:
@@ -75,7 +77,9 @@ def _probe(program: Program, kind: InputKind, shape: ProbeShape) -> Capability:
             quantities.add(Quantity.PARTICLE_VIRIALS)
     doubts = doubts_about_mask(program, kind, shape, layout)
     if isinstance(kind, EdgeInputs):
-        check_reach(program, kind, layout)
+        # Such a model knows nothing of the particles that do not contribute: what it gets wrong of them is no choice.
+        faults = faults_of_reach(program, kind, layout) or doubts
+        return Capability(layout, frozenset(quantities), faults=faults)
     return Capability(layout, frozenset(quantities), doubts)
 
 

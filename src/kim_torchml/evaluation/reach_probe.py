@@ -22,15 +22,13 @@ _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 _TOLERANCE_OF_OTHERS = 1e-2
 
 
-def check_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout) -> None:
-    """Check that a model has no more layers than its files state, as far as one call shows.
+def faults_of_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout) -> tuple[str, ...]:
+    """Return what shows that a model has more layers than its files state, one sentence at most.
 
     Args:
         program: The model.
         kind: What its inputs are built by.
         layout: What the entries of its energy stand for.
-    Raises:
-        DriverError: If its energy changes where particles are added that it cannot depend on.
     """
     chain = probe_chain(kind.n_layers + MORE_LAYERS + 1, _SPACING * kind.cutoff, kind.n_species)
 
@@ -40,16 +38,14 @@ def check_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout) -> Non
         return float(evaluate(program, inputs, particles, layout, wanted=set()).energy)
 
     # A model that fails here reports that itself when a simulator comes across such a configuration.
-    change = 0.0
     with suppress(DriverError):
         stated, deeper = energy(kind), energy(kind.with_layers(kind.n_layers + MORE_LAYERS))
         tolerance = _TOLERANCE.get(program.dtype, _TOLERANCE_OF_OTHERS) * max(1.0, abs(stated), abs(deeper))
         # Of a model that gives another energy every time, nothing can be said.
         if abs(deeper - stated) > tolerance and abs(energy(kind) - stated) <= tolerance:
-            change = deeper - stated
-    if change:
-        raise DriverError(
-            f"the energy of the model in {program.file_name} must depend on nothing beyond {kind.n_layers} x cutoff, "
-            f"as `layers` in {kind.model.file_name} says, got a change by {change:.6g} eV where particles are added "
-            "there; correct `layers`, the cutoff, or the model"
-        )
+            return (
+                f"the energy of the model in {program.file_name} must depend on nothing beyond {kind.n_layers} x "
+                f"cutoff, as `layers` in {kind.model.file_name} says, got a change by {deeper - stated:.6g} eV where "
+                "particles are added there; correct `layers`, the cutoff, or the model",
+            )
+    return ()

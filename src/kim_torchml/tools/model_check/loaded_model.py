@@ -100,7 +100,7 @@ class LoadedModel:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Sentences on what the first call has found that makes its results wrong."""
-        return self._capability.doubts
+        return self._capability.faults + self._capability.doubts
 
     @property
     def repeats_bits(self) -> bool:
