@@ -55,7 +55,8 @@ DISAGREEMENTS = [
     (OtherwiseScripted, {"kind": "edges"}, r"^the energies of the model in model\.pt, .* must be those of the module "
      r"OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what TorchScript does"),
     (OtherwiseWithManyRows, {"kind": "edges"}, "must be those of the module OtherwiseWithManyRows for a"),
-    (Edges3, {"layers": 2}, r"^the energy of the model in model\.pt must depend on nothing beyond 2 x cutoff, as `layers` says, got"),
+    (Edges3, {"layers": 2}, r"^the energy of the model in model\.pt must depend on nothing beyond 2 x cutoff, "
+     "as `layers` says, got a change by"),
     (CountingImages, {"kind": "graph", "energy": "total"}, "where particles that do not contribute are added out of"),
     (WrongForces, {"returns_forces": True}, r"^the forces of the model in model\.pt must be minus the derivative of "
      r"its energy, got a difference of \S+ eV/Å beside a largest force of \S+ eV/Å; look for"),
