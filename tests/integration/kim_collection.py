@@ -152,9 +152,11 @@ def plain_environment() -> dict[str, str]:
     # The checkout's sources, where they stand in for the package that pip has installed.
     if path := python_path():
         kept["PYTHONPATH"] = path
-    # Two threads on contended cores are slower than one. Open MPI refuses to run as root unless told.
-    settings = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    return kept | settings | {"MAKEFLAGS": "-j2"}
+    # Two threads on contended cores are slower than one.
+    settings = {"OMP_NUM_THREADS": "1", "MAKEFLAGS": "-j2"}
+    # Open MPI refuses to run as root unless told, and a rank that waits for others keeps a core busy.
+    settings |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return kept | settings | {"OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
 def export_sources(folder: Path) -> Path:
