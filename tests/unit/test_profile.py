@@ -2,10 +2,13 @@
 """The profile: which time counts as what, and what is printed when a model is closed."""
 
 import re
+import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from fresh_python import run_python
 from models import PARAMETERS, Edges3, Graph3, GraphWithForces, PairOfAll, script_bytes
 from opening import compute, open_described, open_model, outputs_of
 from particles import Configuration, cluster
@@ -301,3 +304,31 @@ def test_every_rank_prints_its_table_in_one_piece(tmp_path, monkeypatch, capfd):
     assert text.startswith("[kim-torchml rank 3] profile of the model model.pt: ")
     assert text.count("\n") == 7
     assert capfd.readouterr().err == ""
+
+
+def test_a_host_that_ends_before_its_model_is_told_too(tmp_path):
+    """It destroys the model while Python ends, when the functions of modules are gone already."""
+    code = """
+        import sys
+        from pathlib import Path
+        from models import PairOfAll, script_bytes
+        from opening import compute, open_model
+        from particles import cluster
+        from kim_torchml.process import notices
+
+        class Host:
+            def __del__(self):
+                # As some Pythons leave it for those who come last.
+                self.notices.tell = None
+                self.model.close()
+
+        host = Host()
+        host.notices = notices
+        host.model = open_model(Path(sys.argv[1]), script_bytes(PairOfAll))
+        for _ in range(2):
+            compute(host.model, cluster(8, 3.0, n_contributing=5))
+    """
+    code = 'import os\nos.environ["KIM_TORCHML_PROFILE"] = "1"\nos.dup2(1, 2)\n' + textwrap.dedent(code)
+    printed = run_python(code, path=[Path(__file__).parent], arguments=[tmp_path])
+    assert printed.count("profile of the model model.pt: the first compute took") == 1
+    assert "Error" not in printed

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model as KIM creates it: its files read and loaded, then probed, then computed with."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
 from kim_torchml.process.profile import EDGES, OUTPUTS, Profile, timed
-from kim_torchml.process.rank import find_rank
+from kim_torchml.process.rank import Rank, find_rank
 from kim_torchml.process.threads import set_threads
 
 
@@ -68,7 +69,8 @@ class Model:
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
         self.parameters = self._opened.parameters()
         self._limits = LimitCheck(self.description, self._warn_of_limit)
-        self._profile = Profile(lambda: synchronise(self._device)) if settings.wants_profile() else None
+        self._tell_profile: Callable[[], None] | None = None
+        self._profile = self._begin_profile() if settings.wants_profile() else None
 
     @without_host_modes
     def prepare(self) -> set[str]:
@@ -238,6 +240,18 @@ class Model:
 
     def close(self) -> None:
         """Say where the time went, if that is wanted; the model is not used any more."""
-        table = "" if self._profile is None else self._profile.table(f"the model {self.file_name}")
-        if table:
-            notices.tell(self._rank, table)
+        if self._tell_profile is not None:
+            self._tell_profile()
+
+    def _begin_profile(self) -> Profile:
+        device = self._device
+        profile = Profile(lambda: synchronise(device))
+        # A host in Python may destroy its models while Python ends, when this module's functions are gone already.
+        self._tell_profile = weakref.finalize(self, _tell_profile, self._rank, profile, self.file_name)
+        return profile
+
+
+def _tell_profile(rank: Rank, profile: Profile, file_name: str) -> None:
+    table = profile.table(f"the model {file_name}")
+    if table:
+        notices.tell(rank, table)
