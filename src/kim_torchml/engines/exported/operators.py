@@ -220,12 +220,14 @@ class Operator:
         function: what is called.
         parameters: what it is called with, in order.
         returns: types of what it returns, as its schema has them.
+        is_maker: whether it makes a tensor out of none, of a type and on a device that may be left out.
     """
 
     name: str
     function: Callable[..., Any]
     parameters: tuple[OperatorParameter, ...]
     returns: tuple[str, ...]
+    is_maker: bool
 
 
 def find_operator(target: str) -> Operator | None:
@@ -248,4 +250,7 @@ def _torch_operator(name: str) -> Operator:
         OperatorParameter(each.name, each.kwarg_only, each.has_default_value(), each.default_value)
         for each in schema.arguments
     )
-    return Operator(name, _METHODS.get(name, function), parameters, tuple(str(each.type) for each in schema.returns))
+    returns = tuple(str(each.type) for each in schema.returns)
+    takes_tensors = any("Tensor" in str(each.type) for each in schema.arguments)
+    is_maker = not takes_tensors and {"dtype", "device"} <= {each.name for each in parameters}
+    return Operator(name, _METHODS.get(name, function), parameters, returns, is_maker)

@@ -62,7 +62,9 @@ class _GraphReader:
         self._graph = module.object("graph")
         self._signature = module.object("signature")
         self._file_name = module.file_name
+        self._device = device
         self._arguments = ArgumentReader(device)
+        self._metas = dict(self._graph.named("tensor_values"))
         self._n_values = 0
 
     def read(self) -> ProgramGraph:
@@ -70,14 +72,13 @@ class _GraphReader:
         nodes = self._graph.items("nodes")
         if len(nodes) > _MOST_NODES:
             raise self._graph.error(f"must have at most {_MOST_NODES} nodes, got {len(nodes)}", "nodes")
-        metas = dict(self._graph.named("tensor_values"))
-        for meta in metas.values():
+        for meta in self._metas.values():
             self._check_sizes([*meta.items("sizes"), *meta.items("strides"), meta.value("storage_offset")])
         for key in ("sym_int_values", "sym_bool_values", "sym_float_values"):
             if self._graph.has(key):
                 values = self._graph.object(key)
                 self._check_sizes([values.value(name) for name, _ in self._graph.named(key)])
-        inputs, weights, constants = self._read_inputs(metas)
+        inputs, weights, constants = self._read_inputs()
         made = [node for each in self._graph.objects("nodes") if (node := self._read_node(each)) is not None]
         graph = ProgramGraph(inputs, weights, constants, made, self._read_outputs(), self._n_values)
         changing = graph.changing_shared()
@@ -113,7 +114,7 @@ class _GraphReader:
         self._n_values += 1
         return values[name]
 
-    def _read_inputs(self, metas: dict[str, JsonObject]) -> tuple[list[InputFacts], dict[str, Value], dict[str, Value]]:
+    def _read_inputs(self) -> tuple[list[InputFacts], dict[str, Value], dict[str, Value]]:
         inputs: list[InputFacts] = []
         weights: dict[str, Value] = {}
         constants: dict[str, Value] = {}
@@ -122,7 +123,7 @@ class _GraphReader:
             inside = said.object(kind)
             if kind == "user_input":
                 name = _only(inside.object("arg"), "as_tensor").text("name")
-                inputs.append(self._facts(name, metas, inside))
+                inputs.append(self._facts(name, inside))
             elif kind in _WEIGHTS:
                 value = self._new(self._arguments.tensors, inside.object("arg").text("name"), inside)
                 held, name = constants if kind == "tensor_constant" else weights, inside.text(_WEIGHTS[kind])
@@ -136,11 +137,9 @@ class _GraphReader:
                 )
         return inputs, weights, constants
 
-    def _facts(self, name: str, metas: dict[str, JsonObject], where: JsonObject) -> InputFacts:
+    def _facts(self, name: str, where: JsonObject) -> InputFacts:
         value = self._new(self._arguments.tensors, name, where)
-        if name not in metas:
-            raise where.error(f"must be described in tensor_values, got {quoted(name)}")
-        meta = metas[name]
+        meta = self._meta(name, where)
         sizes = [_size_of(each) for each in meta.objects("sizes")]
         return InputFacts(name, value, dtype_of(meta, "dtype"), tuple(sizes))
 
@@ -176,6 +175,8 @@ class _GraphReader:
                 "operators that programs may use; it has not been run. Export the model without it"
             )
         arguments, keywords = self._call_of(said, operator)
+        if operator.is_maker:
+            keywords = self._as_when_exported(said, keywords)
         outputs, is_list = self._outputs_of(said, operator)
         return Node(operator.name, operator.function, arguments, keywords, outputs, is_list)
 
@@ -217,6 +218,19 @@ class _GraphReader:
             raise said.error(f"must give {operator.name} what it takes, got {quoted(next(iter(given)))}")
         # Defaults fill gaps alone: torch looks at whatever it is given.
         return tuple(arguments[:n_given]), keywords
+
+    def _as_when_exported(self, said: JsonObject, keywords: dict[str, Any]) -> dict[str, Any]:
+        """Return type and device of a new tensor as they were in the author's process, not torch's defaults in this."""
+        output = _only(said.objects("outputs")[0], "as_tensor") if said.items("outputs") else said
+        dtype, device = keywords.get("dtype"), keywords.get("device")
+        if dtype is None:
+            dtype = dtype_of(self._meta(output.text("name"), said), "dtype")
+        return {**keywords, "dtype": dtype, "device": self._device if device is None else device}
+
+    def _meta(self, name: str, where: JsonObject) -> JsonObject:
+        if name not in self._metas:
+            raise where.error(f"must be described in tensor_values, got {quoted(name)}")
+        return self._metas[name]
 
     def _outputs_of(self, said: JsonObject, operator: Operator) -> tuple[tuple[Value | None, ...], bool]:
         """Return the values that an operator returns, and whether it returns them in a list or tuple."""
