@@ -193,6 +193,7 @@ def test_opening_and_running_import_nothing_of_torchs_compilers(tmp_path):
         from pathlib import Path
         import torch
         from kim_torchml.engines import open_program
+        from kim_torchml.engines.exported.operators import SIZE_FUNCTIONS
         from kim_torchml.inputs import Argument, ModelInputs, Signature
         before = set(sys.modules)
         arguments = Argument("species", ("n",)), Argument("edge_index", (2, "E")), Argument("vectors", ("E", 3), None)
@@ -205,6 +206,8 @@ def test_opening_and_running_import_nothing_of_torchs_compilers(tmp_path):
             assert result.gradient.abs().max() > 0
             program.with_tensors(program.tensors()).file_content(Path(name).read_bytes())
             program.tables()
+        for function, count in SIZE_FUNCTIONS.values():
+            function(*(7, 2)[:count])
         print(*(name for name in sys.modules if name.startswith(("sympy", "torch._dynamo", "torch._inductor"))))
         new = set(sys.modules) - before
         print(*(name for name in new if name.startswith(("torch.export", "torch._export", "torch.fx"))))

@@ -68,20 +68,10 @@ class ProgramArchive:
     _zip: zipfile.ZipFile
 
     def read(self, name: str) -> bytes:
-        """Return the content of an entry.
-
-        Raises:
-            DriverError: If there is none of the name, or it is damaged.
-        """
+        """Return the content of an entry; raise DriverError if there is none of the name."""
         if name not in self.entries:
             raise DriverError(f"the model file {self.file_name} must hold {name}, which is missing; {EXPORT_AGAIN}")
-        try:
-            return self._zip.read(self.entries[name])
-        except Exception as error:  # BadZipFile, EOFError, NotImplementedError, struct.error, ...
-            raise DriverError(
-                f"the model file {self.file_name} is damaged: its entry {name} cannot be read ({reason_of(error)}); "
-                "copy it again"
-            ) from error
+        return self._zip.read(self.entries[name])
 
     def json(self, name: str) -> JsonObject:
         """Return the object in an entry that is JSON."""
@@ -112,6 +102,7 @@ def open_archive(content: bytes, file_name: str) -> ProgramArchive:
         raise DriverError(
             f"the model file {file_name} must hold one program, models/NAME.json, got {found}; {EXPORT_AGAIN}"
         )
+    _check_sums(file, file_name)
     archive = ProgramArchive(file_name, models[0], entries, file)
     for name, expected in ((_FORMAT, "pt2"), (_VERSION, "0"), (_BYTE_ORDER, sys.byteorder)):
         if name in entries or name != _BYTE_ORDER:
@@ -148,10 +139,7 @@ def _open_zip(content: bytes, file_name: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(content))
     except Exception as error:  # a damaged file raises BadZipFile, struct.error, ValueError, ...
-        raise DriverError(
-            f"the model file {file_name} is damaged: {reason_of(error)} ({len(content)} bytes; truncated?); "
-            "copy it again"
-        ) from error
+        raise _damaged(file_name, f"{reason_of(error)} ({len(content)} bytes; truncated?)") from error
 
 
 def _entries(file: zipfile.ZipFile, n_bytes: int, file_name: str) -> dict[str, zipfile.ZipInfo]:
@@ -161,6 +149,7 @@ def _entries(file: zipfile.ZipFile, n_bytes: int, file_name: str) -> dict[str, z
         raise _wrong(file_name, f"must hold at most {_MOST_ENTRIES} entries, got {len(found)}")
     for entry in found:
         _check_allowed(entry.filename, file_name)
+    for entry in found:
         _check_name(entry, file_name)
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED:
             how = "encrypted" if entry.flag_bits & _ENCRYPTED else "compressed"
@@ -181,6 +170,20 @@ def _entries(file: zipfile.ZipFile, n_bytes: int, file_name: str) -> dict[str, z
             file_name, f"must have its entries in one folder, got {', '.join(map(quoted, sorted(folders)[:3]))}"
         )
     return entries
+
+
+def _check_sums(file: zipfile.ZipFile, file_name: str) -> None:
+    """Raise where an entry does not match its checksum: also one that is only copied into a written model."""
+    try:
+        name = file.testzip()
+    except Exception as error:  # EOFError, NotImplementedError, struct.error, ...
+        raise _damaged(file_name, reason_of(error)) from error
+    if name is not None:
+        raise _damaged(file_name, f"its entry {name} does not match its checksum")
+
+
+def _damaged(file_name: str, what: str) -> DriverError:
+    return DriverError(f"the model file {file_name} is damaged: {what}; copy it again")
 
 
 def _check_name(entry: zipfile.ZipInfo, file_name: str) -> None:

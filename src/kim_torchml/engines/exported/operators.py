@@ -120,6 +120,8 @@ NEW = frozenset(f"aten.{name}" for name in _NEW.split())
 VIEWS_AND_COMPOSITES = frozenset(f"aten.{name}" for name in _VIEWS_AND_COMPOSITES.split())
 IN_PLACE = frozenset(f"aten.{name}" for name in _IN_PLACE.split())
 
+_PREFIX = "torch.ops."
+
 # These check what a program was exported for. Torch's export has done so, and their texts are the file's.
 ASSERTIONS = frozenset(
     f"torch.ops.aten.{name}"
@@ -172,6 +174,13 @@ def _power(base: Any, exponent: Any) -> Any:
     return _bounded(base**exponent)
 
 
+def _negate(truth: Any) -> Any:
+    """Return the opposite of a truth value; torch's own function imports sympy for that."""
+    if isinstance(truth, torch.SymBool):
+        return torch.sym_not(truth)  # type: ignore[no-untyped-call]
+    return not truth
+
+
 # Arithmetic on sizes: function and number of arguments.
 SIZE_FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     **{
@@ -188,7 +197,7 @@ SIZE_FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "torch.sym_int": (torch.sym_int, 1),
     "torch.sym_max": (torch.sym_max, 2),
     "torch.sym_min": (torch.sym_min, 2),
-    "torch.sym_not": (torch.sym_not, 1),
+    "torch.sym_not": (_negate, 1),
 }
 # These have a method of tensors that is quicker to call.
 _METHODS = {"aten.sym_size.int": torch.Tensor.size, "aten.sym_numel.default": torch.Tensor.numel}
@@ -236,7 +245,9 @@ def find_operator(target: str) -> Operator | None:
     Raises:
         AttributeError: If it is listed, and the installed torch does not have it.
     """
-    name = target.removeprefix("torch.ops.")
+    if not target.startswith(_PREFIX):
+        return None
+    name = target[len(_PREFIX) :]
     name = _INSTEAD.get(name, name)
     return _torch_operator(name) if name in NEW or name in VIEWS_AND_COMPOSITES or name in IN_PLACE else None
 
