@@ -195,4 +195,4 @@ def test_so_many_files_were_tried(request):
     if len(mine) < len(BASES) * ROUNDS + 1:
         pytest.skip("only some of the tests of this file run")
     assert sum(OUTCOMES.values()) >= times(ROUNDS * FILES)
-    assert min(OUTCOMES[each] for each in ("refused", "failed", "ran")) >= times(100)
+    assert min(OUTCOMES[each] for each in ("refused", "failed", "ran")) >= times(20)

@@ -10,6 +10,7 @@ import torch
 from house_rules import imports_of, read_sources
 
 import kim_torchml.engines
+from kim_torchml.engines.exported.arguments import _kinds_of
 from kim_torchml.engines.exported.operators import (
     ASSERTIONS,
     IN_PLACE,
@@ -47,6 +48,12 @@ def test_every_operator_exists():
         operator = find_operator(f"torch.ops.{name}")
         assert operator.name == name
         assert operator.returns, name
+
+
+def test_every_type_of_a_parameter_has_kinds_of_arguments():
+    for name in LISTED:
+        for each in find_operator(f"torch.ops.{name}").parameters:
+            assert _kinds_of(each.type), (name, each)
 
 
 def test_new_results_share_no_memory():

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a node of a program is called with, out of the file's JSON: constants, and values that exist by then."""
 
+import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 
 from kim_torchml.engines.exported.document import JsonObject, quoted
 from kim_torchml.engines.exported.graph import Value
-from kim_torchml.engines.exported.operators import PATTERNS, VALUES
+from kim_torchml.engines.exported.operators import PATTERNS, VALUES, OperatorParameter
 from kim_torchml.engines.exported.weights import STRIDED, dtype_of
 from kim_torchml.errors import DriverError
 
@@ -22,7 +24,25 @@ _MEMORY_FORMATS = {
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 # Numbers that JSON does not have, as torch writes them.
 _SPECIAL_NUMBERS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
-_TEXT = "as_string"
+# Kinds of arguments for each type of an operator's parameter. A number may stand for a tensor, but not for a type:
+# torch does not check the numbers of types and layouts, and wrong ones end the process.
+_NUMBERS = ("as_int", "as_float", "as_bool", "as_sym_int", "as_sym_float", "as_sym_bool")
+_KINDS = {
+    "Tensor": ("as_tensor", *_NUMBERS),
+    "List[Tensor]": ("as_tensors",),
+    "List[Optional[Tensor]]": ("as_tensors", "as_optional_tensors"),
+    "int": ("as_int", "as_sym_int"),
+    "List[int]": ("as_ints", "as_sym_ints", "as_int", "as_sym_int"),
+    "float": ("as_float", "as_int", "as_sym_float", "as_sym_int"),
+    "bool": ("as_bool", "as_sym_bool"),
+    "number": _NUMBERS,
+    "str": ("as_string",),
+    "Device": ("as_device",),
+    "Layout": ("as_layout",),
+    "MemoryFormat": ("as_memory_format",),
+    "ScalarType": ("as_scalar_type",),
+}
+_OPTIONAL = re.compile(r"Optional\[(.+)\]")
 
 
 class ArgumentReader:
@@ -46,49 +66,43 @@ class ArgumentReader:
             "as_optional_tensors": lambda said, key: [self._optional_tensor(each) for each in said.objects(key)],
             "as_int": lambda said, key: said.integer(key),
             "as_ints": lambda said, key: [said.as_integer(each, key) for each in said.items(key)],
+            "as_string": lambda said, key: said.text(key),
             "as_float": lambda said, key: _number(said.value(key), said, key),
-            "as_floats": lambda said, key: [_number(each, said, key) for each in said.items(key)],
             "as_bool": lambda said, key: said.flag(key),
-            "as_bools": _flags,
             "as_sym_int": lambda said, key: self._size(said.object(key)),
             "as_sym_ints": lambda said, key: [self._size(each) for each in said.objects(key)],
             "as_sym_float": lambda said, key: self._size(said.object(key)),
-            "as_sym_floats": lambda said, key: [self._size(each) for each in said.objects(key)],
             "as_sym_bool": lambda said, key: self._size(said.object(key)),
-            "as_sym_bools": lambda said, key: [self._size(each) for each in said.objects(key)],
             "as_scalar_type": dtype_of,
             "as_memory_format": _memory_format,
             "as_layout": _layout,
             "as_device": lambda said, key: self._on_own_device(said.object(key)),
         }
 
-    def read(self, said: JsonObject, operator: str, parameter: str) -> Any:
+    def read(self, said: JsonObject, operator: str, parameter: OperatorParameter) -> Any:
         """Return one argument.
 
         Args:
             said: What the file says of it: an object whose one key tells the kind of argument.
             operator: Name of the operator, such as "aten.add.Tensor".
-            parameter: Name of the operator's parameter.
+            parameter: The operator's parameter.
         Raises:
             DriverError: If it is of a kind, or has a value, that is not allowed there.
         """
-        kind = said.choice()
-        if kind == _TEXT:
-            argument: Any = said.text(kind)
-        elif kind in self._readers:
-            argument = self._readers[kind](said, kind)
-        else:
+        kind, allowed = said.choice(), _kinds_of(parameter.type)
+        if kind not in allowed:
             raise DriverError(
-                f"the program in the model file {said.file_name} gives {operator} an argument of the kind "
-                f"{quoted(kind)}, which programs must not use; export a model without it"
+                f"the program in the model file {said.file_name} gives {operator} the argument {parameter.name} of the "
+                f"kind {quoted(kind)}, which must be {' or '.join(allowed) or 'left out'}; export a model without it"
             )
-        _check_listed(argument, operator, parameter, said)
+        argument = self._readers[kind](said, kind)
+        _check_listed(argument, operator, parameter.name, said)
         return argument
 
     def read_number(self, said: JsonObject) -> Any:
         """Return an operand of arithmetic on sizes: a size, or a number."""
         kind = said.choice()
-        if kind not in ("as_int", "as_float", "as_bool", "as_sym_int", "as_sym_float", "as_sym_bool"):
+        if kind not in _NUMBERS:
             raise said.error(f"must be a size or a number, got {quoted(kind)}")
         return self._readers[kind](said, kind)
 
@@ -113,6 +127,16 @@ class ArgumentReader:
         return self._device
 
 
+@cache
+def _kinds_of(parameter_type: str) -> tuple[str, ...]:
+    """Return the kinds of arguments for a type of an operator's parameter."""
+    optional = _OPTIONAL.fullmatch(parameter_type)
+    if optional is None:
+        return _KINDS.get(parameter_type, ())
+    tensor = ("as_optional_tensor",) if optional[1] == "Tensor" else ()
+    return (*_KINDS.get(optional[1], ()), *tensor, "as_none")
+
+
 def _existing(values: Mapping[str, Value], said: JsonObject, key: str) -> Value:
     name = said.text(key)
     if name not in values:
@@ -132,13 +156,13 @@ def _check_listed(argument: Any, operator: str, parameter: str, said: JsonObject
             return
     elif not isinstance(argument, str):
         return
-    expected = (
-        " or ".join(map(repr, allowed)) if allowed else "of letters, dots, commas and an arrow" if pattern else ""
-    )
-    found = quoted(argument) if isinstance(argument, str | bool | int | float | None) else "another kind of argument"
+    expected = "of letters, dots, commas and an arrow" if pattern else "no text"
+    if allowed is not None:
+        expected = " or ".join(map(repr, allowed))
+    found = "another size" if isinstance(argument, Value) else quoted(argument)
     raise DriverError(
         f"the program in the model file {said.file_name} gives {operator} the argument {parameter} = {found}, which "
-        f"must be {expected or 'no text'}; export a model without it"
+        f"must be {expected}; export a model without it"
     )
 
 
@@ -148,13 +172,6 @@ def _number(found: Any, said: JsonObject, key: str) -> float:
     if isinstance(found, float):
         return found
     return float(said.as_integer(found, key))
-
-
-def _flags(said: JsonObject, key: str) -> list[bool]:
-    flags = said.items(key)
-    if not all(isinstance(each, bool) for each in flags):
-        raise said.error("must be a list of true and false", key)
-    return flags
 
 
 def _layout(said: JsonObject, key: str) -> torch.layout:

@@ -209,12 +209,14 @@ class OperatorParameter:
 
     Attributes:
         name: its name.
+        type: its type as the operator's schema has it, such as "Optional[ScalarType]".
         is_keyword: whether it is given by its name alone.
         has_default: whether it may be left out.
         default: what it is then.
     """
 
     name: str
+    type: str
     is_keyword: bool
     has_default: bool
     default: Any
@@ -257,8 +259,9 @@ def _torch_operator(name: str) -> Operator:
     _, packet, overload = name.split(".")
     function = getattr(getattr(torch.ops.aten, packet), overload)
     schema = function._schema
+    # The plain type of a dtype is that of its number, any of which torch would take without a check.
     parameters = tuple(
-        OperatorParameter(each.name, each.kwarg_only, each.has_default_value(), each.default_value)
+        OperatorParameter(each.name, str(each.real_type), each.kwarg_only, each.has_default_value(), each.default_value)
         for each in schema.arguments
     )
     returns = tuple(str(each.type) for each in schema.returns)

@@ -204,7 +204,7 @@ class _GraphReader:
         for parameter in operator.parameters:
             is_given = parameter.name in given
             if is_given:
-                argument = self._arguments.read(given.pop(parameter.name), operator.name, parameter.name)
+                argument = self._arguments.read(given.pop(parameter.name), operator.name, parameter)
             elif parameter.has_default:
                 argument = parameter.default
             else:
