@@ -209,7 +209,11 @@ def _in_model_file() -> list[Bad]:
         _bytes("Bad_Pickle", pickle.dumps(_Runs()), not_torchscript.format("a pickle .+")),
         _bytes("Bad_OldPickle", old_pickle.getvalue(), not_torchscript.format("a pickle .+")),
         _bytes("Bad_NewPickle", new_pickle.getvalue(), not_torchscript.format("a pickle .+")),
-        _bytes("Bad_Export", _zip(archive_format=b"pt2", version=b"3"), not_torchscript.format(r"a \.pt2 file .+")),
+        _bytes(
+            "Bad_Export",
+            _zip(archive_format=b"pt2", version=b"3"),
+            not_torchscript.format(r"a program of torch\.export, .+"),
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ from kim_torchml.engines import OPENERS
 from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.evaluation.probe_configurations import FEW, probe_particles
 from kim_torchml.inputs import ModelInputs
+from kim_torchml.model_files.model_toml import MODEL_SUFFIXES
 from kim_torchml.model_files.parameter_file import MODEL_SUFFIX
 
 CPU = torch.device("cpu")
@@ -195,4 +196,5 @@ def test_a_call_that_fails_leaves_the_lock_free():
 
 
 def test_every_suffix_of_model_files_has_an_engine():
-    assert set(OPENERS) == {MODEL_SUFFIX}
+    assert set(OPENERS) == set(MODEL_SUFFIXES)
+    assert MODEL_SUFFIX in OPENERS

@@ -255,7 +255,7 @@ def test_a_newer_format_is_not_called_a_file_of_unknown_keys():
     )
 
 
-FILE = "`file` in [model] must be the name of a .pt file in the model's own folder, got "
+FILE = "`file` in [model] must be the name of a .pt or .pt2 file in the model's own folder, got "
 KIND = '`kind` in [model] must be "none", "descriptor", "graph" or "edges", got '
 DTYPE = '`dtype` in [model] must be "float64", "float32", "float16" or "bfloat16", got '
 SYMBOLS = "`species` in [model] must be symbols of chemical elements, in the order of their codes, got "
@@ -282,7 +282,8 @@ MISTAKES = [
     ('"model.pt"', '""', FILE + '""', "give the name alone"),
     ('"model.pt"', f'"{"x" * 5000}.pt"', FILE + f'"{"x" * 60} ..."', "give the name alone"),
     ('"model.pt"', "7", FILE + "7", "give the name alone"),
-    ('"model.pt"', '"model.pt2"', FILE + '"model.pt2"', "torch.jit.script(...).save(...): .pt2 files cannot be run"),
+    ('"model.pt"', '".pt2"', FILE + '".pt2"', "give the name alone"),
+    ('"model.pt"', '"model.pt3"', FILE + '"model.pt3"', "give the name alone"),
     (DIGEST, DIGEST[1:], "`sha256` in [model] must be 64 hexadecimal digits, got ", "sha256sum"),
     (DIGEST, DIGEST + "0", "`sha256` in [model] must be 64 hexadecimal digits, got ", "sha256sum"),
     (DIGEST, "g" + DIGEST[1:], "`sha256` in [model] must be 64 hexadecimal digits, got ", "sha256sum"),

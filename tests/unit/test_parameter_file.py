@@ -197,7 +197,7 @@ MISTAKES = [
     ("3.5", "3.5 4.0", "`cutoff` must be a positive number (Å), got '3.5 4.0'", 4, "give the model's cutoff"),
     ("3.5", "3,5", "`cutoff` must be a positive number (Å), got '3,5'", 4, "give the model's cutoff"),
     ("3.5", "3_5", "`cutoff` must be a positive number (Å), got '3_5'", 4, "give the model's cutoff"),
-    ("model.pt", "model.pt2", "`model file name` must be a TorchScript file (.pt), got 'model.pt2'", 5, "export"),
+    ("model.pt", "model.pt2", "`model file name` must be a TorchScript file (.pt), got 'model.pt2'", 5, "model.toml"),
     ("model.pt", "model.pth", NAME + "'model.pth'", 5, "give the name"),
     ("model.pt", ".pt", NAME + "'.pt'", 5, "give the name"),
     ("model.pt", "../x.pt", NAME + "'../x.pt'", 5, "without a folder"),

@@ -7,9 +7,13 @@ from pathlib import PurePath
 import torch
 
 from kim_torchml.engines.contract import CallSignature, Program
+from kim_torchml.engines.exported.program import open_exported
 from kim_torchml.engines.torchscript.program import open_torchscript
 
-OPENERS: dict[str, Callable[[bytes, str, torch.device, CallSignature], Program]] = {".pt": open_torchscript}
+OPENERS: dict[str, Callable[[bytes, str, torch.device, CallSignature], Program]] = {
+    ".pt": open_torchscript,
+    ".pt2": open_exported,
+}
 
 
 def open_program(content: bytes, file_name: str, device: torch.device, signature: CallSignature) -> Program:

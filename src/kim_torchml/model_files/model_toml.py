@@ -19,9 +19,8 @@ from kim_torchml.model_files.toml_table import TomlTable
 MODEL_TOML = "model.toml"
 FORMAT = 2
 
-MODEL_SUFFIXES = (".pt",)
-# A model of torch.export, which this version cannot run.
-_EXPORTED_SUFFIX = ".pt2"
+# TorchScript, and programs of torch.export.
+MODEL_SUFFIXES = (".pt", ".pt2")
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 # Words of `species_as`, `energy` and `where`, and whether each means that the description's flag is set.
@@ -95,10 +94,6 @@ def _read_model_file(model: TomlTable) -> str:
     expected = f"the name of a {' or '.join(MODEL_SUFFIXES)} file in the model's own folder"
     advice = "give the name alone, without a folder"
     name = model.text("file", expected, advice)
-    if name.endswith(_EXPORTED_SUFFIX):
-        raise model.error(
-            "file", expected, "save the model with torch.jit.script(...).save(...): .pt2 files cannot be run yet"
-        )
     if not is_plain_name(name) or not name.endswith(MODEL_SUFFIXES) or name in MODEL_SUFFIXES:
         raise model.error("file", expected, advice)
     return name

@@ -172,7 +172,7 @@ def _read_file_name(values: _Values) -> str:
             "model file name",
             "a TorchScript file (.pt)",
             found,
-            "export the model with torch.jit.script(...).save(...): .pt2 files cannot be run yet",
+            "export the model with torch.jit.script(...).save(...), or describe the .pt2 file in a model.toml",
         )
     if "/" in found or "\\" in found or "\0" in found or not found.endswith(MODEL_SUFFIX) or found == MODEL_SUFFIX:
         raise values.error(

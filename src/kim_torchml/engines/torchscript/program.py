@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A TorchScript file as a program: the only place that calls TorchScript, and that differentiates what it returns."""
+"""A TorchScript file as a program: the only place that calls TorchScript."""
 
 import copy
 import io
@@ -12,18 +12,19 @@ import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
 from kim_torchml.engines.errors import is_out_of_memory
+from kim_torchml.engines.gradient import gradient_by_leaf
+from kim_torchml.engines.returned_tensors import energy_and_forces
 from kim_torchml.engines.torchscript.archive import extra_files, inspect_archive
 from kim_torchml.engines.torchscript.errors import names_a_device, reason_in_code
 from kim_torchml.engines.torchscript.forbidden import check_node
 from kim_torchml.engines.torchscript.graphs import graphs_of, keeps_state, nodes_of
 from kim_torchml.engines.torchscript.loading import expected_deprecations, floating_type, load_module
 from kim_torchml.engines.torchscript.operators import provide_operators
-from kim_torchml.engines.torchscript.returned_tensors import energy_and_forces
 from kim_torchml.engines.torchscript.sparse_tensors import checked_sparse_tensors, makes_sparse_tensors
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
 from kim_torchml.engines.torchscript.tables import tables_of_first_argument
 from kim_torchml.errors import DriverError
-from kim_torchml.process.profile import FORWARD, GRADIENT, timed
+from kim_torchml.process.profile import FORWARD, timed
 
 
 def open_torchscript(content: bytes, file_name: str, device: torch.device, signature: CallSignature) -> Program:
@@ -103,11 +104,7 @@ class TorchScriptProgram(Program):
             with timed(FORWARD):
                 returned = self._forward(inputs.arguments)
             energies, forces = energy_and_forces(returned, self._returns_forces, self._returns_stated, self.file_name)
-            gradient = None
-            if wants_gradient and forces is None and energies.requires_grad:
-                with timed(GRADIENT):
-                    total = _of_contributing(energies, inputs).sum()
-                    (gradient,) = torch.autograd.grad(total, inputs.leaf, allow_unused=True)
+            gradient = gradient_by_leaf(energies, inputs) if wants_gradient and forces is None else None
             return ProgramResult(self._own(energies), gradient, None if forces is None else self._own(forces))
 
     def _own(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -173,15 +170,6 @@ class TorchScriptProgram(Program):
         with expected_deprecations(), self._lock:
             torch.jit.save(self._module, buffer, _extra_files=extra_files(original))
         return buffer.getvalue()
-
-
-def _of_contributing(energies: torch.Tensor, inputs: ProgramInputs) -> torch.Tensor:
-    """Return the energies of contributing rows; a model that returns the total, or these alone, returns no others.
-
-    Their sum is differentiated. Weights for torch.autograd.grad would do the same, but torch 2.13 imports sympy then:
-    half a second and 30 MB.
-    """
-    return energies.reshape(-1)[inputs.contributing_rows] if energies.numel() == inputs.n_rows else energies
 
 
 def _without_optimisation() -> AbstractContextManager[None]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a TorchScript model may return, which is known only when it does, and the errors for everything else."""
+"""What a model may return, which is known only when it does, and the errors for everything else."""
 
 from typing import Any
 
