@@ -2,7 +2,6 @@
 """Programs of torch.export give what torch's own loader gives, and what TorchScript files of the same models give."""
 
 import io
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -135,16 +134,6 @@ def long_file():
 
 def test_a_program_of_1400_nodes(long_file):
     assert_equal(opened(long_file), loaded_by_torch(long_file), inputs_of(23, 506, contributing=20))
-
-
-def test_1400_nodes_are_opened_within_half_a_second_of_cpu(long_file):
-    opened(long_file)
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        opened(long_file)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.5
 
 
 def test_results_that_are_an_input_or_a_weight_are_the_callers_own():
