@@ -125,7 +125,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 WRONG = [
     (b"no model", {}, "the model file FILE must be TorchScript"),
-    (script_bytes(Edges3), {"layers": "2"}, "of the model in FILE changes by .* correct --layers, the cutoff, or"),
+    (script_bytes(Edges3), {"layers": "2"}, "FILE must depend on nothing beyond .* correct --layers, the cutoff, or"),
     (script_bytes(Edges3), {"kind": "none", "layers": None}, r'FILE must take 5 inputs, as was said \(kind = "none"\)'),
     (script_bytes(WrongForces), {"kind": "none", "layers": None, "returns_forces": ""},
      "the forces of the model in FILE must be minus the derivative"),

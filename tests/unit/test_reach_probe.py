@@ -47,7 +47,7 @@ def test_fewer_layers_than_the_model_has(tmp_path, dtype, species, layers):
 
 def test_a_species_that_reaches_farther(tmp_path):
     assert open_described(tmp_path, script_bytes(TwoSteps), layers=2, species=["Si", "C"]).prepare()
-    with pytest.raises(DriverError, match=r"is not the sum of what its particles contribute: .*: correct `layers`"):
+    with pytest.raises(DriverError, match=REFUSAL.format(layers=1)):
         open_described(tmp_path, script_bytes(TwoSteps), layers=1, species=["Si", "C"])
 
 
@@ -67,3 +67,23 @@ def test_other_kinds_are_not_probed_for_reach(tmp_path, layers):
     """They are given the edges of each layer."""
     script = script_bytes({1: Graph1, 2: Graph2}[layers])
     assert open_described(tmp_path, script, kind="graph", layers=layers).prepare()
+
+
+class OfOneKind(Edges3):
+    """Passes messages between particles of one species alone."""
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        centre, neighbour = edge_index[0], edge_index[1]
+        strengths = torch.exp(-edge_vectors.square().sum(1)) * (species[centre] == species[neighbour])
+        features = torch.ones(species.size(0), dtype=edge_vectors.dtype)
+        for _ in range(3):
+            features = torch.zeros_like(features).index_add(0, centre, strengths * (1.0 + features[neighbour]))
+        return features
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_messages_between_like_particles_alone(tmp_path, layers):
+    script, species = script_bytes(OfOneKind), ["Si", "C"]
+    assert open_described(tmp_path, script, layers=3, species=species).prepare()
+    with pytest.raises(DriverError, match=REFUSAL.format(layers=layers)):
+        open_described(tmp_path, script, layers=layers, species=species)

@@ -133,7 +133,7 @@ WRONG = [
     ({"about": {"title": ["a", "b"]}}, r"`about\['title'\]` must be a text, got"),
     ({"about": {"title": " "}}, r"`about\['title'\]` must be a text, got ' '; give one such as .*, or leave it out"),
     ({"about": {"title": "a\ud800b"}}, "what is said of a model must be text in Unicode, got .*; correct it"),
-    ({"about": {"description": 1001 * "a. "}}, "each text about a model must have at most 1000 dots, got 1001; "),
+    ({"about": {"description": 401 * "a. "}}, "each text about a model must have at most 400 dots, got 401; "),
     ({"about": {"authors": [""]}}, r"`about\['authors'\]` must be a list of texts, got \[''\]"),
     ({"about": {"doi": "arXiv:1"}}, r"`about\['doi'\]` must be a DOI, got 'arXiv:1'; give one such as \"10"),
     ({"made_with": {"x": 2.0}}, r"`made_with\['x'\]` must be a text, got 2.0"),

@@ -27,10 +27,18 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-def runs(pid: int) -> bool:
-    """Return whether a process is there, and is no zombie."""
+def ends(pid: int) -> bool:
+    """Return whether a process is gone, or a zombie, soon: a signal to a whole group need not be waited for."""
     status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if "State:\tZ" in status.read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @pytest.fixture
@@ -61,7 +69,7 @@ def test_doctor_that_is_interrupted(fake, hanging, number, status, line):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (status, line)
-    assert not runs(int(hanging.read_text()))
+    assert ends(int(hanging.read_text()))
     assert list(temporary.iterdir()) == []
 
 
@@ -69,7 +77,7 @@ def test_program_that_takes_too_long_ends_with_what_it_has_started(fake, hanging
     monkeypatch.setattr(programs, "TIME_LIMIT", 1.0)
     outcome = programs.run_program([fake.bin / "lmp"], fake.environment)
     assert outcome.failure == "it did not end within 1 s"
-    assert not runs(int(hanging.read_text()))
+    assert ends(int(hanging.read_text()))
 
 
 def test_program_that_ignores_sigterm(fake, monkeypatch):
@@ -149,3 +157,18 @@ def test_worker_that_ends_between_checks(monkeypatch):
     assert [result.name for result in found.failures] == checks
     assert found.results[0].comment == "The check did not end: the process crashed (SIGKILL)."
     assert found.nve == {"failed": "the process crashed (SIGKILL)"}
+
+
+def test_a_program_that_is_being_started_ends_too(fake, hanging, monkeypatch):
+    """The signal comes when the program runs and nobody knows of it yet."""
+    start = subprocess.Popen.__init__
+
+    def interrupted(process, *arguments, **options):
+        start(process, *arguments, **options)
+        wait_for(hanging)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", interrupted)
+    with signals_raise(), pytest.raises(Interrupted):
+        programs.run_program([fake.bin / "lmp"], fake.environment)
+    assert ends(int(hanging.read_text()))

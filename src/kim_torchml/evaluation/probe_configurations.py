@@ -40,6 +40,8 @@ MANY = ProbeShape(
 
 # A model may have a shorter cutoff than its description says: then particles must be nearer to interact.
 SCALES = (1.0, 0.6, 0.35)
+# Chains of one species are made of so many of the first species: a call should be short.
+_MOST_CHAINS = 16
 
 
 class _AllNeighbours:
@@ -96,19 +98,25 @@ def probe_particles(
     return Particles(coordinates, codes, flags, _AllNeighbours(coordinates, flags))
 
 
-def probe_chain(n: int, spacing: float, n_species: int) -> Particles:
-    """Return a chain of particles, of which the first contributes; species come in turn.
+def probe_chains(n: int, spacing: float, n_species: int) -> Particles:
+    """Return chains of particles, of each of which the first contributes, far from each other.
+
+    In one chain species come in turn; each of the others is of one species, as there are models in which only particles
+    of one kind tell each other something.
 
     Args:
-        n: Number of particles.
+        n: Number of particles of a chain.
         spacing: Distance of one particle from the next, Å.
         n_species: Number of species.
     """
     # A chain that is not quite straight has no symmetry.
-    places = np.arange(n)[:, None] * np.array([1.0, 0.0, 0.0]) + 0.05 * np.sin(np.arange(3 * n).reshape(n, 3))
-    contributing = np.arange(n) == 0
-    coordinates = spacing * places
-    codes = (np.arange(n) % n_species).astype(np.int32)
+    chain = np.arange(n)[:, None] * np.array([1.0, 0.0, 0.0]) + 0.05 * np.sin(np.arange(3 * n).reshape(n, 3))
+    of_one_species = range(min(n_species, _MOST_CHAINS)) if n_species > 1 else ()
+    species = [np.arange(n) % n_species, *(np.full(n, code) for code in of_one_species)]
+    shifts = np.arange(len(species))[:, None, None] * np.array([0.0, 10.0, 0.0])
+    coordinates = (spacing * (chain + shifts)).reshape(-1, 3)
+    contributing = np.tile(np.arange(n) == 0, len(species))
+    codes = np.concatenate(species).astype(np.int32)
     return Particles(coordinates, codes, contributing, DenseNeighbours(coordinates, contributing))
 
 

@@ -8,7 +8,7 @@ import torch
 from kim_torchml.engines.contract import Program
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import evaluate
-from kim_torchml.evaluation.probe_configurations import probe_chain
+from kim_torchml.evaluation.probe_configurations import probe_chains
 from kim_torchml.evaluation.returned_values import EnergyLayout
 from kim_torchml.inputs import EdgeInputs, Particles
 
@@ -30,10 +30,10 @@ def faults_of_reach(program: Program, kind: EdgeInputs, layout: EnergyLayout) ->
         kind: What its inputs are built by.
         layout: What the entries of its energy stand for.
     """
-    chain = probe_chain(kind.n_layers + MORE_LAYERS + 1, _SPACING * kind.cutoff, kind.n_species)
+    chains = probe_chains(kind.n_layers + MORE_LAYERS + 1, _SPACING * kind.cutoff, kind.n_species)
 
     def energy(builder: EdgeInputs) -> float:
-        particles = Particles(chain.coordinates, chain.species_codes, chain.contributing, chain.neighbours)
+        particles = Particles(chains.coordinates, chains.species_codes, chains.contributing, chains.neighbours)
         inputs = builder.build(particles, program.dtype, program.device)
         return float(evaluate(program, inputs, particles, layout, wanted=set()).energy)
 

@@ -15,8 +15,9 @@ else:
 
 # Bytes. A stranger's file of any size would be parsed before it could be refused.
 LARGEST_FILE = 1 << 18
-# For a key of so many parts the parser takes a hundredth of a second, and for one of a hundred thousand parts minutes.
-_MOST_DOTS = 1000
+# The parser's time grows with the square of the number of parts of a key: a file full of keys of a thousand parts would
+# take it half a minute, and one key of a hundred thousand parts as long.
+_MOST_DOTS = 400
 
 _PLACE = re.compile(r" \((at line \d+, column \d+|at end of document)\)$")
 # Each piece matches whatever follows it, so that the time grows with the length of the text and no faster.

@@ -76,7 +76,8 @@ def _cannot_use(store: Store, reason: str) -> DriverError:
 def _holds(path: Path, digest: str) -> bool:
     """Return whether the store has the file, whole."""
     try:
-        return digest_of(path.read_bytes()) == digest
+        # Opening a pipe would wait for its other end.
+        return path.is_file() and digest_of(path.read_bytes()) == digest
     except OSError:
         return False
 

@@ -118,6 +118,8 @@ class Statement:
             return None
         if not is_plain_name(path.name) or path.name in (MODEL_TOML, MODEL_FILE):
             raise DriverError(f"`descriptor_file` must have a name of its own, got '{path}'; rename the file")
+        if path.exists() and not path.is_file():
+            raise DriverError(f"`descriptor_file` must be a file, got {path}, a folder, pipe or device; name a file")
         try:
             return TextFile(path.name, path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:

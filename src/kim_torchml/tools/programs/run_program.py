@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kim_torchml.tools.programs.process_group import end_process_group
+from kim_torchml.tools.programs.signals import signals_held_back
 
 # Seconds; importing torch from a slow network file system can take a minute.
 TIME_LIMIT = 180.0
@@ -45,20 +46,28 @@ def run_program(
         How the program ended. It failed if it is missing, hangs, crashes, or exits with another code than 0.
     """
     limit = TIME_LIMIT if time_limit is None else time_limit
+    process: subprocess.Popen[str] | None = None
     try:
-        process = subprocess.Popen(
-            [os.fspath(argument) for argument in arguments],
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        )
+        # The program has a session of its own: nobody else would end one that is not known here yet.
+        with signals_held_back():
+            process = subprocess.Popen(
+                [os.fspath(argument) for argument in arguments],
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
     except OSError as error:
         return ProgramOutcome("", "", str(error.strerror or error))
+    except BaseException:
+        if process is not None:
+            with process:
+                end_process_group(process)
+        raise
     with process:
         try:
             stdout, stderr = process.communicate(timeout=limit)
