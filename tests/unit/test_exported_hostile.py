@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from guards import bounded
-from program_files import argument, inputs_of, layered_program, meta, node, opened, zipped
+from program_files import argument, inputs_of, layered_program, meta, needs_export, node, opened, zipped
 
 from kim_torchml.errors import DriverError
+
+pytestmark = needs_export
 
 
 class Canary:

@@ -16,10 +16,12 @@ from archives import members
 from effort import IS_RANDOM, seed, times
 from exporting import Splitting, exported_bytes
 from guards import bounded, confined_to
-from program_files import argument, inputs_of, layered_program, node, opened, zipped
+from program_files import argument, inputs_of, layered_program, needs_export, node, opened, zipped
 
 from kim_torchml.engines.exported.operators import IN_PLACE, NEW, SIZE_FUNCTIONS, VIEWS_AND_COMPOSITES
 from kim_torchml.errors import DriverError
+
+pytestmark = needs_export
 
 ROUNDS, FILES = 10, 200
 BASES = {"by hand": lambda: varied_program().content()}

@@ -20,6 +20,7 @@ from program_files import (
     inputs_of,
     layered_program,
     meta,
+    needs_export,
     opened,
     saved_inputs,
     signature_of,
@@ -32,6 +33,8 @@ from kim_torchml.engines import open_program
 from kim_torchml.engines.contract import Table
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import Argument, ModelInputs
+
+pytestmark = needs_export
 
 SIZES = [(23, 506), (5, 17), (2, 2), (4, 0), (1, 0), (0, 0)]
 MODELS = {
