@@ -166,6 +166,7 @@ TARGETS = """
     builtins.eval builtins.exec torch.load torch.ops.load_library torch.ops.aten.add torch.ops.aten.add.out
     torch.ops.aten.add.__class__ torch.ops.aten.__class__.mro torch.ops.aten.add.Tensor.__call__ aten.add.Tensor
     _operator.attrgetter _operator.getitem _operator.imul _operator.call math.factorial torch.ops.aten.add.Tensor\x00
+    torch.ops.aten._native_batch_norm_legit_no_training.default torch.ops.aten.polygamma.default
     torch._C._set_grad_enabled torch.ops.profiler._record_function_enter_new.default torch.ops.prims.add.default
 """.split()
 

@@ -30,7 +30,7 @@ _NEW = """
     log2.default log_sigmoid_forward.default logaddexp.default logaddexp2.default logical_and.default
     logical_not.default logical_or.default logical_xor.default logit.default lt.Scalar lt.Tensor maximum.default
     minimum.default mish.default mul.Scalar mul.Tensor nan_to_num.default ne.Scalar ne.Tensor neg.default
-    polygamma.default pow.Scalar pow.Tensor_Scalar pow.Tensor_Tensor reciprocal.default relu.default remainder.Scalar
+    pow.Scalar pow.Tensor_Scalar pow.Tensor_Tensor reciprocal.default relu.default remainder.Scalar
     remainder.Scalar_Tensor remainder.Tensor round.decimals round.default rsqrt.default rsub.Scalar rsub.Tensor
     sgn.default sigmoid.default sign.default signbit.default silu.default sin.default sinc.default sinh.default
     softplus.default softshrink.default special_bessel_j0.default special_bessel_j1.default special_erfcx.default
@@ -59,7 +59,7 @@ _NEW = """
     cat.default constant_pad_nd.default diag_embed.default flip.default repeat.default roll.default rot90.default
     stack.default tril.default triu.default
 
-    _native_batch_norm_legit_no_training.default native_group_norm.default native_layer_norm.default
+    native_layer_norm.default
 
     _to_copy.default arange.default arange.start arange.start_step clone.default eye.default eye.m full.default
     full_like.default lift_fresh_copy.default linspace.default new_full.default new_ones.default new_zeros.default
