@@ -82,7 +82,11 @@ def _read(store: Store, digest: str) -> tuple[bytes | None, str]:
     """Return the content of the file of a digest, or why there is none."""
     if reason := store.why_not_usable():
         return None, reason
-    path = store.path_of(digest)
+    return read_file(store.path_of(digest), digest)
+
+
+def read_file(path: Path, digest: str) -> tuple[bytes | None, str]:
+    """Return the content of a file that is to have a digest, or why there is none."""
     try:
         # Opening a pipe would wait for its other end.
         if not stat.S_ISREG(path.stat().st_mode):

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kim_torchml.errors import DriverError
-from kim_torchml.model_files.store import Store, digest_of
+from kim_torchml.model_files.store import Store, read_file
 from kim_torchml.process import settings
 from kim_torchml.tools.programs.signals import signals_held_back
 
@@ -75,11 +75,7 @@ def _cannot_use(store: Store, reason: str) -> DriverError:
 
 def _holds(path: Path, digest: str) -> bool:
     """Return whether the store has the file, whole."""
-    try:
-        # Opening a pipe would wait for its other end.
-        return path.is_file() and digest_of(path.read_bytes()) == digest
-    except OSError:
-        return False
+    return read_file(path, digest)[0] is not None
 
 
 def _write(store: Store, path: Path, digest: str, content: bytes) -> bool:
