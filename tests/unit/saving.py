@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What tests of written models share: what is said of the models of models.py, and what a folder holds."""
 
+import torch
 from models import PARAMETERS
 
 import kim_torchml
 from kim_torchml.driver import open_model as open_by_driver
+from kim_torchml.engines.exported.archive import OLDEST_TORCH
+from kim_torchml.process.oldest_versions import is_older
 from kim_torchml.tools.model_check.listed_files import files_of
 
-FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt", "model.toml"]
+# Modules of the kind edges are exported, all others scripted.
+EDGES_FILE = "model.pt" if is_older(str(torch.__version__), OLDEST_TORCH) else "model.pt2"
+
+
+def files_with(model_file):
+    """Return the names of the files of a folder whose model file has a name."""
+    return ["CMakeLists.txt", "README.md", "kimspec.edn", model_file, "model.toml"]
+
+
+FILES = files_with(EDGES_FILE)
 
 
 def stated_of(model, **changes):

@@ -16,7 +16,7 @@ from guards import bounded, sparse
 from models import Edges1, Edges3, Graph2, Graph4, PairTotal, PairWithForces
 from opening import compute
 from particles import cluster, interleaved
-from saving import FILES, contents_of, left_in, opened, save, stated_of
+from saving import EDGES_FILE, FILES, contents_of, files_with, left_in, opened, save, stated_of
 from torch import Tensor, nn
 
 import kim_torchml
@@ -37,7 +37,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_what_is_written_has_the_energies_of_the_formula(kind, tmp_path):
     report = save(kind, tmp_path / "model", **KINDS[kind])
-    assert left_in(tmp_path / "model") == FILES
+    file = EDGES_FILE if stated_of(kind)["kind"] == "Edges" else "model.pt"
+    assert left_in(tmp_path / "model") == files_with(file)
     assert left_in(tmp_path) == ["model"]
     configuration = interleaved(cluster(n=14, n_contributing=8, n_species=2))
     expected = particle_energies(
@@ -46,7 +47,7 @@ def test_what_is_written_has_the_energies_of_the_formula(kind, tmp_path):
     found = compute(opened(tmp_path / "model"), configuration, ["partialEnergy"])
     assert found["partialEnergy"][0] == pytest.approx(expected.sum(), rel=1e-12)
     lines = str(report).splitlines()
-    assert re.fullmatch(r"wrote .*/model: model\.toml, model\.pt, CMakeLists\.txt, kimspec\.edn, README\.md", lines[0])
+    assert re.fullmatch(rf"wrote .*/model: model\.toml, {file}, CMakeLists\.txt, kimspec\.edn, README\.md", lines[0])
     assert re.match(r"compared for \d+ atoms of Si, C, periodic along one axis, with \d+ images, .* Å apart:", lines[1])
     assert re.match(rf"  energ.*: \S+ eV from {kind.__name__} itself \(allowed: \S+\)$", lines[2])
     assert ("for the periodic graph without images" in lines[3]) == (stated_of(kind)["kind"] == "Edges")
@@ -63,7 +64,7 @@ def test_model_toml_says_what_was_said(tmp_path):
     found = tomllib.loads((tmp_path / "model" / "model.toml").read_text())
     assert len(found["model"].pop("sha256")) == 64
     assert found["model"] == {
-        "file": "model.pt", "kind": "edges", "dtype": "float64", "species": ["Si", "C"], "species_as": "atomic numbers",
+        "file": EDGES_FILE, "kind": "edges", "dtype": "float64", "species": ["Si", "C"], "species_as": "atomic numbers",
         "cutoff": 2.5, "layers": 3, "energy": "per particle", "returns_forces": False,
     }  # fmt: skip
     assert found["parameters"] == {"weight": "strength of a message"}
@@ -80,7 +81,7 @@ def test_the_other_files_are_those_of_a_model(tmp_path):
     lists, readme, spec = ((tmp_path / "model" / name).read_text() for name in FILES[:3])
     assert "project(Net_SiC)" in lists
     assert 'DRIVER_NAME     "TorchML__MD_173118614730_000"' in lists
-    assert files_of(tmp_path / "model") == ["model.toml", "model.pt"]
+    assert files_of(tmp_path / "model") == ["model.toml", EDGES_FILE]
     strings = re.findall(r'"((?:[^"\\]|\\.)*)"', spec)
     assert {"extended-id", "Net_SiC", "model-driver", "TorchML__MD_173118614730_000", "gnn", "MIT"} <= set(strings)
     assert '"species" ["Si" "C"]' in spec
@@ -174,10 +175,12 @@ def test_a_module_that_trains_stays_as_it_is(tmp_path):
     kim_torchml.save_model(module, tmp_path / "again", **stated_of(Edges1))
 
 
-def test_the_file_has_no_paths_of_this_machine(tmp_path):
-    save(Edges3, tmp_path / "model")
-    content = (tmp_path / "model" / "model.pt").read_bytes()
+@pytest.mark.parametrize("file_format", ["pt", None])
+def test_the_file_has_no_paths_of_this_machine(file_format, tmp_path):
+    save(Edges3, tmp_path / "model", file_format=file_format)
+    content = (tmp_path / "model" / (EDGES_FILE if file_format is None else "model.pt")).read_bytes()
     assert b".debug_pkl" not in content
+    assert b".py" not in content
     assert os.fsencode(Path(__file__).parent) not in content
 
 
@@ -241,7 +244,7 @@ def test_replacing_keeps_what_is_not_the_models(tmp_path):
     (folder / "CMakeLists.txt").write_text(f"add_kim_api_model_library(NAME A DRIVER_NAME B {listed})")
     save(Edges3, folder, replace=True)
     assert left_in(folder) == sorted([*FILES, "train.py"])
-    assert files_of(folder) == ["model.toml", "model.pt"]
+    assert files_of(folder) == ["model.toml", EDGES_FILE]
     before = contents_of(folder)
     with pytest.raises(DriverError, match="must depend on nothing beyond 2 x cutoff"):
         save(Edges3, folder, replace=True, layers=2)

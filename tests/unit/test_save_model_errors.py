@@ -52,20 +52,20 @@ class FailingWithoutEdges(Edges1):
 
 
 DISAGREEMENTS = [
-    (OtherwiseScripted, {"kind": "edges"}, r"^the energies of the model in model\.pt, .* must be those of the module "
-     r"OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what TorchScript does"),
+    (OtherwiseScripted, {"kind": "edges", "file_format": "pt"}, r"^the energies of the model in model\.pt, .* must be those of the module "
+     r"OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what the model file does"),
     (OtherwiseWithManyRows, {"kind": "edges"}, "must be those of the module OtherwiseWithManyRows for a"),
-    (Edges3, {"layers": 2}, r"^the energy of the model in model\.pt must depend on nothing beyond 2 x cutoff, "
+    (Edges3, {"layers": 2}, r"^the energy of the model in model\.pt2? must depend on nothing beyond 2 x cutoff, "
      "as `layers` says, got a change by"),
     (CountingImages, {"kind": "graph", "energy": "total"}, "where particles that do not contribute are added out of"),
     (WrongForces, {"returns_forces": True}, r"^the forces of the model in model\.pt must be minus the derivative of "
      r"its energy, got a difference of \S+ eV/Å beside a largest force of \S+ eV/Å; look for"),
     (LosingDigits, {"kind": "edges", "dtype": "float32"}, "index_add_"),
     (FailingAlone, {"kind": "edges"}, r"^the model must compute particles without neighbours, as simulations come "
-     r"across them, but for an atom of Si alone the model in model\.pt raised an error: .*max"),
+     r"across them, but for an atom of Si alone the model in model\.pt2? raised an error.*max"),
     (FailingWithoutEdges, {"kind": "edges"}, "but for 4 particles out of each other's cutoff the model in"),
     (Detached, {}, r"^the energy of the model in model\.pt must depend on coordinates through autograd"),
-    (NotScriptable, {"kind": "edges"}, "^the module NotScriptable must be one that TorchScript can compile, got: "),
+    (NotScriptable, {"kind": "edges", "file_format": "pt"}, "^the module NotScriptable must be one that TorchScript can compile, got: "),
     (FourInputs, {}, r"^the model in model\.pt must take 5 inputs, as was said \(kind = \"none\"\), but its "
      "forward takes 4; correct what was said, or the model$"),
     (Graph4, {}, r"must be \"per particle\", as was said, got one number; correct `energy`, or the model"),
@@ -116,7 +116,7 @@ WRONG = [
     ({"descriptor_file": 3}, "`descriptor_file` must be a path, got 3; give one"),
     ({"kind": "descriptor", "layers": 1, "descriptor": "SOAP", "descriptor_file": "none.dat"},
      "cannot read the descriptor's file none.dat: .*; correct the path"),
-    ({"parameters": {"none": "x"}}, r"`parameters` of the model in model\.pt must name dense .* got 'none': nothing"),
+    ({"parameters": {"none": "x"}}, r"`parameters` of the model in model\.pt2? must name dense .* got 'none': nothing"),
     ({"parameters": {"weight": 3}}, "`parameters` must be texts by name, got 3 for 'weight'"),
     ({"parameters": "w"}, "`parameters` must be a dictionary, got 'w'; give one such as "),
     ({"parameters": ["w"]}, r"`parameters` must be a dictionary, got \['w'\]; give one such as "),
@@ -183,7 +183,7 @@ def test_torchscript_that_is_switched_off(tmp_path):
     torch.jit._state.disable()
     try:
         with pytest.raises(DriverError, match="is TorchScript, which is switched off in this process by"):
-            save(Edges3, tmp_path / "model")
+            save(Edges3, tmp_path / "model", file_format="pt")
     finally:
         torch.jit._state.enable()
     assert left_in(tmp_path) == []

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A line on stderr that says how far long work is; short work says nothing."""
 
+import sys
 import threading
 from types import TracebackType
 
@@ -26,7 +27,8 @@ class LateProgress:
             console: Where to show the line; by default standard error.
             delay: How long to wait before, s.
         """
-        self._console = console or Console(stderr=True)
+        # The stream as it is now: what exports a module keeps torch from writing to sys.stderr meanwhile.
+        self._console = console or Console(file=sys.stderr, stderr=True)
         text = TextColumn("{task.description}", markup=False)
         columns = (SpinnerColumn(), text, BarColumn(bar_width=20), TimeElapsedColumn())
         # What a model prints on stdout stays there.

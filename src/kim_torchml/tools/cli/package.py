@@ -44,7 +44,7 @@ _EXAMPLE = (
 )
 
 
-@click.command(epilog=_EXAMPLE, short_help="Make a KIM model of a TorchScript file.")
+@click.command(epilog=_EXAMPLE, short_help="Make a KIM model of a model file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Folder to write.")
 @click.option("--name", required=True, help="KIM id of the model.")
@@ -75,7 +75,8 @@ _EXAMPLE = (
 @click.option("--driver", default=DRIVER, show_default=True, help="KIM id of the driver.")
 @click.option("--replace", is_flag=True, help="Replace the files of a model that is in FOLDER; others there stay.")
 def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
-    """Write a folder that KIM can install, with the model file FILE (TorchScript) in it.
+    """Write a folder that KIM can install, with the model file FILE in it: TorchScript (.pt), or a
+    program of torch.export (.pt2) that takes what the kind edges does.
 
     What is written is loaded as the driver loads it, and its forces are compared with differences of the energy, before
     FOLDER appears.
@@ -91,6 +92,7 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     with errors_as_sentences(), LateProgress() as progress:
         progress("importing torch", 0.0)
         import_needed_packages()
+        from kim_torchml.tools.package.program_file import packaged
         from kim_torchml.tools.package.unfinished_folder import check_free
         from kim_torchml.tools.package.wording import in_options, reworded_errors
         from kim_torchml.tools.package.written_model import write_model
@@ -102,7 +104,7 @@ def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
         except DriverError as error:
             raise click.UsageError(in_options(str(error), str(file))) from error
         with reworded_errors(lambda message: in_options(message, str(file))):
-            written = write_model(statement, file.read_bytes(), None, output, progress)
+            written = write_model(statement, packaged(file), None, output, progress)
     click.echo(str(written))
 
 

@@ -14,7 +14,7 @@ from kim_torchml.inputs import EdgeInputs
 from kim_torchml.tools.kim_host.particles import AtomsAndImages
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.model_check.loaded_model import LoadedModel, as_seen
-from kim_torchml.tools.package.script import evaluated
+from kim_torchml.tools.package.given_module import device_of, evaluated
 
 
 @without_host_modes
@@ -30,7 +30,7 @@ def energies_of_same_inputs(module: torch.nn.Module, model: LoadedModel, particl
     Raises:
         DriverError: If the module fails.
     """
-    inputs = model.inputs.build(as_seen(particles), model.dtype, _device_of(module))
+    inputs = model.inputs.build(as_seen(particles), model.dtype, device_of(module))
     energies = _called(module, inputs.arguments)
     return _numpy(energies[inputs.contributing_rows] if model.layout is EnergyLayout.ALL else energies)
 
@@ -51,7 +51,7 @@ def energies_of_periodic_graph(module: torch.nn.Module, model: LoadedModel, part
     Raises:
         DriverError: If the module fails.
     """
-    device, atoms = _device_of(module), particles.coordinates[: particles.n_atoms]
+    device, atoms = device_of(module), particles.coordinates[: particles.n_atoms]
     distances = np.linalg.norm(atoms[:, None] - particles.coordinates[None], axis=2)
     distances[np.arange(len(atoms)), np.arange(len(atoms))] = np.inf
     centres, neighbours = np.nonzero(distances <= model.inputs.cutoff)
@@ -81,11 +81,6 @@ def _called(module: torch.nn.Module, arguments: Sequence[torch.Tensor]) -> torch
         ) from error
     energies: torch.Tensor = returned[0] if isinstance(returned, tuple) else returned
     return energies.detach().reshape(-1)
-
-
-def _device_of(module: torch.nn.Module) -> torch.device:
-    tensors = [*module.parameters(), *module.buffers()]
-    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def _numpy(tensor: torch.Tensor) -> Floats:

@@ -104,7 +104,7 @@ def _beside_module(
     else:
         what, found = "energies per particle", computed.energies[: particles.n_atoms]
     expected = energies_of_same_inputs(module, model, particles)
-    advice = "look for what TorchScript does otherwise than Python"
+    advice = "look for what the model file does otherwise than Python"
     difference = _difference(model, found, expected, limit, f"{name} for the same tensors", advice)
     yield f"  {what}: {difference:.1e} eV from {name} itself (allowed: {limit:.0e})"
     if has_periodic_graph(model):

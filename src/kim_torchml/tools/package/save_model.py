@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
+from kim_torchml.driver.parameters import ATTRIBUTE
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.late_progress import LateProgress
-from kim_torchml.tools.package.arguments import flag_of, path_of
+from kim_torchml.tools.package.arguments import flag_of, path_of, word_of
 from kim_torchml.tools.package.kim_names import DRIVER
-from kim_torchml.tools.package.script import script_of
+from kim_torchml.tools.package.program_file import EXPORTED, SCRIPTED, program_file_of
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import check_free
 from kim_torchml.tools.package.written_model import WrittenModel, write_model
@@ -24,7 +25,7 @@ def save_model(
     descriptor: str | None = None, descriptor_file: str | os.PathLike[str] | None = None,
     parameters: Mapping[str, str] | None = None, limits: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None, made_with: Mapping[str, str] | None = None,
-    driver: str = DRIVER, replace: bool = False,
+    driver: str = DRIVER, replace: bool = False, file_format: str | None = None,
 ) -> WrittenModel:  # fmt: skip
     """Write a module as a complete KIM model: model file, model.toml, CMakeLists.txt, kimspec.edn and README.md.
 
@@ -33,7 +34,7 @@ def save_model(
     neighbours are computed too, and what is doubtful, such as an energy that jumps at the cutoff, is said.
 
     Args:
-        module: The module; it is scripted, unless torch.jit.script or torch.jit.trace has made it. It stays as it is.
+        module: The module, or what torch.jit.script or torch.jit.trace has made of it. It stays as it is.
         folder: The folder, new or empty.
         name: KIM id of the model: letters, digits and underscores.
         kind: "none", "descriptor", "graph" or "edges": what the module's forward takes.
@@ -54,6 +55,9 @@ def save_model(
         driver: KIM id that the driver is installed under.
         replace: Whether the files of a model in the folder may be replaced; other files there stay, and README.md and
             kimspec.edn too if they were edited.
+        file_format: "pt2", a program of torch.export, which the kind edges can have; or "pt", TorchScript. By default
+            "pt2" where that can be made of the module and gives the same energies and gradients, else "pt"; what
+            `print` shows of the result says why.
     Returns:
         What was written and checked; `print(...)` shows it.
     Raises:
@@ -61,13 +65,22 @@ def save_model(
     """
     if not isinstance(module, torch.nn.Module):
         raise DriverError(f"`module` must be a torch.nn.Module, got {type(module).__name__}; give the network itself")
+    if file_format is not None:
+        word_of(file_format, "file_format", (EXPORTED, SCRIPTED))
     stated = Statement(
         name, kind, species, cutoff, layers, species_as, energy, dtype, returns_forces, descriptor,
-        descriptor_file, parameters, limits, about, {} if made_with is None else made_with, driver,
+        descriptor_file, _chosen(module, parameters), limits, about, {} if made_with is None else made_with, driver,
     )  # fmt: skip
     path = path_of(folder, "folder")
     check_free(path, flag_of(replace, "replace"), "replace=True")
     stated.check()
     with LateProgress() as progress:
-        progress("script", 0.0)
-        return write_model(stated, script_of(module), module, path, progress)
+        program = program_file_of(module, stated.inputs(), file_format, progress)
+        return write_model(stated, program, module, path, progress)
+
+
+def _chosen(module: torch.nn.Module, parameters: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return descriptions of KIM parameters: those that were given, else the module's own, else None."""
+    # A program of torch.export keeps tensors alone.
+    own = getattr(module, ATTRIBUTE, None)
+    return own if parameters is None and isinstance(own, dict) else parameters

@@ -14,7 +14,7 @@ from kim_torchml import __version__
 from kim_torchml.driver.parameters import ATTRIBUTE
 from kim_torchml.engines import Program, open_program
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs import FILE_FORMATS, make_inputs
+from kim_torchml.inputs import FILE_FORMATS, InputKind, make_inputs
 from kim_torchml.model_files.description import ModelDescription, is_plain_name
 from kim_torchml.model_files.model_folder import ModelFolder, TextFile
 from kim_torchml.model_files.model_toml import DTYPES, ENERGY, FORMAT, MODEL_TOML, SPECIES_AS, parse_model_toml
@@ -34,8 +34,11 @@ from kim_torchml.tools.package.arguments import (
     word_of,
 )
 from kim_torchml.tools.package.kim_names import DRIVER, check_name
-from kim_torchml.tools.package.wording import MODEL_FILE, in_arguments, reworded_errors
+from kim_torchml.tools.package.program_file import ProgramFile
+from kim_torchml.tools.package.wording import EXPORTED_FILE, SCRIPT_FILE, in_arguments, reworded_errors
 
+# What is checked before there is a model file.
+_NO_FILE = ProgramFile(SCRIPT_FILE, b"")
 # How many letters of a text are shown before and after one that is no text.
 _AROUND = 10
 
@@ -89,19 +92,28 @@ class Statement:
         """
         check_name(self.name, "name")
         check_name(self.driver, "driver")
-        self._described(b"", DTYPES[0])
+        self._described(_NO_FILE, DTYPES[0])
         self.read_descriptor()
 
-    def description(self, program: bytes) -> ModelDescription:
+    def inputs(self) -> InputKind:
+        """Return a builder of the model's inputs; their type is None unless one was stated.
+
+        Raises:
+            DriverError: If something that was said is wrong.
+        """
+        with reworded_errors(in_arguments):
+            return self._inputs(self._described(_NO_FILE, DTYPES[0]))
+
+    def description(self, program: ProgramFile) -> ModelDescription:
         """Return what a model.toml is to say of a model.
 
         Args:
-            program: Content of the model file.
+            program: The model file.
         Raises:
             DriverError: If what was said is wrong, or the file is none that can be run.
         """
         description = self._described(program, DTYPES[0])
-        opened = self._opened(program, description)
+        opened = self._opened(program, self._inputs(description))
         if self.parameters is None:
             chosen = opened.attribute(ATTRIBUTE)
             description = replace(description, parameters=chosen if isinstance(chosen, dict) else {})
@@ -116,7 +128,7 @@ class Statement:
         path = self._descriptor_path()
         if path is None:
             return None
-        if not is_plain_name(path.name) or path.name in (MODEL_TOML, MODEL_FILE):
+        if not is_plain_name(path.name) or path.name in (MODEL_TOML, SCRIPT_FILE, EXPORTED_FILE):
             raise DriverError(f"`descriptor_file` must have a name of its own, got '{path}'; rename the file")
         if path.exists() and not path.is_file():
             raise DriverError(f"`descriptor_file` must be a file, got {path}, a folder, pipe or device; name a file")
@@ -128,13 +140,15 @@ class Statement:
     def _descriptor_path(self) -> Path | None:
         return None if self.descriptor_file is None else path_of(self.descriptor_file, "descriptor_file")
 
-    def _opened(self, program: bytes, description: ModelDescription) -> Program:
-        """Return the model file as a program; its type is that of its tensors unless one was stated."""
+    def _inputs(self, description: ModelDescription) -> InputKind:
         dtype = None if self.dtype is None else description.dtype
-        files = ModelFolder(replace(description, dtype=dtype), self.read_descriptor(), ())
-        return open_program(program, MODEL_FILE, torch.device("cpu"), make_inputs(files).signature)
+        return make_inputs(ModelFolder(replace(description, dtype=dtype), self.read_descriptor(), ()))
 
-    def _described(self, program: bytes, default_dtype: str) -> ModelDescription:
+    def _opened(self, program: ProgramFile, inputs: InputKind) -> Program:
+        """Return the model file as a program; its type is that of its tensors unless one was stated."""
+        return open_program(program.content, program.name, torch.device("cpu"), inputs.signature)
+
+    def _described(self, program: ProgramFile, default_dtype: str) -> ModelDescription:
         """Return the description, read back from its text, as every check is made there."""
         kinds = {word.lower(): each for word, each in FILE_FORMATS.items()}
         kind = word_of(self.kind.lower() if isinstance(self.kind, str) else self.kind, "kind", list(kinds))
@@ -143,7 +157,7 @@ class Statement:
         stated = ModelDescription(
             file_name=MODEL_TOML,
             format=FORMAT,
-            model_file=MODEL_FILE,
+            model_file=program.name,
             kind=kind,
             species=texts_of(self.species, "species", '["Si", "C"]'),
             atomic_numbers=SPECIES_AS[word_of(self.species_as, "species_as", list(SPECIES_AS))],
@@ -161,7 +175,7 @@ class Statement:
             descriptor_file=None if descriptor_path is None else descriptor_path.name,
             parameters=descriptions_of(self.parameters or {}, "parameters", '{"weight": "strength of a pair"}'),
             limits=limits_of(self.limits),
-            sha256=digest_of(program),
+            sha256=digest_of(program.content),
             about=about_of(self.about),
             made_with=_versions() | versions_of(self.made_with),
         )

@@ -9,7 +9,8 @@ from kim_torchml.errors import DriverError
 from kim_torchml.model_files.model_toml import ABOUT_TEXTS, MODEL_TOML
 from kim_torchml.tools.package.arguments import LIMITS
 
-MODEL_FILE = "model.pt"
+# Names of model files, by their formats: TorchScript, and programs of torch.export.
+SCRIPT_FILE, EXPORTED_FILE = "model.pt", "model.pt2"
 
 _FILE = re.escape(MODEL_TOML)
 # What errors say of a model.toml, and what they say in its place.
@@ -55,7 +56,7 @@ def in_options(message: str, file: str) -> str:
     # What a file of its own says has no option.
     if " (file " not in message:
         message = re.sub(r"`([^`]+)`", lambda match: _OPTIONS.get(match[1], match[0]), message)
-    return re.sub(rf"(?<![\w./-]){re.escape(MODEL_FILE)}\b", lambda match: file, message)
+    return re.sub(rf"(?<![\w./-]){re.escape(SCRIPT_FILE)}2?\b", lambda match: file, message)
 
 
 @contextmanager

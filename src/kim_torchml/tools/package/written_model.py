@@ -17,7 +17,8 @@ from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.cmake_lists_text import cmake_lists_text
 from kim_torchml.tools.package.documents import documents_of, edited_documents
-from kim_torchml.tools.package.first_checks import check_first
+from kim_torchml.tools.package.first_checks import FirstChecks, check_first
+from kim_torchml.tools.package.program_file import ProgramFile
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import unfinished_folder
 from kim_torchml.tools.package.wording import in_arguments, reworded_errors
@@ -31,6 +32,7 @@ class WrittenModel:
         folder: the folder.
         files: names of the files in it.
         kept: names of documents that stayed, as their author had edited them.
+        notes: why the model file has its format, if that needs a word, a line each.
         checks: what was checked and how close it was, a line each.
         doubts: what its author should know although it is no error.
     """
@@ -38,6 +40,7 @@ class WrittenModel:
     folder: Path
     files: tuple[str, ...]
     kept: tuple[str, ...]
+    notes: tuple[str, ...]
     checks: tuple[str, ...]
     doubts: tuple[str, ...]
 
@@ -45,18 +48,18 @@ class WrittenModel:
         lines = [f"wrote {self.folder}: {', '.join(self.files)}"]
         if self.kept:
             lines.append(f"kept what was edited: {', '.join(self.kept)}; see whether it still holds")
-        lines += self.checks
+        lines += [*self.notes, *self.checks]
         return "\n".join([*lines, *(f"doubtful: {each}" for each in self.doubts)])
 
 
 def write_model(
-    stated: Statement, program: bytes, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+    stated: Statement, program: ProgramFile, module: torch.nn.Module | None, folder: Path, progress: LateProgress
 ) -> WrittenModel:
     """Write a model's folder. Whatever goes wrong before all is checked leaves nothing behind.
 
     Args:
         stated: What its author says of it.
-        program: Content of the model file.
+        program: The model file.
         module: The module that it was made from; None where there is a file alone.
         folder: The folder; files in it are replaced, and those of a model that was in it removed. Documents that were
             edited stay.
@@ -72,10 +75,10 @@ def write_model(
 
 
 def _write(
-    stated: Statement, program: bytes, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+    stated: Statement, program: ProgramFile, module: torch.nn.Module | None, folder: Path, progress: LateProgress
 ) -> WrittenModel:
     description = stated.description(program)
-    contents = _contents(stated, description, program)
+    contents = _contents(stated, description, program.content)
     described = list(contents)
     listed = cmake_lists_text(stated.name, stated.driver, described)
     contents[CMAKE_LISTS] = listed.encode()
@@ -85,10 +88,22 @@ def _write(
     with unfinished_folder(folder) as unfinished:
         unfinished.write(contents)
         model = LoadedModel(unfinished.path, described)
-        checks = check_first(model, module, progress)
+        checks = _first_checks(model, module, program, progress)
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
-    doubts = (*_doubts(model), *checks.doubts)
-    return WrittenModel(folder, tuple(contents), tuple(kept), checks.lines, doubts)
+    doubts = (*_doubts(model), *program.doubts, *checks.doubts)
+    return WrittenModel(folder, tuple(contents), tuple(kept), program.notes, checks.lines, doubts)
+
+
+def _first_checks(
+    model: LoadedModel, module: torch.nn.Module | None, program: ProgramFile, progress: LateProgress
+) -> FirstChecks:
+    """Return what the first checks have found; what is doubtful in the program may be why one fails."""
+    try:
+        return check_first(model, module, progress)
+    except DriverError as error:
+        if not program.doubts:
+            raise
+        raise DriverError(f"{error}. The reason may be this: {'; '.join(program.doubts)}") from error
 
 
 def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:

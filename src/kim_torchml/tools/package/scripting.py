@@ -3,18 +3,14 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
 from kim_torchml.engines.torchscript.errors import reason_in_code
 from kim_torchml.engines.torchscript.loading import check_switched_on, expected_deprecations
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.package.wording import MODEL_FILE
-
-# Modules of torch around another one, by the name of the class, and their attribute that is the other one.
-_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+from kim_torchml.tools.package.given_module import evaluated
+from kim_torchml.tools.package.wording import SCRIPT_FILE
 
 
 def script_of(module: torch.nn.Module) -> bytes:
@@ -27,8 +23,7 @@ def script_of(module: torch.nn.Module) -> bytes:
     """
     buffer = io.BytesIO()
     name = type(module).__name__
-    check_switched_on(MODEL_FILE)
-    _check_wrapper(module, name)
+    check_switched_on(SCRIPT_FILE)
     with evaluated(module), expected_deprecations():
         try:
             scripted = module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module)
@@ -43,29 +38,6 @@ def script_of(module: torch.nn.Module) -> bytes:
         except RuntimeError as error:
             raise DriverError(f"the module {name} cannot be saved: {reason_in_code(error)}") from error
     return _without_paths(buffer)
-
-
-def _check_wrapper(module: torch.nn.Module, name: str) -> None:
-    """Check that a module is none of those that hold the author's own, and that TorchScript cannot compile."""
-    attribute = _WRAPPERS.get(name, "")
-    if hasattr(module, attribute):
-        raise DriverError(
-            f"`module` must be the network itself, got the {name} around it; give its attribute `{attribute}`"
-        )
-
-
-@contextmanager
-def evaluated(module: torch.nn.Module) -> Iterator[None]:
-    """Let a module evaluate, as the driver does, rather than train; afterwards it is as it was."""
-    # A frozen module evaluates for ever, and has no such attribute.
-    training = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
-    if training:
-        module.eval()
-    try:
-        yield
-    finally:
-        for each, was_training in training:
-            each.training = was_training
 
 
 def _without_paths(buffer: io.BytesIO) -> bytes:

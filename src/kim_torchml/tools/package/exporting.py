@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A module as the bytes of a torch.export program, with any numbers of rows and edges."""
+
+import io
+import json
+import logging
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from typing import Any, TypeGuard
+
+import torch
+
+from kim_torchml.driver.host_modes import without_host_modes
+from kim_torchml.engines.errors import reason_of
+from kim_torchml.engines.exported.archive import OLDEST_TORCH, open_archive
+from kim_torchml.errors import shortened
+from kim_torchml.inputs import Argument, EdgeInputs
+from kim_torchml.process.oldest_versions import is_older
+from kim_torchml.tools.package.code_lines import line_of_error, line_of_frame
+from kim_torchml.tools.package.example_inputs import example_inputs
+from kim_torchml.tools.package.given_module import device_of, evaluated
+from kim_torchml.tools.package.wording import EXPORTED_FILE
+
+# Sizes of the example that a program is made with. No tensor of a network should have one of them: a size of the
+# example that equals another may be taken for it.
+_PRIMES = (23, 29, 31, 37, 41, 43, 47, 53), (503, 509, 521, 523, 541, 547, 557, 563)
+_DATE = (1980, 1, 1, 0, 0, 0)
+# A size in the conditions that torch has found, such as L['species'].size()[0].
+_SIZE = re.compile(r"L\['(\w+)'\]\.size\(\)\[(\d+)\]")
+_LONGEST_REASON = 200
+
+
+class NotExportableError(Exception):
+    """A module that torch.export does not take; the text says why, with the line of its code where that is known."""
+
+
+@without_host_modes
+def exported(module: torch.nn.Module, inputs: EdgeInputs, dtype: torch.dtype) -> torch.export.ExportedProgram:
+    """Return the program that torch.export makes of a module.
+
+    Args:
+        module: The module; it stays as it is.
+        inputs: Builder of its inputs, whose sizes that change from call to call the program takes from 0 up.
+        dtype: Type of its floating inputs.
+    Raises:
+        NotExportableError: If there is no such program.
+    """
+    if is_older(str(torch.__version__), OLDEST_TORCH):
+        raise NotExportableError(f"that needs torch {OLDEST_TORCH} or newer, and this is torch {torch.__version__}")
+    example = tuple(example_inputs(inputs, *_sizes_for(module), dtype, device_of(module)).arguments)
+    words = {word: torch.export.Dim(word, min=0) for each in inputs.arguments for word in each.sizes if _is_word(word)}
+    with evaluated(module), _quiet():
+        try:
+            return _export(module, example, inputs.arguments, words)
+        # Torch raises errors of many types, and so may the author's code.
+        except Exception as error:
+            automatic = dict.fromkeys(words, torch.export.Dim.AUTO)
+            reason = _condition_on_sizes(error, module, example, inputs.arguments, automatic) or _reason(error)
+            raise NotExportableError(reason) from error
+
+
+def file_of(program: torch.export.ExportedProgram) -> bytes:
+    """Return the .pt2 file of a program, without traces and paths of this machine.
+
+    Raises:
+        NotExportableError: If torch cannot save it.
+    """
+    buffer = io.BytesIO()
+    with _quiet():
+        try:
+            torch.export.save(program, buffer)
+        except Exception as error:
+            raise NotExportableError(f"torch.export.save fails: {_first_line(error)}") from error
+    return without_traces(buffer.getvalue(), EXPORTED_FILE)
+
+
+def without_traces(content: bytes, file_name: str) -> bytes:
+    """Return a .pt2 file without traces of its author's code, examples of inputs, and torch's own records.
+
+    Args:
+        content: The file's bytes.
+        file_name: Its name, for messages.
+    Raises:
+        DriverError: If it is no such file.
+    """
+    archive = open_archive(content, file_name)
+    model = f"models/{archive.model}.json"
+    archive.json(model)
+    said = json.loads(archive.read(model))
+    for node in said["graph_module"]["graph"]["nodes"]:
+        node["metadata"] = {}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as result:
+        for name in archive.entries:
+            written = json.dumps(said).encode() if name == model else archive.read(name)
+            if name.startswith("data/sample_inputs/"):
+                # Torch's own loader wants the entry, and takes it for no examples where it is empty.
+                written = b""
+            if name != ".data/serialization_id":
+                result.writestr(zipfile.ZipInfo(f"{archive.model}/{name}", _DATE), written)
+    return buffer.getvalue()
+
+
+def _export(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    arguments: Sequence[Argument],
+    words: Mapping[str, Any],
+) -> torch.export.ExportedProgram:
+    sizes = tuple(
+        {place: words[size] for place, size in enumerate(argument.sizes) if _is_word(size)} for argument in arguments
+    )
+    return torch.export.export(module, example, dynamic_shapes=sizes, strict=False)
+
+
+def _is_word(size: int | str) -> TypeGuard[str]:
+    return isinstance(size, str)
+
+
+def _sizes_for(module: torch.nn.Module) -> tuple[int, int]:
+    """Return numbers of rows and edges that are sizes of none of the module's tensors."""
+    taken = {size for tensor in (*module.parameters(), *module.buffers()) for size in tensor.shape}
+    rows, edges = (next((each for each in sizes if each not in taken), sizes[0]) for sizes in _PRIMES)
+    return rows, edges
+
+
+def _condition_on_sizes(
+    error: Exception,
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    arguments: Sequence[Argument],
+    words: Mapping[str, Any],
+) -> str | None:
+    """Return why a module can be exported for some sizes alone; None if that is not what an error is about.
+
+    Torch says which sizes, but not where. So the module is exported once more, for any sizes that it takes.
+    """
+    if "Constraints violated" not in str(error):
+        return None
+    try:
+        program = _export(module, example, arguments, words)
+    except Exception:
+        # The first error is the one to tell.
+        return None
+    guards = list(getattr(_sizes_of(program), "guards", ()))
+    conditions = list(getattr(program, "_guards_code", ()))
+    if not guards or len(guards) != len(conditions):
+        return None
+    free = [argument.name for argument in arguments]
+    for guard, condition in zip(guards, conditions, strict=True):
+        sizes = _SIZE.findall(condition)
+        if len(sizes) == 2 and " == " in condition and all(name in free for name, _ in sizes):
+            # Two arguments have one size by their signature.
+            continue
+        where = line_of_frame(getattr(guard.sloc, "framework_loc", None))
+        told = _SIZE.sub(r"\1.shape[\2]", condition)
+        return f"it can be exported with {told} alone{_at(where)}; {_remedy(told)}"
+    return None
+
+
+def _sizes_of(program: torch.export.ExportedProgram) -> Any:
+    """Return what torch has found out of the sizes in a program; None if it has kept nothing of it."""
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    modes = (getattr(each, "fake_mode", None) for each in values)
+    return next((mode.shape_env for mode in modes if mode is not None and mode.shape_env is not None), None)
+
+
+def _remedy(condition: str) -> str:
+    if re.fullmatch(r"(\w+)\.shape\[\d\] == \d+", condition):
+        size = condition.partition(" ")[0]
+        name = size.partition(".")[0]
+        return f"write {size} in place of len({name}), and neither int(..) nor range(..) of it"
+    return "a program has no branches: compute both sides, and choose with torch.where"
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, and the line of the author's code that it comes from."""
+    where = line_of_error(error)
+    if type(error).__name__ == "GuardOnDataDependentSymNode":
+        return (
+            f"what it does next depends on the values in a tensor{_at(where)}; a program has no branches, and no sizes "
+            "out of .item(): compute both sides, and choose with torch.where"
+        )
+    return f"{_first_line(error)}{_at(where)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shortened(lines[0], _LONGEST_REASON).rstrip(". ") if lines else reason_of(error)
+
+
+def _at(where: str | None) -> str:
+    return f" ({where})" if where else ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from telling of its own work: of an error it prints half of the program."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The module that an author gives: its type, its device and its mode, which all stay as they are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from kim_torchml.errors import DriverError
+
+# Modules of torch around another one, by the name of the class, and their attribute that is the other one.
+_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+
+
+def check_wrapper(module: torch.nn.Module) -> None:
+    """Check that a module is none of those that hold the author's own, and that cannot be saved themselves.
+
+    Raises:
+        DriverError: If it is one.
+    """
+    name = type(module).__name__
+    attribute = _WRAPPERS.get(name, "")
+    if hasattr(module, attribute):
+        raise DriverError(
+            f"`module` must be the network itself, got the {name} around it; give its attribute `{attribute}`"
+        )
+
+
+@contextmanager
+def evaluated(module: torch.nn.Module) -> Iterator[None]:
+    """Let a module evaluate, as the driver does, rather than train; afterwards it is as it was."""
+    # A frozen module evaluates for ever, and has no such attribute.
+    training = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
+    if training:
+        module.eval()
+    try:
+        yield
+    finally:
+        for each, was_training in training:
+            each.training = was_training
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Return where a module's tensors are; the CPU for a module without any."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def floating_types_of(module: torch.nn.Module) -> list[torch.dtype]:
+    """Return the floating types of a module's parameters and buffers, each once."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sorted({each.dtype for each in tensors if each.is_floating_point()}, key=str)
