@@ -52,8 +52,9 @@ class FailingWithoutEdges(Edges1):
 
 
 DISAGREEMENTS = [
-    (OtherwiseScripted, {"kind": "edges", "file_format": "pt"}, r"^the energies of the model in model\.pt, .* must be those of the module "
-     r"OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what the model file does"),
+    (OtherwiseScripted, {"kind": "edges", "file_format": "pt"}, r"^the energies of the model in model\.pt, .* must be "
+     r"those of the module OtherwiseScripted for the same tensors, got \S+ eV instead of \S+ eV; look for what the "
+     "model file does"),
     (OtherwiseWithManyRows, {"kind": "edges"}, "must be those of the module OtherwiseWithManyRows for a"),
     (Edges3, {"layers": 2}, r"^the energy of the model in model\.pt2? must depend on nothing beyond 2 x cutoff, "
      "as `layers` says, got a change by"),
@@ -65,7 +66,8 @@ DISAGREEMENTS = [
      r"across them, but for an atom of Si alone the model in model\.pt2? raised an error.*max"),
     (FailingWithoutEdges, {"kind": "edges"}, "but for 4 particles out of each other's cutoff the model in"),
     (Detached, {}, r"^the energy of the model in model\.pt must depend on coordinates through autograd"),
-    (NotScriptable, {"kind": "edges", "file_format": "pt"}, "^the module NotScriptable must be one that TorchScript can compile, got: "),
+    (NotScriptable, {"kind": "edges", "file_format": "pt"}, "^the module NotScriptable must be one that TorchScript "
+     "can compile, got: "),
     (FourInputs, {}, r"^the model in model\.pt must take 5 inputs, as was said \(kind = \"none\"\), but its "
      "forward takes 4; correct what was said, or the model$"),
     (Graph4, {}, r"must be \"per particle\", as was said, got one number; correct `energy`, or the model"),

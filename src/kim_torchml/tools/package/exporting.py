@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+import traceback
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,7 +114,28 @@ def _export(
     sizes = tuple(
         {place: words[size] for place, size in enumerate(argument.sizes) if _is_word(size)} for argument in arguments
     )
-    return torch.export.export(module, example, dynamic_shapes=sizes, strict=False)
+    with _traces_of_helpers():
+        return torch.export.export(module, example, dynamic_shapes=sizes, strict=False)
+
+
+@contextmanager
+def _traces_of_helpers() -> Iterator[None]:
+    """Let torch keep with each node which line of which function it comes from, not only the line of forward."""
+    tracer, name = torch.fx.proxy.TracerBase, "_filter_traceback_frames"
+    before = getattr(tracer, name, None)
+    if before is None:
+        # This version keeps less.
+        yield
+        return
+
+    def authors(self: Any, frames: traceback.StackSummary) -> traceback.StackSummary:
+        return traceback.StackSummary.from_list([each for each in frames if line_of_frame(each)])
+
+    setattr(tracer, name, authors)
+    try:
+        yield
+    finally:
+        setattr(tracer, name, before)
 
 
 def _is_word(size: int | str) -> TypeGuard[str]:

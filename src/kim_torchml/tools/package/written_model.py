@@ -2,6 +2,8 @@
 """A model's complete folder, written, loaded again and checked before it appears."""
 
 import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.cmake_lists_text import cmake_lists_text
 from kim_torchml.tools.package.documents import documents_of, edited_documents
-from kim_torchml.tools.package.first_checks import FirstChecks, check_first
+from kim_torchml.tools.package.first_checks import check_first
 from kim_torchml.tools.package.program_file import ProgramFile
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import unfinished_folder
@@ -70,8 +72,20 @@ def write_model(
         DriverError: If what was said is wrong, the model cannot be run, or a check disagrees.
     """
     progress("opening the model", 0.0)
-    with reworded_errors(in_arguments):
+    with reworded_errors(in_arguments), _with_doubts(program):
         return _write(stated, program, module, folder, progress)
+
+
+@contextmanager
+def _with_doubts(program: ProgramFile) -> Iterator[None]:
+    """Add to an error what is known of the model file that may be its reason."""
+    try:
+        yield
+    except DriverError as error:
+        said = "; ".join((*program.notes, *program.doubts))
+        if not said:
+            raise
+        raise DriverError(f"{error}. This may be why: {said}") from error
 
 
 def _write(
@@ -88,22 +102,10 @@ def _write(
     with unfinished_folder(folder) as unfinished:
         unfinished.write(contents)
         model = LoadedModel(unfinished.path, described)
-        checks = _first_checks(model, module, program, progress)
+        checks = check_first(model, module, progress)
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
     doubts = (*_doubts(model), *program.doubts, *checks.doubts)
     return WrittenModel(folder, tuple(contents), tuple(kept), program.notes, checks.lines, doubts)
-
-
-def _first_checks(
-    model: LoadedModel, module: torch.nn.Module | None, program: ProgramFile, progress: LateProgress
-) -> FirstChecks:
-    """Return what the first checks have found; what is doubtful in the program may be why one fails."""
-    try:
-        return check_first(model, module, progress)
-    except DriverError as error:
-        if not program.doubts:
-            raise
-        raise DriverError(f"{error}. The reason may be this: {'; '.join(program.doubts)}") from error
 
 
 def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:
