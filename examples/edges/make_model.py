@@ -3,11 +3,10 @@
 
 Usage: python examples/edges/make_model.py [--output FOLDER]
 
-The same weights give the same model, and with PYTHONHASHSEED=0 the same file bit by bit.
+The same weights, and the same version of torch, give the same model file bit by bit.
 """
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,17 +19,12 @@ from ase.neighborlist import neighbor_list
 from rich.console import Console
 from torch.jit import ScriptModule
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from network import N_LAYERS, SiliconNetwork
-from reference import save_script
 
-from kim_torchml.model_files.description import ModelDescription
-from kim_torchml.model_files.model_toml import FORMAT, MODEL_TOML
-from kim_torchml.model_files.model_toml_text import model_toml_text
+import kim_torchml
 
 HERE = Path(__file__).resolve().parent
 GRAPH_FILE = HERE.parent / "graph" / "graph.pt"
-MODEL_FILE = "edges.pt"
 CUTOFF = 3.8  # Å, as examples/graph/graph.param has it
 TOLERANCE = 1e-12  # relative
 
@@ -44,22 +38,25 @@ ABOUT = {
 
 
 def main() -> None:
-    """Write the model and its model.toml, then print how it compares with the model that it was made of."""
+    """Write the model's folder, then print how the network compares with the model that it was made of."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=HERE, help="folder of the files it writes")
     folder = parser.parse_args().output
-    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
 
     console = Console()
     graph = torch.jit.load(GRAPH_FILE)
-    save(trained_network(graph), folder)
-    console.print(f"wrote {folder / MODEL_FILE} and {folder / MODEL_TOML}")
-    difference = compare(graph, torch.jit.load(folder / MODEL_FILE))
+    network = trained_network(graph)
+    report = kim_torchml.save_model(
+        network, folder, name="TorchML_Edges_Si", kind="edges", species=["Si"], cutoff=CUTOFF, layers=N_LAYERS,
+        parameters={"initial": "features of every particle before the first convolution"}, about=ABOUT, replace=True,
+    )  # fmt: skip
+    print(report)
+    difference = compare(graph, network)
     console.print(f"largest relative difference from {GRAPH_FILE.name}, energies and forces: {difference:.1e}")
     # Written so that a NaN, which compares false with anything, is a failure.
     if not difference <= TOLERANCE:
-        sys.exit(f"{MODEL_FILE} differs from {GRAPH_FILE} by more than the tolerance")
+        sys.exit(f"the network differs from {GRAPH_FILE} by more than the tolerance")
 
 
 def trained_network(graph: ScriptModule) -> SiliconNetwork:
@@ -69,39 +66,7 @@ def trained_network(graph: ScriptModule) -> SiliconNetwork:
     return network
 
 
-def save(network: SiliconNetwork, folder: Path) -> None:
-    """Write the scripted network and its model.toml.
-
-    Args:
-        network: The trained network.
-        folder: Existing folder for the two files.
-    """
-    save_script(network, folder / MODEL_FILE)
-    description = ModelDescription(
-        file_name=MODEL_TOML,
-        format=FORMAT,
-        model_file=MODEL_FILE,
-        kind="Edges",
-        species=("Si",),
-        atomic_numbers=False,
-        cutoff=CUTOFF,
-        n_layers=N_LAYERS,
-        has_layers=True,
-        returns_forces=False,
-        inputs_stated="",
-        returns_stated="",
-        coding_advice="",
-        dtype="float64",
-        energy_per_particle=True,
-        parameters={"initial": "features of every particle before the first convolution"},
-        sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
-        about=ABOUT,
-        made_with={"torch": torch.__version__.partition("+")[0]},
-    )
-    (folder / MODEL_TOML).write_text(model_toml_text(description), encoding="utf-8")
-
-
-def compare(graph: ScriptModule, edges: ScriptModule) -> float:
+def compare(graph: ScriptModule, edges: SiliconNetwork) -> float:
     """Return the largest difference of energies and forces on a disordered cluster, relative to the largest of each."""
     atoms: Atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 2)
     atoms.rattle(0.2, seed=1)

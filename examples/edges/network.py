@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The network of examples/graph as a TorchScript module for the driver's kind `edges`, in plain torch."""
+"""The network of examples/graph for the driver's kind `edges`, in plain torch."""
 
 import math
 from typing import Final, NamedTuple

@@ -29,7 +29,7 @@ from kim_torchml.tools.kim_host.particles import AtomsAndImages, particles_of
 from kim_torchml.tools.kim_host.structure import Structure
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "edges"
-FILES = ("model.toml", "edges.pt")
+FILES = ("model.toml", "model.pt2")
 LIMITS = "\n[limits]\nsmallest_distance = 0.5\nmost_neighbours = 1000\n"
 SKIN = 2.0  # Å, LAMMPS's for metal units
 

@@ -96,7 +96,7 @@ def without_traces(content: bytes, file_name: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as result:
         for name in archive.entries:
-            written = json.dumps(said).encode() if name == model else archive.read(name)
+            written = json.dumps(said, separators=(",", ":")).encode() if name == model else archive.read(name)
             if name.startswith("data/sample_inputs/"):
                 # Torch's own loader wants the entry, and takes it for no examples where it is empty.
                 written = b""
