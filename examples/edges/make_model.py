@@ -16,10 +16,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
+from network import N_LAYERS, SiliconNetwork
 from rich.console import Console
 from torch.jit import ScriptModule
-
-from network import N_LAYERS, SiliconNetwork
 
 import kim_torchml
 
