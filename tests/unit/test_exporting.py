@@ -91,6 +91,7 @@ def test_the_module_and_its_process_stay_as_they_are(tmp_path, capfd):
 NOT_EXPORTED = [
     (trapped.TakesLen, r"it can be exported with species\.shape\[0\] == \d+ alone \({}\); write species\.shape\[0\] in "
      r"place of len\(species\), and neither int\(\.\.\) nor range\(\.\.\) of it"),
+    (trapped.TakesLenLate, r"it can be exported with kinds\.shape\[0\] == \d+ alone \({}\); write kinds\.shape\[0\]"),
     (trapped.LoopsOverRows, r"it can be exported with species\.shape\[0\] == \d+ alone \({}\); write species\.shape"),
     (trapped.TellsManyRows, r"it can be exported with species\.shape\[0\] > 7 alone \({}\); a program has no"),
     (trapped.TellsValues, r"what it does next depends on the values in a tensor \({}\); a program has no branches"),

@@ -171,10 +171,11 @@ def _condition_on_sizes(
     conditions = list(getattr(program, "_guards_code", ()))
     if not guards or len(guards) != len(conditions):
         return None
-    free = [argument.name for argument in arguments]
+    own_names = program.graph_signature.user_inputs
+    sizes = {name: argument.sizes for name, argument in zip(own_names, arguments, strict=True)}
     for guard, condition in zip(guards, conditions, strict=True):
-        sizes = _SIZE.findall(condition)
-        if len(sizes) == 2 and " == " in condition and all(name in free for name, _ in sizes):
+        named = [sizes[name][int(place)] for name, place in _SIZE.findall(condition) if name in sizes]
+        if " == " in condition and len(named) == 2 and named[0] == named[1]:
             # Two arguments have one size by their signature.
             continue
         where = line_of_frame(getattr(guard.sloc, "framework_loc", None))
