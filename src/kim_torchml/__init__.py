@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""TorchScript interatomic potentials for any KIM simulator."""
+"""Interatomic potentials of PyTorch, as TorchScript or torch.export programs, for any KIM simulator."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -14,7 +14,7 @@ from particles import cluster, interleaved
 from stateful import InSlice
 from torch import Tensor, nn
 
-from kim_torchml.engines import OPENERS
+from kim_torchml.engines import ENGINES
 from kim_torchml.engines.torchscript.program import TorchScriptProgram
 from kim_torchml.evaluation.probe_configurations import FEW, probe_particles
 from kim_torchml.inputs import ModelInputs
@@ -196,5 +196,5 @@ def test_a_call_that_fails_leaves_the_lock_free():
 
 
 def test_every_suffix_of_model_files_has_an_engine():
-    assert set(OPENERS) == set(MODEL_SUFFIXES)
-    assert MODEL_SUFFIX in OPENERS
+    assert set(ENGINES) == set(MODEL_SUFFIXES)
+    assert MODEL_SUFFIX in ENGINES

@@ -113,6 +113,7 @@ def test_torchscript_is_switched_off(fake, python):
     finding = only(check_torch_and_numpy(fake.machine()))
     assert finding.status is Status.PROBLEM
     assert "TorchScript is switched off in torch 2.9.0" in finding.found
+    assert finding.found.endswith(", so no model that is a .pt file can be loaded")
     assert finding.commands == ("unset PYTORCH_JIT",)
 
 

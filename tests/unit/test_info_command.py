@@ -9,16 +9,19 @@ import os
 import pytest
 import torch
 from click.testing import CliRunner
+from exporting import Splitting, exported_bytes
 from guards import bounded
 from model_folders import DRIVER, compile_library, edges_files, raw_files, write_folder
 from models import Edges1, Edges3, Graph2, PairWithForces, script_bytes
 from opening import parameter_text, toml_text
+from program_files import layered_program, needs_export, saved_inputs
 from torch import Tensor, nn
 
+from kim_torchml.engines.facts import ProgramFacts, TensorFacts
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY
 from kim_torchml.tools.model_info.citation import bibtex
-from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts, ProgramFacts, TensorFacts
+from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts
 from kim_torchml.tools.model_info.table import rows
 
 ABOUT = """
@@ -222,6 +225,7 @@ def test_file_alone(tmp_path):
         0,
         {
             "model file": f"some.pt, {path.stat().st_size / 1000:.1f} kB",
+            "format": "TorchScript",
             "arguments": "species, edge_index, edge_vectors",
             "floating type": "float64",
             "tensors": "weight float64 [1]",
@@ -252,6 +256,132 @@ def test_file_that_is_refused(tmp_path, content, problem):
     assert problem in found["problem"]
     assert found["SHA-256"] == hashlib.sha256(content).hexdigest()
     assert not (tmp_path / "stolen").exists()
+
+
+INPUTS = "species int64 [n], edge_index int64 [2, E], edge_vectors float64 [E, 3]"
+
+
+def test_a_program_alone(tmp_path):
+    program = layered_program(1)
+    program.entries |= {"data/sample_inputs/model.pt": saved_inputs(torch.ones(2)), "extra/about.txt": b"mine"}
+    path = tmp_path / "some.pt2"
+    path.write_bytes(program.content())
+    code, found = table(path)
+    assert found.pop("operators").startswith("17 calls of aten.add.Tensor, aten.embedding.default, aten.exp.default, ")
+    assert found == {
+        "model file": f"some.pt2, {path.stat().st_size / 1000:.1f} kB",
+        "format": "torch.export program, torch 2.9.0, schema 8.14",
+        "arguments": INPUTS,
+        "outputs": "energies float64 [n]",
+        "floating type": "float64",
+        "tensors": "table.weight float64 [12, 1], scale float64 [1]",
+        "files inside": "about.txt",
+        "sample inputs": "in the file; they are never opened",
+        "SHA-256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    assert code == 0
+
+
+@needs_export
+def test_json_of_a_program_alone(tmp_path):
+    path = tmp_path / "some.pt2"
+    path.write_bytes(exported_bytes(Splitting, torch.float32))
+    code, output, _ = run(path, "--json")
+    found = json.loads(output)["program"]
+    assert code == 0
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["schema"].startswith("8.")
+    assert found["arguments"] == ["species", "edge_index", "edge_vectors"]
+    assert found["inputs"] == [
+        {"name": "species", "dtype": "int64", "shape": ["n"]},
+        {"name": "edge_index", "dtype": "int64", "shape": [2, "E"]},
+        {"name": "edge_vectors", "dtype": "float32", "shape": ["E", 3]},
+    ]
+    assert [(each["dtype"], each["shape"]) for each in found["outputs"]] == [("float32", ["n"])]
+    model = Splitting()
+    held = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    shapes = {each["name"]: (each["dtype"], each["shape"]) for each in found["tensors"]}
+    assert shapes == {name: ("float32", list(tensor.shape)) for name, tensor in held.items()}
+    assert [(each["dtype"], each["shape"]) for each in found["constants"]] == [("float32", [])]
+    assert {"aten.linear.default", "aten.embedding.default"} <= set(found["operators"])
+    assert found["n_nodes"] >= len(found["operators"])
+    assert found["refused_operators"] == []
+    assert found["has_sample_inputs"] is True
+    assert found["problem"] == ""
+
+
+def test_operators_that_are_not_allowed_are_named(tmp_path):
+    """All of them, where the driver names the first."""
+    program = layered_program(1)
+    program.add_node("segment_reduce.default", "bad", data="g0", reduce="sum")
+    program.add_node("rand.default", "worse", size=[3])
+    path = tmp_path / "some.pt2"
+    path.write_bytes(program.content())
+    code, found = table(path)
+    assert code == 1
+    assert found["not allowed"] == "aten.rand.default, aten.segment_reduce.default"
+    assert found["problem"].startswith("the program in the model file some.pt2 uses 'torch.ops.aten.segment_reduce.def")
+    assert found["arguments"] == INPUTS
+    assert found["tensors"] == "table.weight float64 [12, 1], scale float64 [1]"
+    assert json.loads(run(path, "--json")[1])["problem"] == found["problem"]
+
+
+def test_programs_that_cannot_be_described(tmp_path):
+    path = tmp_path / "some.pt2"
+    other_version = layered_program(1)
+    other_version.model["schema_version"]["major"] = 9
+    other_version.model["graph_module"] = {}
+    for content, problem in (
+        (layered_program(1).content()[:-100], "the model file some.pt2 is damaged"),
+        (b"", "the model file some.pt2 must be a program of torch.export, got an empty file"),
+        (other_version.content(), "must be of the version 8 of torch's format, got 9.14, written by torch '2.9.0'"),
+        (script_bytes(Edges3), "which TorchScript and torch.save write; name a TorchScript file .pt, and export any"),
+    ):
+        path.write_bytes(content)
+        code, found = table(path)
+        assert code == 1
+        assert problem in found["problem"]
+        assert "arguments" not in found
+
+
+def test_what_a_file_says_is_no_markup_and_short(tmp_path):
+    program = layered_program(1)
+    evil = "[bold]\x1b[1m" + "x" * 5000
+    program.nodes[-1]["target"] = evil
+    program.model["torch_version"] = evil
+    path = tmp_path / "some.pt2"
+    path.write_bytes(program.content())
+    _, output, _ = run(path)
+    assert "\x1b" not in output
+    assert "[bold]" in output
+    assert "x" * 2000 not in output
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(script_bytes(Edges3), "TorchScript"), (layered_program(1).content(), "torch.export")]
+)
+def test_a_file_of_another_name_is_what_its_content_is(tmp_path, content, word):
+    """Such as one in a store of model files."""
+    path = tmp_path / "0123.model"
+    path.write_bytes(content)
+    code, found = table(path)
+    assert code == 0
+    assert found["format"].startswith(word)
+
+
+@needs_export
+def test_folder_with_a_program(tmp_path):
+    content = exported_bytes(Edges3)
+    files = {"model.toml": toml_text(content, model_file="model.pt2", layers=3, tables=TABLES), "model.pt2": content}
+    files["model.toml"] = files["model.toml"].encode()
+    code, found = table(write_folder(tmp_path / "model", files))
+    assert code == 0
+    assert found["model file"] == f"model.pt2, {len(content) / 1000:.1f} kB"
+    assert found["arguments"] == "species, edge_index, edge_vectors"
+    assert found["supported"] == ALL
+    assert found["floating type"] == "float64"
+    assert found["parameters"][1].startswith("weight [1]: the strength of messages.")
+    assert found["influence distance"].startswith("7.5 Å")
 
 
 def test_what_is_not_there(tmp_path):
@@ -433,7 +563,8 @@ def test_kim_parameters_have_a_line_each(tmp_path):
 def test_many_parameters_are_cut_short():
     tensors = tuple(TensorFacts(f"w{k}", "float32", (2, 3)) for k in range(40))
     file = FileFacts("m.pt", 5, "00", "folder", "/m.pt")
-    facts = ModelFacts("m.pt", "model file", file, program=ProgramFacts(("a", "b"), 1, "float32", tensors, ("note",)))
+    program = ProgramFacts("TorchScript", ("a", "b"), 1, "float32", tensors, ("note",))
+    facts = ModelFacts("m.pt", "model file", file, program=program)
     found = dict(rows(facts))
     assert found["tensors"].endswith("w11 float32 [2, 3], ... (40 in all)")
     assert found["arguments"] == "a, b (may be left out)"

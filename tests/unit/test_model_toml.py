@@ -255,6 +255,15 @@ def test_a_newer_format_is_not_called_a_file_of_unknown_keys():
     )
 
 
+@pytest.mark.parametrize("kind", ["none", "graph", "descriptor"])
+def test_programs_of_torch_export_are_of_the_kind_edges(kind):
+    assert error_of(TEXTS[kind].replace("model.pt", "model.pt2")) == (
+        f'`file` in [model] must be a TorchScript file (.pt) for the kind {kind}, got "model.pt2" (file model.toml); '
+        "export the model as one of the kind edges, or save it with torch.jit.script(...).save(...)"
+    )
+    assert read(EDGES.replace("model.pt", "model.pt2")).model_file == "model.pt2"
+
+
 FILE = "`file` in [model] must be the name of a .pt or .pt2 file in the model's own folder, got "
 KIND = '`kind` in [model] must be "none", "descriptor", "graph" or "edges", got '
 DTYPE = '`dtype` in [model] must be "float64", "float32", "float16" or "bfloat16", got '

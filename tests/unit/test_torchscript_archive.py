@@ -84,7 +84,12 @@ def test_the_canary_works(tmp_path):
 @pytest.mark.parametrize("member", ["x/archive_format", "x/models/model.json"])
 def test_a_pt2_file(member):
     content = zip_of([("x/version", b"3"), (member, b"pt2"), ("x/data/weights/model_weights_config.json", b"{}")])
-    refused(content, r"a program of torch\.export, whose file is to be named \.pt2")
+    message = (
+        r"^the model file x\.pt must be TorchScript, got a program of torch\.export; name it \.pt2, in its model\.toml "
+        r"too, or export the model with torch\.jit\.script"
+    )
+    with pytest.raises(DriverError, match=message):
+        inspect_archive(content, "x.pt")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999])

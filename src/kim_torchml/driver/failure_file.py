@@ -50,7 +50,7 @@ def save_failure(
     Args:
         message: The error.
         model: KIM id of the model.
-        model_file: Name of its TorchScript file.
+        model_file: Name of its model file.
         parameters: Values of those that the simulator has set, by KIM's names.
         step: Number of computes that this model has had, this one included.
         requested: KIM's names of the outputs that were asked for.

@@ -3,16 +3,33 @@
 
 from collections.abc import Callable
 from pathlib import PurePath
+from typing import NamedTuple
 
 import torch
 
 from kim_torchml.engines.contract import CallSignature, Program
+from kim_torchml.engines.exported.description import describe_exported, looks_exported
 from kim_torchml.engines.exported.program import open_exported
+from kim_torchml.engines.facts import ProgramFacts
+from kim_torchml.engines.torchscript.description import describe_torchscript
 from kim_torchml.engines.torchscript.program import open_torchscript
 
-OPENERS: dict[str, Callable[[bytes, str, torch.device, CallSignature], Program]] = {
-    ".pt": open_torchscript,
-    ".pt2": open_exported,
+
+class Engine(NamedTuple):
+    """What runs the files of one format.
+
+    Attributes:
+        open: function that opens a file; see open_program.
+        describe: function that describes one; see describe_program.
+    """
+
+    open: Callable[[bytes, str, torch.device, CallSignature], Program]
+    describe: Callable[[bytes, str], ProgramFacts]
+
+
+ENGINES = {
+    ".pt": Engine(open_torchscript, describe_torchscript),
+    ".pt2": Engine(open_exported, describe_exported),
 }
 
 
@@ -30,7 +47,25 @@ def open_program(content: bytes, file_name: str, device: torch.device, signature
         DriverError: If the file is damaged or not of its format, uses an operator that is missing or not allowed, or
             does not take what the signature says.
     """
-    return OPENERS[PurePath(file_name).suffix](content, file_name, device, signature)
+    return ENGINES[PurePath(file_name).suffix].open(content, file_name, device, signature)
 
 
-__all__ = ["OPENERS", "Program", "open_program"]
+def describe_program(content: bytes, file_name: str) -> ProgramFacts:
+    """Return what a model file shows that stands alone; it is not called.
+
+    Args:
+        content: The file's bytes.
+        file_name: Its name, which says its format by its suffix; where it has another suffix, its content says it.
+    Returns:
+        What it shows; why it would not be run is part of that where it can be described all the same.
+    Raises:
+        DriverError: If the file is damaged or not of its format.
+        MemoryError: If there is not enough memory.
+    """
+    suffix = PurePath(file_name).suffix
+    if suffix not in ENGINES:
+        suffix = ".pt2" if looks_exported(content) else ".pt"
+    return ENGINES[suffix].describe(content, file_name)
+
+
+__all__ = ["ENGINES", "Engine", "Program", "describe_program", "open_program"]

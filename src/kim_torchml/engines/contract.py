@@ -159,6 +159,13 @@ class Program(ABC):
         """
 
     @abstractmethod
+    def in_double_precision(self) -> "Program":
+        """Return a copy, shared with nobody, whose floating tensors and inputs are float64.
+
+        It tells how far a program of a lower type rounds, and cannot be written to a file.
+        """
+
+    @abstractmethod
     def file_content(self, original: bytes) -> bytes:
         """Return a model file with the program's tensors as they are now.
 

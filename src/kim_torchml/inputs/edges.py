@@ -19,7 +19,9 @@ _VECTORS = "edge_vectors"
 class EdgeInputs(InputKind):
     """One set of edges for all layers; rows are the contributing particles and what they reach."""
 
-    file_format = KindFormat(n_inputs=3, has_layers=True, in_parameter_files=False, one_energy_per_row=True)
+    file_format = KindFormat(
+        n_inputs=3, has_layers=True, in_parameter_files=False, one_energy_per_row=True, may_be_exported=True
+    )
     leaf = _VECTORS
     what_moves = "edge vectors"
     other_way_to_forces = ""

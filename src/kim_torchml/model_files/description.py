@@ -22,6 +22,7 @@ class KindFormat:
         names_descriptor: whether a descriptor is named.
         in_parameter_files: whether parameter files of the published format may name the kind.
         one_energy_per_row: whether models must return one energy for each row.
+        may_be_exported: whether models may be programs of torch.export (.pt2), rather than TorchScript alone.
     """
 
     n_inputs: int
@@ -30,6 +31,7 @@ class KindFormat:
     names_descriptor: bool = False
     in_parameter_files: bool = True
     one_energy_per_row: bool = False
+    may_be_exported: bool = False
 
     def count_inputs(self, n_layers: int) -> int:
         """Return the number of tensors that a model of so many layers is called with."""

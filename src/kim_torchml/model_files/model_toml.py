@@ -19,8 +19,9 @@ from kim_torchml.model_files.toml_table import TomlTable
 MODEL_TOML = "model.toml"
 FORMAT = 2
 
-# TorchScript, and programs of torch.export.
-MODEL_SUFFIXES = (".pt", ".pt2")
+# Of TorchScript files, and of programs of torch.export.
+_TORCHSCRIPT, _EXPORTED = ".pt", ".pt2"
+MODEL_SUFFIXES = (_TORCHSCRIPT, _EXPORTED)
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 # Words of `species_as`, `energy` and `where`, and whether each means that the description's flag is set.
@@ -66,7 +67,7 @@ def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat])
     return ModelDescription(
         file_name=name,
         format=FORMAT,
-        model_file=_read_model_file(model),
+        model_file=_read_model_file(model, kind_word, kinds),
         sha256=_read_digest(model),
         kind=word,
         dtype=model.choice("dtype", DTYPES, "name the floating type of the model's inputs"),
@@ -90,12 +91,20 @@ def parse_model_toml(content: bytes, name: str, kinds: Mapping[str, KindFormat])
     )
 
 
-def _read_model_file(model: TomlTable) -> str:
+def _read_model_file(model: TomlTable, kind_word: str, kinds: Mapping[str, KindFormat]) -> str:
     expected = f"the name of a {' or '.join(MODEL_SUFFIXES)} file in the model's own folder"
     advice = "give the name alone, without a folder"
     name = model.text("file", expected, advice)
     if not is_plain_name(name) or not name.endswith(MODEL_SUFFIXES) or name in MODEL_SUFFIXES:
         raise model.error("file", expected, advice)
+    exported = [word.lower() for word, kind in kinds.items() if kind.may_be_exported]
+    if name.endswith(_EXPORTED) and kind_word not in exported:
+        raise model.error(
+            "file",
+            f"a TorchScript file ({_TORCHSCRIPT}) for the kind {kind_word}",
+            f"export the model as one of the kind {' or '.join(exported)}, or save it with "
+            "torch.jit.script(...).save(...)",
+        )
     return name
 
 

@@ -8,6 +8,8 @@ needed before this file is there, a test compares it.
 OLDEST_PYTHON = "3.10"
 OLDEST_TORCH = "2.4"
 OLDEST_KIM_API = "2.2"
+# The first whose torch.export.save writes weights as plain bytes, and that has all operators that programs may use.
+OLDEST_EXPORTING_TORCH = "2.9"
 
 
 def is_older(version: str, oldest: str) -> bool:

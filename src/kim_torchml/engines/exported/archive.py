@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.exported.document import JsonObject, quoted, read_json
 from kim_torchml.errors import DriverError
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH
 
-# The first release whose torch.export.save writes weights as plain bytes, and what it is to be used for.
-OLDEST_TORCH = "2.9"
+OLDEST_TORCH = OLDEST_EXPORTING_TORCH
 EXPORT_AGAIN = f"export the model with torch.export.save of torch {OLDEST_TORCH} or newer"
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"

@@ -13,6 +13,7 @@ from kim_torchml.engines.errors import is_out_of_memory, reason_of
 from kim_torchml.engines.exported.archive import EXPORT_AGAIN, ProgramArchive, open_archive, with_entries
 from kim_torchml.engines.exported.call import check_call
 from kim_torchml.engines.exported.graph import ProgramGraph
+from kim_torchml.engines.exported.precision import in_double
 from kim_torchml.engines.exported.reading import read_graph
 from kim_torchml.engines.exported.runner import OperatorError, make_runner
 from kim_torchml.engines.exported.tables import tables_of_first_input
@@ -36,19 +37,30 @@ def open_exported(content: bytes, file_name: str, device: torch.device, signatur
             than the signature says.
         MemoryError: If the device has not enough memory.
     """
+    graph, stored = read_program(open_archive(content, file_name), device)
+    check_call(graph, file_name, signature)
+    return ExportedProgram(graph, stored, file_name, device, signature)
+
+
+def read_program(archive: ProgramArchive, device: torch.device) -> tuple[ProgramGraph, StoredTensors]:
+    """Return the program in a file, and its tensors.
+
+    Args:
+        archive: The file's entries.
+        device: Where to put the tensors.
+    Raises:
+        DriverError, MemoryError: See open_exported.
+    """
     try:
-        archive = open_archive(content, file_name)
         graph = read_graph(archive, device)
-        stored = _stored_tensors(archive, graph, device)
+        return graph, _stored_tensors(archive, graph, device)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise MemoryError(reason_of(error)) from error
         raise DriverError(
-            f"torch {torch.__version__} cannot hold the tensors of the model file {file_name}: {reason_of(error)}; "
-            f"{EXPORT_AGAIN}"
+            f"torch {torch.__version__} cannot hold the tensors of the model file {archive.file_name}: "
+            f"{reason_of(error)}; {EXPORT_AGAIN}"
         ) from error
-    check_call(graph, file_name, signature)
-    return ExportedProgram(graph, stored, file_name, device, signature)
 
 
 def _stored_tensors(archive: ProgramArchive, graph: ProgramGraph, device: torch.device) -> StoredTensors:
@@ -81,11 +93,14 @@ class ExportedProgram(Program):
         self.file_name = file_name
         self.device = device
         self.dtype = _floating_type(graph) if signature.dtype is None else signature.dtype
-        self._graph = graph
-        self._runner = make_runner(graph)
         self._stored = stored
         self._returns_forces = signature.returns_forces
         self._returns_stated = signature.returns_stated
+        self._take_graph(graph)
+
+    def _take_graph(self, graph: ProgramGraph) -> None:
+        self._graph = graph
+        self._runner = make_runner(graph)
         # These belong to the caller of `run`, or to the model.
         self._is_shared = [graph.may_be_shared(each) for each in graph.outputs]
 
@@ -142,6 +157,19 @@ class ExportedProgram(Program):
         with torch.no_grad():
             for name, values in tensors.items():
                 inside[name].copy_(values)
+        return copied
+
+    def in_double_precision(self) -> "ExportedProgram":
+        """Return a copy, shared with nobody, whose tensors, those that it makes included, and inputs are float64."""
+        copied = copy.copy(self)
+        tensors = {
+            name: tensor.to(torch.float64 if tensor.is_floating_point() else tensor.dtype, copy=True)
+            for name, tensor in self._stored.tensors.items()
+        }
+        # The file has no room for them.
+        copied._stored = StoredTensors(tensors, {})
+        copied._take_graph(in_double(self._graph))
+        copied.dtype = torch.float64
         return copied
 
     def file_content(self, original: bytes) -> bytes:

@@ -20,7 +20,7 @@ SCHEMA = 8
 _MOST_NODES = 100_000
 _MOST_OUTPUTS = 1_000_000
 # What a file says that its program is called with besides tensors, and that it changes; with what to do.
-_WEIGHTS = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
+WEIGHT_NAMES = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
 # What operators return, as their schemas have it, and how a file names it.
 _SIZE_KINDS = ("as_sym_int", "as_sym_float", "as_sym_bool")
 _KINDS_OF_RETURNS = {
@@ -124,9 +124,9 @@ class _GraphReader:
             if kind == "user_input":
                 name = _only(inside.object("arg"), "as_tensor").text("name")
                 inputs.append(self._facts(name, inside))
-            elif kind in _WEIGHTS:
+            elif kind in WEIGHT_NAMES:
                 value = self._new(self._arguments.tensors, inside.object("arg").text("name"), inside)
-                held, name = constants if kind == "tensor_constant" else weights, inside.text(_WEIGHTS[kind])
+                held, name = constants if kind == "tensor_constant" else weights, inside.text(WEIGHT_NAMES[kind])
                 if name in weights or name in constants:
                     raise inside.error(f"must name each weight once, got {quoted(name)} again")
                 held[name] = value

@@ -94,7 +94,10 @@ def _code_members(names: list[str], file_name: str) -> list[str]:
     if len(lower_case) != len(names):
         raise DriverError(f"the model file {file_name} holds two entries of one name; export it again")
     if "archive_format" in lower_case or any(name.startswith("models/") for name in lower_case):
-        raise _not_torchscript(file_name, "a program of torch.export, whose file is to be named .pt2")
+        raise DriverError(
+            f"the model file {file_name} must be TorchScript, got a program of torch.export; name it .pt2, in its "
+            "model.toml too, or export the model with torch.jit.script(model).save(...)"
+        )
     if "constants.pkl" not in lower_case:
         raise _not_torchscript(file_name, "a pickle in a zip file (made by torch.save), which is never unpickled")
     return [name for name in names if name.lower().startswith("code/") and name.lower().endswith(".py")]

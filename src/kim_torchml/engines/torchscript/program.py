@@ -154,14 +154,25 @@ class TorchScriptProgram(Program):
 
     def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> "TorchScriptProgram":
         """Return a copy, shared with nobody, in which some tensors have other values."""
-        copied = copy.copy(self)
-        with self._lock:
-            copied._module = copy.deepcopy(self._module)
-        copied._lock = self._new_lock()
+        copied = self._copy()
         inside = copied.tensors()
         with torch.no_grad():
             for name, values in tensors.items():
                 inside[name].copy_(values)
+        return copied
+
+    def in_double_precision(self) -> "TorchScriptProgram":
+        """Return a copy, shared with nobody, whose parameters, buffers and inputs are float64."""
+        copied = self._copy()
+        copied._module.double()
+        copied.dtype = torch.float64
+        return copied
+
+    def _copy(self) -> "TorchScriptProgram":
+        copied = copy.copy(self)
+        with self._lock:
+            copied._module = copy.deepcopy(self._module)
+        copied._lock = self._new_lock()
         return copied
 
     def file_content(self, original: bytes) -> bytes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kim_torchml.tools.model_info.facts import ModelFacts
 
 _EXAMPLE = (
-    "\b\nExample:\n  kim-torchml info ./My_Model\n  kim-torchml info model.pt\n  kim-torchml info My_Model --json"
+    "\b\nExample:\n  kim-torchml info ./My_Model\n  kim-torchml info model.pt2\n  kim-torchml info My_Model --json"
 )
 
 
@@ -27,8 +27,8 @@ _EXAMPLE = (
 def info(target: str, as_json_text: bool) -> None:
     """Show all that a model says of itself, what opening it as the driver does shows, and how to cite it.
 
-    TARGET is a model's folder, a TorchScript file (.pt), or the KIM id of an installed model; a path that is there
-    comes before an id. KIM is needed for installed models only.
+    TARGET is a model's folder, a TorchScript file (.pt) or torch.export program (.pt2), or the KIM id of an installed
+    model; a path that is there comes before an id. KIM is needed for installed models only.
 
     Exit status: 0 if all is well, 1 if the model cannot be read or opened, 2 if TARGET is no model.
     """

@@ -8,7 +8,7 @@ from kim_torchml.errors import shortened
 from kim_torchml.process import settings
 from kim_torchml.process.device_request import parse_device_request
 from kim_torchml.process.imports import PYTHON_PATH
-from kim_torchml.process.oldest_versions import OLDEST_TORCH, is_older
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, OLDEST_TORCH, is_older
 from kim_torchml.process.operator_packages import OPERATOR_PACKAGES, OperatorPackage
 from kim_torchml.tools.doctor.environments import Package
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, skipped, warning
@@ -52,9 +52,13 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         advice = "Install a newer one, then the driver anew (install --force):"
         return problem(name, found, *pip_remedy(machine, python, advice, "install", "--upgrade", requirement))
     if package.facts.get("torchscript") is False:
-        found = f"TorchScript is switched off in torch {package.version} ({python}), so no model can be loaded"
+        switched_off = f"TorchScript is switched off in torch {package.version} ({python})"
+        found = f"{switched_off}, so no model that is a .pt file can be loaded"
         return problem(name, found, "Remove the environment variable that does it:", "unset PYTORCH_JIT")
-    return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python})")
+    remark = ""
+    if name == "torch" and is_older(package.version, OLDEST_EXPORTING_TORCH):
+        remark = f"; models that are .pt2 files may need torch {OLDEST_EXPORTING_TORCH}"
+    return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python}){remark}")
 
 
 def _blaming_variables(machine: Machine, python: Path, name: str, package: Package) -> Finding:

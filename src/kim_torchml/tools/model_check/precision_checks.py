@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Checks of a model's floating type, and that it repeats itself."""
 
-import io
-from dataclasses import replace
-
 import numpy as np
 import torch
 
-from kim_torchml.engines import open_program
-from kim_torchml.engines.torchscript.loading import expected_deprecations, load_module
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import evaluate
 from kim_torchml.tools.model_check.loaded_model import Computed, LoadedModel, as_seen, some_contribute
@@ -65,15 +60,9 @@ def check_repeatable(trial: Trial) -> Measurement:
 def _energy_in_double(trial: Trial) -> float:
     """Return the energy of the cluster by the same model in double precision, eV."""
     model = trial.model
-    opened, device = model.opened, torch.device("cpu")
-    buffer = io.BytesIO()
-    module = load_module(opened.files.program, model.description.model_file, device).double()
-    with expected_deprecations():
-        torch.jit.save(module, buffer)
-    signature = replace(model.inputs.signature, dtype=torch.float64)
-    program = open_program(buffer.getvalue(), model.description.model_file, device, signature)
+    program = model.opened.program.in_double_precision()
     seen = as_seen(trial.cluster)
-    inputs = model.inputs.build(seen, torch.float64, device)
+    inputs = model.inputs.build(seen, program.dtype, program.device)
     return float(evaluate(program, inputs, seen, model.layout, wanted=set()).energy)
 
 

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 
+from kim_torchml.engines.facts import ProgramFacts
 from kim_torchml.model_files.description import ModelDescription
 
 
@@ -82,40 +83,6 @@ class OpenedFacts:
     outputs: tuple[str, ...]
     parameters: tuple[ParameterFacts, ...]
     arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TensorFacts:
-    """A parameter or buffer of a program.
-
-    Attributes:
-        name: its dotted name.
-        dtype: type of its entries.
-        shape: its shape.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ProgramFacts:
-    """What a model file shows that stands alone.
-
-    Attributes:
-        arguments: names of the arguments of its forward.
-        n_required: how many of them must be given.
-        dtype: floating type of its parameters and buffers.
-        tensors: its parameters and buffers.
-        extra_files: names of the files that its author has put into it.
-    """
-
-    arguments: tuple[str, ...]
-    n_required: int
-    dtype: str
-    tensors: tuple[TensorFacts, ...]
-    extra_files: tuple[str, ...]
 
 
 @dataclass(frozen=True)

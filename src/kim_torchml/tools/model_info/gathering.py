@@ -9,6 +9,7 @@ from kim_torchml.driver import open_model
 from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.output_shapes import OUTPUT_NAMES
 from kim_torchml.driver.stores import stores_of_process
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.model_files.model_folder import PARAMETER_SUFFIX, ModelFolder, read_model_folder
@@ -112,7 +113,7 @@ def _open(folder: Path, item: ModelItem, elements_map: ElementsMap) -> OpenedFac
     device = choose_device(settings.execution_device(), find_rank())
     program = open_files(folder, item.files, device, elements_map, stores_of_process()).program
     return OpenedFacts(
-        dtype=str(program.dtype).removeprefix("torch."),
+        dtype=type_word(program.dtype),
         influence_distance=model.influence_distance,
         needs_noncontributing_neighbours=model.needs_noncontributing_neighbours,
         outputs=tuple(name for name in OUTPUT_NAMES if name in outputs),

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a TorchScript file shows that stands alone."""
+"""A model file that stands alone."""
 
 from pathlib import Path
 
-import torch
-
-from kim_torchml.engines.torchscript.archive import extra_files
-from kim_torchml.engines.torchscript.program import TorchScriptProgram
+from kim_torchml.engines import describe_program
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.store import digest_of
-from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts, ProgramFacts, TensorFacts
+from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts
 from kim_torchml.tools.request_error import RequestError
 
 
@@ -34,7 +31,8 @@ def describe_model_file(word: str, path: Path) -> ModelFacts:
     file = FileFacts(path.name, len(content), digest_of(content), "folder", str(path.absolute()))
     program, problem = None, ""
     try:
-        program = _describe(content, path.name)
+        program = describe_program(content, path.name)
+        problem = program.problem
     except (DriverError, MemoryError) as error:
         problem = str(error)
     return ModelFacts(
@@ -46,20 +44,3 @@ def describe_model_file(word: str, path: Path) -> ModelFacts:
         program=program,
         problem=problem,
     )
-
-
-def _describe(content: bytes, file_name: str) -> ProgramFacts:
-    program = TorchScriptProgram(content, file_name, torch.device("cpu"))
-    return ProgramFacts(
-        arguments=tuple(program.argument_names()),
-        n_required=program.n_inputs,
-        dtype=_word(program.dtype),
-        tensors=tuple(
-            TensorFacts(name, _word(tensor.dtype), tuple(tensor.shape)) for name, tensor in program.tensors().items()
-        ),
-        extra_files=tuple(extra_files(content)),
-    )
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

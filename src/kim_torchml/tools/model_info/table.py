@@ -8,19 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kim_torchml.driver.output_shapes import FORCES
+from kim_torchml.engines.facts import ProgramFacts, TensorFacts
 from kim_torchml.errors import printable
 from kim_torchml.model_files.description import Limits, ModelDescription
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
 from kim_torchml.model_files.model_toml import ABOUT_TEXTS
 from kim_torchml.tools.file_size import file_size
-from kim_torchml.tools.model_info.facts import (
-    FileFacts,
-    ModelFacts,
-    OpenedFacts,
-    ParameterFacts,
-    ProgramFacts,
-    TensorFacts,
-)
+from kim_torchml.tools.model_info.facts import FileFacts, ModelFacts, OpenedFacts, ParameterFacts
 
 Row = tuple[str, str]
 
@@ -96,15 +90,24 @@ def _of_species(model: ModelDescription) -> Iterator[Row]:
 
 
 def _of_program(program: ProgramFacts) -> Iterator[Row]:
-    names = [
-        name if index < program.n_required else f"{name} (may be left out)"
-        for index, name in enumerate(program.arguments)
-    ]
-    yield "arguments", ", ".join(names) or "none"
+    yield "format", ", ".join([program.format, *(f"{name} {version}" for name, version in program.versions.items())])
+    names = program.arguments if program.inputs is None else map(_tensor, program.inputs)
+    given = [name if index < program.n_required else f"{name} (may be left out)" for index, name in enumerate(names)]
+    yield "arguments", ", ".join(given) or "none"
+    if program.outputs is not None:
+        yield "outputs", _some([_tensor(each) for each in program.outputs])
     yield "floating type", program.dtype
+    if program.operators is not None:
+        yield "operators", f"{program.n_nodes} calls of {_some(program.operators)}"
+    if program.refused_operators:
+        yield "not allowed", _some(program.refused_operators)
     yield "tensors", _some([_tensor(each) for each in program.tensors])
+    if program.constants:
+        yield "constants", _some([_tensor(each) for each in program.constants])
     if program.extra_files:
         yield "files inside", ", ".join(program.extra_files)
+    if program.has_sample_inputs:
+        yield "sample inputs", "in the file; they are never opened"
 
 
 def _of_files(facts: ModelFacts) -> Iterator[Row]:
@@ -160,7 +163,7 @@ def _of_parameters(parameters: Sequence[ParameterFacts]) -> Iterator[Row]:
 
 
 def _tensor(tensor: TensorFacts) -> str:
-    return f"{tensor.name} {tensor.dtype} {list(tensor.shape)}"
+    return f"{tensor.name} {tensor.dtype} [{', '.join(map(str, tensor.shape))}]"
 
 
 def _some(texts: Sequence[str]) -> str:
