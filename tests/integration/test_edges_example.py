@@ -8,18 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from configurations import Configuration, of_atoms
 from example_models import EDGES, GRAPH, silicon
-from kim_collection import REPOSITORY, KimCollection
+from exported_models import EDGES_EXAMPLE, needs_export
+from kim_collection import KimCollection
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, PARTICLE_VIRIALS, VIRIAL, KimpyModel
 
-from kim_torchml.engines.exported.archive import OLDEST_TORCH
 from kim_torchml.model_files.toml_parser import tomllib
-from kim_torchml.process.oldest_versions import is_older
 
-FOLDER = REPOSITORY / "examples" / "edges"
 SHARED = (ENERGY, FORCES, PARTICLE_ENERGIES, VIRIAL)
 
 
@@ -68,22 +65,19 @@ def test_one_atom(flag: int) -> None:
 def made(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the example's script writes its files into."""
     folder = tmp_path_factory.mktemp("made")
-    done = bare_collection.run_python(FOLDER / "make_model.py", "--output", folder, PYTHONHASHSEED="0")
+    done = bare_collection.run_python(EDGES_EXAMPLE / "make_model.py", "--output", folder, PYTHONHASHSEED="0")
     assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.skipif(
-    is_older(str(torch.__version__), OLDEST_TORCH),
-    reason=f"torch {torch.__version__} is older than {OLDEST_TORCH}, the first whose exported programs are read",
-)
+@needs_export
 def test_the_script_makes_the_files_again(made: Path) -> None:
     """Another version of torch may write the same program in other words, and says so."""
-    stated, written = (tomllib.loads((folder / "model.toml").read_text()) for folder in (FOLDER, made))
+    stated, written = (tomllib.loads((folder / "model.toml").read_text()) for folder in (EDGES_EXAMPLE, made))
     ours, theirs = (each.pop("made_with")["torch"] for each in (written, stated))
     if ours == theirs:
         assert written == stated
-        assert (made / "model.pt2").read_bytes() == (FOLDER / "model.pt2").read_bytes()
+        assert (made / "model.pt2").read_bytes() == (EDGES_EXAMPLE / "model.pt2").read_bytes()
     else:
         digests = [each["model"].pop("sha256") for each in (written, stated)]
         assert digests[0] != digests[1]
@@ -91,7 +85,7 @@ def test_the_script_makes_the_files_again(made: Path) -> None:
 
 
 def test_bonds_are_computed_once_for_all_layers() -> None:
-    with zipfile.ZipFile(FOLDER / "model.pt2") as archive:
+    with zipfile.ZipFile(EDGES_EXAMPLE / "model.pt2") as archive:
         program = json.loads(archive.read("model/models/model.json"))
     operators = [node["target"] for node in program["graph_module"]["graph"]["nodes"]]
     assert operators.count("torch.ops.aten.sin.default") == 1

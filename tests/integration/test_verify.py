@@ -6,6 +6,7 @@ from pathlib import Path
 
 import kimpy
 import pytest
+from exported_models import EXAMPLE, example_network, saved
 from golden_session import MODELS
 from kim_collection import REPOSITORY, KimCollection, PortableModel
 from verify_host import CHECKS, Verified, verify, verify_all
@@ -16,6 +17,8 @@ EXAMPLES = {
     "TorchML_Graph_Si": "graph",
     "TorchML_Edges_Si": "edges",
 }
+# The network of the edges example, a program of torch.export, as TorchScript.
+SCRIPTED = EXAMPLE.scripted
 NOT_UNITS = [check for check in CHECKS if check != "unit-conversion"]
 CONVERTS = "Tersoff_LAMMPS_Tersoff_1988T3_Si__MO_"
 TABULATED = ("EAM_Dynamo_MendelevSunZhang_2019_CuZr__MO_", "LJ_Truncated_Nguyen_2005_Ar__MO_")
@@ -39,10 +42,13 @@ def examples(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFa
     models = []
     for name, folder in EXAMPLES.items():
         files = [path for path in sorted((REPOSITORY / "examples" / folder).iterdir()) if path.suffix != ".py"]
-        content = {path.name: path.read_bytes() for path in files if path.suffix in (".param", ".pt", ".dat", ".toml")}
+        content = {
+            path.name: path.read_bytes() for path in files if path.suffix in (".param", ".pt", ".pt2", ".dat", ".toml")
+        }
         models.append(PortableModel(name, content))
+    models.append(saved(SCRIPTED, example_network(), "pt"))
     bare_collection.install_models(models, tmp_path_factory.mktemp("examples"))
-    runs = {name: ("--html", f"{name}.html") for name in EXAMPLES}
+    runs = {model.name: ("--html", f"{model.name}.html") for model in models}
     return verify_all(bare_collection, tmp_path_factory.mktemp("reports"), runs, COLUMNS="80")
 
 
@@ -60,7 +66,7 @@ def published(
 
 
 @pytest.mark.one_system
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [*EXAMPLES, SCRIPTED])
 def test_examples_are_graded_a_or_p(examples: dict[str, Verified], name: str) -> None:
     expected = dict.fromkeys(CHECKS, "P") | {"forces-numerical-derivative": "A"}
     assert examples[name].grades() == expected

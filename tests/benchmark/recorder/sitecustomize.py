@@ -52,8 +52,11 @@ def _watch(model_module) -> None:
         arguments = [_leaf(argument) for argument in inputs.arguments]
         leaves = [argument for argument in arguments if argument.requires_grad]
         begin = time.process_time()
-        with torch.jit.optimized_execution(False):
-            result = program._module(*arguments)
+        if hasattr(program, "_module"):
+            with torch.jit.optimized_execution(False):
+                result = program._module(*arguments)
+        else:
+            (result,) = program._runner.run(program._stored.tensors, arguments)
         if isinstance(result, torch.Tensor) and result.requires_grad:
             torch.autograd.grad(result.sum(), leaves, allow_unused=True)
         return time.process_time() - begin
