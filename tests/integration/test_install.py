@@ -162,10 +162,13 @@ def test_python_that_is_not_there(collection: KimCollection, export: Path) -> No
 
 def test_warnings_of_the_compiler_are_errors_where_asked_for(collection: KimCollection, export: Path) -> None:
     """So the installation that all other tests use, made so by CI's compiler, had none."""
-    # In a header that both libraries include: the first file that is compiled ends it.
-    with (export / "kim_driver_cpp" / "shim.hpp").open("a") as header:
+    sources = export / "kim_driver_cpp"
+    # In a header that both libraries include, and nothing else is left of them: the shim takes the compiler long.
+    with (sources / "shim.hpp").open("a") as header:
         header.write("\nstatic int never_used() {\n    return 0;\n}\n")
-    variables = {"KIM_TORCHML_DRIVER_NAME": "NeverInstalled", "KIM_TORCHML_WERROR": "1", "MAKEFLAGS": "-j1"}
+    for source in sources.rglob("*.cpp"):
+        source.write_text('#include "shim.hpp"\n')
+    variables = {"KIM_TORCHML_DRIVER_NAME": "NeverInstalled", "KIM_TORCHML_WERROR": "1"}
     done = collection.manage("install", "user", export, KIM_TORCHML_PYTHON=sys.executable, **variables)
     assert done.returncode != 0
     assert "-Werror=unused-function" in done.stdout
