@@ -85,7 +85,7 @@ def test_a_new_model_replaces_an_old_one(host: CommandHost, own_folder: Path) ->
 def test_an_old_model_outlives_a_new_one_that_fails(
     host: CommandHost, own_folder: Path, lines: str, reason: str
 ) -> None:
-    host.run("install", folder_of(own_folder / "first"))
+    host.collection.install(folder_of(own_folder / "first"))
     bad = write_with_cmake(tiny.edges(NAME, tiny.EdgesModel(2.0)), own_folder / "second", lines)
     if "bad.cpp" in lines:
         with (bad / "CMakeLists.txt").open("a") as file:
@@ -110,7 +110,7 @@ def test_an_old_model_outlives_a_new_one_that_fails(
 def test_an_old_model_outlives_an_interruption(
     host: CommandHost, own_folder: Path, number: int, code: int, line: str
 ) -> None:
-    host.run("install", folder_of(own_folder / "first"))
+    host.collection.install(folder_of(own_folder / "first"))
     before = library(host).read_bytes()
     slow = write_with_cmake(
         tiny.edges(NAME, tiny.EdgesModel(2.0)), own_folder / "second", f"execute_process(COMMAND sleep {HANGS})"
