@@ -31,43 +31,42 @@ def errors_in(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if re.match(r"\[kim-torchml.*\] error: ", line)]
 
 
-def one_rank_fails(
-    collection: KimCollection, folder: Path, timeout: float, **variables: str
-) -> subprocess.CompletedProcess[bytes]:
-    """Run two ranks, of which one has particles that the model cannot compute."""
+def start_with_one_rank_that_fails(collection: KimCollection, folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start two ranks, of which one has particles that the model cannot compute."""
     atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (4, 2, 2)
     atoms.pbc = (False, True, True)
     # So far apart that the first rank has none of the second's atoms around its own.
     del atoms[(atoms.positions[:, 0] > 4.0) & (atoms.positions[:, 0] < 15.0)]
     commands = Case("case", bad.RAISES_FAR_AWAY, atoms, processors="2 1 1", run="run 2").write(folder)
     (folder / "in.lammps").write_text(commands)
-    return subprocess.run(
+    return subprocess.Popen(
         ["mpirun", "--oversubscribe", "-np", "2", "lmp", "-in", "in.lammps", "-nocite"],
         env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | variables,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
 def test_one_rank_that_fails_ends_the_run_where_that_is_asked_for(collection: KimCollection, own_folder: Path) -> None:
-    done = one_rank_fails(collection, own_folder, timeout=120, KIM_TORCHML_ON_ERROR="exit")
-    assert done.returncode == 1
-    (error,) = errors_in(done.stderr.decode())
+    with start_with_one_rank_that_fails(collection, own_folder, KIM_TORCHML_ON_ERROR="exit") as run:
+        _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 1
+    (error,) = errors_in(stderr)
     assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
     assert error.endswith(ENDING)
 
 
 def test_one_rank_that_fails_says_that_others_wait(collection: KimCollection, own_folder: Path) -> None:
     """Older versions of LAMMPS do wait, so that the run is ended here; newer ones end all ranks after such an error."""
-    try:
-        done = one_rank_fails(collection, own_folder, timeout=20)
-    except subprocess.TimeoutExpired as waiting:
-        stderr = waiting.stderr or b""
-    else:
-        assert done.returncode != 0
-        stderr = done.stderr
-    (error,) = errors_in(stderr.decode())
+    with start_with_one_rank_that_fails(collection, own_folder) as run:
+        assert run.stderr is not None
+        said = next((line for line in run.stderr if errors_in(line)), "")
+        # What waits keeps its core busy.
+        run.terminate()
+        _, more = run.communicate(timeout=120)
+    assert run.returncode != 0
+    (error,) = errors_in(said + more)
     assert error.endswith(WAITING)
 
 
