@@ -179,7 +179,7 @@ def test_working_directory_is_not_searched_for_python_code(host: Simulator) -> N
     caught = host.folder / "caught"
     for module in ("torch", "numpy", "kim_torchml", "sitecustomize", "usercustomize", "encodings", "warnings"):
         (host.folder / f"{module}.py").write_text(f"open({str(caught)!r}, 'a').write('{module} ')\n")
-    for path in (":", ".", str(host.folder), f"/usr/share::{host.folder}/../{host.folder.name}"):
+    for path in (":", f".:{host.folder}:/usr/share::{host.folder}/../{host.folder.name}"):
         (found,) = host.lines("compute", tiny.RAW, FILE, PYTHONPATH=path)
         assert not caught.exists(), caught.read_text()
     assert_as_from_kimpy(found, tiny.RAW, mixed())
