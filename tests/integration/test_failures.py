@@ -48,6 +48,7 @@ def start_with_one_rank_that_fails(collection: KimCollection, folder: Path, **va
     )
 
 
+@pytest.mark.every_system
 def test_one_rank_that_fails_ends_the_run_where_that_is_asked_for(collection: KimCollection, own_folder: Path) -> None:
     with start_with_one_rank_that_fails(collection, own_folder, KIM_TORCHML_ON_ERROR="exit") as run:
         _, stderr = run.communicate(timeout=120)
@@ -57,6 +58,7 @@ def test_one_rank_that_fails_ends_the_run_where_that_is_asked_for(collection: Ki
     assert error.endswith(ENDING)
 
 
+@pytest.mark.every_system
 def test_one_rank_that_fails_says_that_others_wait(collection: KimCollection, own_folder: Path) -> None:
     """Older versions of LAMMPS do wait, so that the run is ended here; newer ones end all ranks after such an error."""
     with start_with_one_rank_that_fails(collection, own_folder) as run:
@@ -75,6 +77,7 @@ def fails(collection: KimCollection, folder: Path, model: str, **variables: str)
     return run_lammps(collection, folder, commands, KIM_TORCHML_QUIET="1", **variables)
 
 
+@pytest.mark.every_system
 def test_ending_alone(collection: KimCollection, own_folder: Path) -> None:
     """The exit is the driver's own: LAMMPS has no chance to say that KIM failed, but what it has said is written."""
     done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR="EXIT")
@@ -107,6 +110,7 @@ print("after")
 """
 
 
+@pytest.mark.every_system
 @pytest.mark.parametrize(
     ("model", "failure"),
     [
@@ -240,6 +244,7 @@ def test_a_failure_without_stderr(collection: KimCollection, own_folder: Path, u
     assert "ERROR" in printed
 
 
+@pytest.mark.every_system
 def test_the_python_of_another_version(collection: KimCollection, own_folder: Path) -> None:
     """Its version is compared before torch is looked for, which is not in the folder of that version."""
     venv.create(own_folder / "environment", symlinks=True, with_pip=False)
@@ -266,6 +271,7 @@ def test_a_python_whose_name_has_another_version(collection: KimCollection, own_
     assert f"got '{link}', which is Python 3.7; name another" in error
 
 
+@pytest.mark.every_system
 def test_ending_before_python_runs(collection: KimCollection, own_folder: Path) -> None:
     """LAMMPS may have loaded libpython, which has no streams to flush yet, and no GIL to ask for."""
     done = fails(collection, own_folder, tiny.RAW, KIM_TORCHML_PYTHON="/nonexistent", KIM_TORCHML_ON_ERROR="exit")

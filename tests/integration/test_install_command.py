@@ -12,8 +12,6 @@ import tiny_models as tiny
 from command_host import CommandHost, energy_of_formula, is_running, write_with_cmake
 from kim_collection import DRIVER, KimCollection
 
-pytestmark = pytest.mark.one_system
-
 NAME = "Tiny_Installed"
 # Where the build hangs, this word is in a command line.
 HANGS = "3601.25"

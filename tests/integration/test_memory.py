@@ -20,8 +20,6 @@ import tiny_models as tiny
 from configurations import mixed
 from kim_collection import KimCollection
 
-pytestmark = pytest.mark.one_system
-
 WINDOWS = 5
 PAGE = 4096  # bytes
 

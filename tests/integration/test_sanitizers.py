@@ -13,8 +13,6 @@ import tiny_models as tiny
 from effort import seed, times
 from kim_collection import KimCollection, compile_simulator, export_sources
 
-pytestmark = pytest.mark.one_system
-
 # Leaks are not reported, because Python and torch keep memory until the process ends. An allocation of an absurd size
 # returns NULL, so that torch raises its own error.
 SANITIZER_OPTIONS = {
