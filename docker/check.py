@@ -8,6 +8,7 @@
 """
 
 import argparse
+import functools
 import gc
 import os
 import re
@@ -83,6 +84,7 @@ def installed_models() -> dict[str, list[str]]:
     return items
 
 
+@functools.cache
 def lammps_energy(model: str, ranks: int = 1) -> float:
     """Return the energy of perfect diamond silicon, 64 atoms, in eV per atom."""
     Path("in.check").write_text(_INPUT.format(model=model), encoding="utf-8")

@@ -194,9 +194,14 @@ install_environment() {
         say "Python environment: up to date ($environment)"
         return
     fi
-    say "Python environment: installing kim-torchml with its extras: ${extras:-none}${extras:+ (kimpy is compiled: some minutes)}"
-    rm -f "$installed"
-    pip_install "$repository${extras:+[$extras]}"
+    if [ "$now" = "$(cat "$installed" 2>/dev/null)" ]; then
+        # The package is there, with other extras.
+        install_dependencies "$@"
+    else
+        say "Python environment: installing kim-torchml with its extras: ${extras:-none}${extras:+ (kimpy is compiled: some minutes)}"
+        rm -f "$installed"
+        pip_install "$repository${extras:+[$extras]}"
+    fi
     echo "$now" | tee "$installed" >"$state"
 }
 

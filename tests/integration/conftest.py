@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from bad_models import all_bad_models
+from built_once import BuiltOnce
 from example_models import EXAMPLES, REFERENCE, find_reference
 from kim_collection import (
     DRIVER,
@@ -37,15 +38,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def bare_collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KimCollection]:
-    """A collection that holds the driver, built with warnings as errors by CI's compiler; this process uses it too."""
-    collection = KimCollection(tmp_path_factory.mktemp("collection"))
-    export = export_sources(tmp_path_factory.mktemp("export"))
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> BuiltOnce:
+    """What the first process of this run that needs it builds for all of them."""
+    return BuiltOnce.of_this_run(tmp_path_factory)
+
+
+def install_driver(collection: KimCollection) -> None:
+    """Build the driver with warnings as errors, if the compiler is CI's, from sources that are gone afterwards."""
+    export = export_sources(collection.folder / "export")
     in_environment = sys.prefix != sys.base_prefix
     python = {"VIRTUAL_ENV": sys.prefix} if in_environment else {"KIM_TORCHML_PYTHON": sys.executable}
     collection.install(export, KIM_TORCHML_WERROR="1" if warnings_are_errors() else "0", **python)
-    # What is installed must not need the sources any more.
     shutil.rmtree(export)
+
+
+@pytest.fixture(scope="session")
+def bare_collection(built_once: BuiltOnce, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KimCollection]:
+    """A collection that holds the driver, built with warnings as errors by CI's compiler; this process uses it too."""
+    collection = KimCollection(tmp_path_factory.mktemp("collection"))
+    built_once.install("driver", install_driver, collection)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("KIM_MODEL_ELEMENTS_MAP", "KIM_MODEL_EXECUTION_DEVICE", "KIM_TORCHML_PYTHON"):
             patch.delenv(name, raising=False)
@@ -67,17 +78,27 @@ def install_models(
 
 
 @pytest.fixture(scope="session")
-def collection(bare_collection: KimCollection, install_models: Callable[[list[PortableModel]], None]) -> KimCollection:
+def collection(
+    bare_collection: KimCollection, built_once: BuiltOnce, tmp_path_factory: pytest.TempPathFactory
+) -> KimCollection:
     """The collection with the driver and the sound models of tiny_models.py."""
-    install_models(sound_models())
+    build = tmp_path_factory.mktemp("models")
+    built_once.install("sound_models", lambda own: own.install_models(sound_models(), build), bare_collection)
     return bare_collection
 
 
 @pytest.fixture(scope="session")
-def examples(bare_collection: KimCollection) -> None:
+def examples(bare_collection: KimCollection, built_once: BuiltOnce) -> None:
     """The repository's own models, installed as the README says."""
-    for folder in EXAMPLES.values():
-        bare_collection.install(REPOSITORY / "examples" / folder)
+
+    def install(own: KimCollection) -> None:
+        # KIM's manager installs no model without its driver.
+        built_once.install("driver", install_driver, own)
+        for folder in EXAMPLES.values():
+            own.install(REPOSITORY / "examples" / folder)
+        shutil.rmtree(own.drivers / DRIVER)
+
+    built_once.install("examples", install, bare_collection)
 
 
 @pytest.fixture(scope="session")
@@ -91,16 +112,19 @@ def reference(bare_collection: KimCollection) -> str:
 
 
 @pytest.fixture(scope="session")
-def bad_models(collection: KimCollection, install_models: Callable[[list[PortableModel]], None]) -> None:
+def bad_models(collection: KimCollection, built_once: BuiltOnce, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Add the models of bad_models.py to the collection."""
-    del collection
-    install_models([bad.model for bad in all_bad_models()])
+    models, build = [bad.model for bad in all_bad_models()], tmp_path_factory.mktemp("models")
+    built_once.install("bad_models", lambda own: own.install_models(models, build), collection)
 
 
 @pytest.fixture(scope="session")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def simulator(built_once: BuiltOnce, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ simulator of these tests."""
-    return compile_simulator("simulator", tmp_path_factory.mktemp("simulator"), ("-O2", "-pthread"))
+    name, flags = "simulator", ("-O2", "-pthread")
+    folder = tmp_path_factory.mktemp(name)
+    built_once.copy(name, lambda own: compile_simulator(name, own, flags), folder)
+    return folder / name
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,7 @@ class KimCollection:
     """A user collection in a folder of its own.
 
     Attributes:
+        items: The folders of installed drivers and models.
         environment: For processes that are to use this collection and nothing else of the caller's KIM settings.
     """
 
@@ -77,6 +78,7 @@ class KimCollection:
             path.mkdir(parents=True)
         configuration = folder / "configuration"
         configuration.write_text("".join(f"{kind}-dir = {path}\n" for kind, path in kinds.items()))
+        self.items = tuple(kinds.values())
         self.drivers = kinds["model-drivers"]
         self.environment = plain_environment() | {"KIM_API_CONFIGURATION_FILE": str(configuration)}
 

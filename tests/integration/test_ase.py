@@ -14,6 +14,8 @@ from configurations import crystal, of_atoms
 from kim_collection import KimCollection, python_path
 from kimpy_host import ENERGY, KimpyModel
 
+pytestmark = pytest.mark.every_system
+
 HERE = Path(__file__).parent
 MODELS = (tiny.RAW, tiny.RAW_FORCES, tiny.GRAPH_2, tiny.DESCRIPTOR)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from shim_parts import ShimParts
 
+pytestmark = pytest.mark.every_system
+
 # No Python's version, so that any environment here is of another one than the driver was built for.
 OTHER = "3.7"
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -64,6 +64,7 @@ def assert_as_from_kimpy(found: dict, name: str, particles: Configuration) -> No
             assert found[key] is None
 
 
+@pytest.mark.every_system
 @pytest.mark.parametrize("name", [tiny.RAW_FORCES, tiny.GRAPH_TOTAL, tiny.DESCRIPTOR])
 def test_one_model(host: Simulator, name: str) -> None:
     (found,) = host.lines("compute", name, FILE)
@@ -99,6 +100,7 @@ def python_library() -> str:
     return libraries[0]
 
 
+@pytest.mark.every_system
 def test_models_that_come_and_go_in_threads(host: Simulator, python_library: str) -> None:
     """They work whether or not the host has Python's library."""
     for variables in ({}, {"LD_PRELOAD": python_library}):
@@ -106,6 +108,7 @@ def test_models_that_come_and_go_in_threads(host: Simulator, python_library: str
         assert_as_from_kimpy(found, tiny.GRAPH_2, mixed())
 
 
+@pytest.mark.every_system
 def test_thread_that_comes_after_the_main_threads_last_model(host: Simulator, python_library: str) -> None:
     """The thread works. Where the host may finalise Python, it cannot work, and gets an error rather than a hang."""
     assert len(host.lines("after", tiny.GRAPH_2, FILE)) == 2
@@ -151,6 +154,7 @@ def test_model_that_prints_does_so_on_stderr(host: Simulator) -> None:
     assert_as_from_kimpy(found, tiny.RAW, mixed())
 
 
+@pytest.mark.every_system
 def test_leaves_the_process_as_it_was(host: Simulator) -> None:
     """Locale, directory, floating-point mode, umask and signal handlers stay, though LANG asks for another locale."""
     before, while_it_lives, afterwards = host.lines("state", tiny.GRAPH_2, FILE, LANG="C.UTF-8", PYTHONUTF8="0")
@@ -158,6 +162,7 @@ def test_leaves_the_process_as_it_was(host: Simulator) -> None:
     assert afterwards == before
 
 
+@pytest.mark.every_system
 def test_interrupt_ends_it_while_it_computes(host: Simulator) -> None:
     with subprocess.Popen(
         [str(host.program), "run", tiny.GRAPH_2, FILE, "10000000", "0"],
@@ -179,7 +184,7 @@ def test_working_directory_is_not_searched_for_python_code(host: Simulator) -> N
     caught = host.folder / "caught"
     for module in ("torch", "numpy", "kim_torchml", "sitecustomize", "usercustomize", "encodings", "warnings"):
         (host.folder / f"{module}.py").write_text(f"open({str(caught)!r}, 'a').write('{module} ')\n")
-    for path in (":", ".", str(host.folder), f"/usr/share::{host.folder}/../{host.folder.name}"):
+    for path in (":", f".:{host.folder}:/usr/share::{host.folder}/../{host.folder.name}"):
         (found,) = host.lines("compute", tiny.RAW, FILE, PYTHONPATH=path)
         assert not caught.exists(), caught.read_text()
     assert_as_from_kimpy(found, tiny.RAW, mixed())
@@ -192,6 +197,7 @@ def test_rest_of_pythonpath_is_kept(host: Simulator, tmp_path_factory: pytest.Te
     assert (done.returncode, done.stderr) == (0, "elsewhere\n")
 
 
+@pytest.mark.every_system
 def test_python_that_is_not_there(host: Simulator) -> None:
     done = host.run("compute", tiny.RAW, FILE, KIM_TORCHML_PYTHON="/nonexistent/bin/python3")
     assert done.returncode == 1
@@ -202,6 +208,7 @@ def test_python_that_is_not_there(host: Simulator) -> None:
     assert simulators_own == "simulator: KIM Model::Create returned an error"
 
 
+@pytest.mark.every_system
 def test_environment_without_torch(host: Simulator, bare_python: Path) -> None:
     done = host.run("compute", tiny.RAW, FILE, KIM_TORCHML_PYTHON=str(bare_python))
     assert done.returncode == 1

@@ -33,6 +33,7 @@ def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, d
     return done.returncode, done.stdout, {finding["name"]: finding for finding in findings}
 
 
+@pytest.mark.every_system
 def test_all_is_well(collection: KimCollection) -> None:
     code, printed, findings = run_doctor(collection)
     assert code == 0, printed
@@ -47,6 +48,7 @@ def test_all_is_well(collection: KimCollection) -> None:
     assert [path.name for path in Path("doctor").iterdir()] == ["findings.json"]
 
 
+@pytest.mark.every_system
 def test_record_says_what_the_driver_was_built_for(collection: KimCollection) -> None:
     record = json.loads((collection.drivers / DRIVER / "installation.json").read_text())
     assert record["driver"] == DRIVER
@@ -82,6 +84,7 @@ def test_driver_that_does_not_fit_any_more(collection: KimCollection, change: di
     assert "1 problem" in printed or "python_version" in change
 
 
+@pytest.mark.every_system
 def test_printed_commands_install_the_driver(own_folder: Path, bare_python: Path) -> None:
     """Without an active environment, where `python3` on PATH has no torch; first nothing, then another's driver."""
     collection = KimCollection(own_folder / "collection")

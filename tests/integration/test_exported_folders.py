@@ -13,7 +13,7 @@ from command_host import CommandHost, energy_of_formula
 from exported_models import like_tiny, needs_export, save
 from kim_collection import KimCollection
 
-pytestmark = [pytest.mark.one_system, needs_export]
+pytestmark = needs_export
 
 NAME = "Tiny_Exported"
 

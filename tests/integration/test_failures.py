@@ -31,43 +31,44 @@ def errors_in(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if re.match(r"\[kim-torchml.*\] error: ", line)]
 
 
-def one_rank_fails(
-    collection: KimCollection, folder: Path, timeout: float, **variables: str
-) -> subprocess.CompletedProcess[bytes]:
-    """Run two ranks, of which one has particles that the model cannot compute."""
+def start_with_one_rank_that_fails(collection: KimCollection, folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start two ranks, of which one has particles that the model cannot compute."""
     atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (4, 2, 2)
     atoms.pbc = (False, True, True)
     # So far apart that the first rank has none of the second's atoms around its own.
     del atoms[(atoms.positions[:, 0] > 4.0) & (atoms.positions[:, 0] < 15.0)]
     commands = Case("case", bad.RAISES_FAR_AWAY, atoms, processors="2 1 1", run="run 2").write(folder)
     (folder / "in.lammps").write_text(commands)
-    return subprocess.run(
+    return subprocess.Popen(
         ["mpirun", "--oversubscribe", "-np", "2", "lmp", "-in", "in.lammps", "-nocite"],
         env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | variables,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
+@pytest.mark.every_system
 def test_one_rank_that_fails_ends_the_run_where_that_is_asked_for(collection: KimCollection, own_folder: Path) -> None:
-    done = one_rank_fails(collection, own_folder, timeout=120, KIM_TORCHML_ON_ERROR="exit")
-    assert done.returncode == 1
-    (error,) = errors_in(done.stderr.decode())
+    with start_with_one_rank_that_fails(collection, own_folder, KIM_TORCHML_ON_ERROR="exit") as run:
+        _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 1
+    (error,) = errors_in(stderr)
     assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
     assert error.endswith(ENDING)
 
 
+@pytest.mark.every_system
 def test_one_rank_that_fails_says_that_others_wait(collection: KimCollection, own_folder: Path) -> None:
     """Older versions of LAMMPS do wait, so that the run is ended here; newer ones end all ranks after such an error."""
-    try:
-        done = one_rank_fails(collection, own_folder, timeout=20)
-    except subprocess.TimeoutExpired as waiting:
-        stderr = waiting.stderr or b""
-    else:
-        assert done.returncode != 0
-        stderr = done.stderr
-    (error,) = errors_in(stderr.decode())
+    with start_with_one_rank_that_fails(collection, own_folder) as run:
+        assert run.stderr is not None
+        said = next((line for line in run.stderr if errors_in(line)), "")
+        # What waits keeps its core busy.
+        run.terminate()
+        _, more = run.communicate(timeout=120)
+    assert run.returncode != 0
+    (error,) = errors_in(said + more)
     assert error.endswith(WAITING)
 
 
@@ -76,6 +77,7 @@ def fails(collection: KimCollection, folder: Path, model: str, **variables: str)
     return run_lammps(collection, folder, commands, KIM_TORCHML_QUIET="1", **variables)
 
 
+@pytest.mark.every_system
 def test_ending_alone(collection: KimCollection, own_folder: Path) -> None:
     """The exit is the driver's own: LAMMPS has no chance to say that KIM failed, but what it has said is written."""
     done = fails(collection, own_folder, bad.RAISES_LATER, KIM_TORCHML_ON_ERROR="EXIT")
@@ -108,6 +110,7 @@ print("after")
 """
 
 
+@pytest.mark.every_system
 @pytest.mark.parametrize(
     ("model", "failure"),
     [
@@ -241,6 +244,7 @@ def test_a_failure_without_stderr(collection: KimCollection, own_folder: Path, u
     assert "ERROR" in printed
 
 
+@pytest.mark.every_system
 def test_the_python_of_another_version(collection: KimCollection, own_folder: Path) -> None:
     """Its version is compared before torch is looked for, which is not in the folder of that version."""
     venv.create(own_folder / "environment", symlinks=True, with_pip=False)
@@ -267,6 +271,7 @@ def test_a_python_whose_name_has_another_version(collection: KimCollection, own_
     assert f"got '{link}', which is Python 3.7; name another" in error
 
 
+@pytest.mark.every_system
 def test_ending_before_python_runs(collection: KimCollection, own_folder: Path) -> None:
     """LAMMPS may have loaded libpython, which has no streams to flush yet, and no GIL to ask for."""
     done = fails(collection, own_folder, tiny.RAW, KIM_TORCHML_PYTHON="/nonexistent", KIM_TORCHML_ON_ERROR="exit")

@@ -7,7 +7,7 @@ import tiny_models as tiny
 from configurations import Configuration, cluster, crystal, mixed, of_atoms
 from kimpy_host import FORCES, KimpyModel, minus_gradient
 
-pytestmark = pytest.mark.usefixtures("collection")
+pytestmark = [pytest.mark.every_system, pytest.mark.usefixtures("collection")]
 
 MODELS = (
     tiny.RAW,

@@ -12,8 +12,6 @@ import tiny_models as tiny
 from command_host import CommandHost, energy_of_formula, is_running, write_with_cmake
 from kim_collection import DRIVER, KimCollection
 
-pytestmark = pytest.mark.one_system
-
 NAME = "Tiny_Installed"
 # Where the build hangs, this word is in a command line.
 HANGS = "3601.25"
@@ -85,7 +83,7 @@ def test_a_new_model_replaces_an_old_one(host: CommandHost, own_folder: Path) ->
 def test_an_old_model_outlives_a_new_one_that_fails(
     host: CommandHost, own_folder: Path, lines: str, reason: str
 ) -> None:
-    host.run("install", folder_of(own_folder / "first"))
+    host.collection.install(folder_of(own_folder / "first"))
     bad = write_with_cmake(tiny.edges(NAME, tiny.EdgesModel(2.0)), own_folder / "second", lines)
     if "bad.cpp" in lines:
         with (bad / "CMakeLists.txt").open("a") as file:
@@ -110,7 +108,7 @@ def test_an_old_model_outlives_a_new_one_that_fails(
 def test_an_old_model_outlives_an_interruption(
     host: CommandHost, own_folder: Path, number: int, code: int, line: str
 ) -> None:
-    host.run("install", folder_of(own_folder / "first"))
+    host.collection.install(folder_of(own_folder / "first"))
     before = library(host).read_bytes()
     slow = write_with_cmake(
         tiny.edges(NAME, tiny.EdgesModel(2.0)), own_folder / "second", f"execute_process(COMMAND sleep {HANGS})"

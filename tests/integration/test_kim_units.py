@@ -4,6 +4,7 @@
 import itertools
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,19 +155,40 @@ def crystal_commands(folder: Path, model: str, system: str, scale: float = 1.0) 
     return _CRYSTAL.format(units=system, model=model, mass=28.0855 * SYSTEMS[system][2])
 
 
+def run_systems(
+    collection: KimCollection, folder: Path, commands: Mapping[str, str], scales: Mapping[str, float]
+) -> None:
+    """Run commands after `crystal_commands` of several systems in one process of LAMMPS, each in its own folder."""
+    script = ""
+    for system, its_commands in commands.items():
+        own = folder / system
+        own.mkdir()
+        crystal = crystal_commands(own, STILLINGER_WEBER, system, scales[system])
+        script += f"clear\nshell cd {own}\n{crystal}{its_commands}"
+    done = run_lammps(collection, folder, script)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def systems(collection: KimCollection, examples: None, factors: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with LAMMPS' results in each of its unit systems."""
+    del examples
+    folder = tmp_path_factory.mktemp("systems")
+    scales = {system: factors[length, energy]["length"] for system, (length, energy, _) in SYSTEMS.items()}
+    run_systems(collection, folder, dict.fromkeys(SYSTEMS, _FORCES), scales)
+    return folder
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_lammps_in_its_unit_systems(collection: KimCollection, own_folder: Path, system: str, factors: dict) -> None:
+def test_lammps_in_its_unit_systems(systems: Path, system: str, factors: dict) -> None:
     length, energy, _ = SYSTEMS[system]
     factor = factors[length, energy]
-    commands = crystal_commands(own_folder, STILLINGER_WEBER, system, factor["length"]) + _FORCES
-    done = run_lammps(collection, own_folder, commands)
-    assert done.returncode == 0, done.stdout + done.stderr
     model = KimpyModel(STILLINGER_WEBER)
     atoms = silicon()
     expected_energy, forces = model.compute(of_atoms(atoms, model.model.get_influence_distance()))
-    found = float((own_folder / "energy.txt").read_text())
+    found = float((systems / system / "energy.txt").read_text())
     assert found == pytest.approx(expected_energy[0] * factor["energy"], rel=1e-12)
-    rows = np.loadtxt(own_folder / "forces.dump", skiprows=9)
+    rows = np.loadtxt(systems / system / "forces.dump", skiprows=9)
     expected = total_forces(forces, of_atoms(atoms, model.model.get_influence_distance()), atoms) * factor["force"]
     np.testing.assert_allclose(rows[:, 4:7], expected, rtol=0, atol=1e-11 * np.abs(expected).max())
 
@@ -199,13 +221,11 @@ write_dump all custom end.dump id xu yu zu modify sort id format float %.17g
 def test_dynamics_in_real_units_are_those_in_metal_units(
     collection: KimCollection, tmp_path: Path, factors: dict
 ) -> None:
+    commands = {system: _DYNAMICS.format(timestep=step) for system, step in (("metal", 0.001), ("real", 1.0))}
+    run_systems(collection, tmp_path, commands, dict.fromkeys(commands, 1.0))
     drift, positions = {}, {}
-    for system, timestep in (("metal", 0.001), ("real", 1.0)):
+    for system in commands:
         folder = tmp_path / system
-        folder.mkdir()
-        commands = crystal_commands(folder, STILLINGER_WEBER, system) + _DYNAMICS.format(timestep=timestep)
-        done = run_lammps(collection, folder, commands)
-        assert done.returncode == 0, done.stdout + done.stderr
         start, end = (float((folder / f"{name}.txt").read_text()) for name in ("start", "end"))
         drift[system] = (end - start) / factors[SYSTEMS[system][:2]]["energy"]
         positions[system] = np.loadtxt(folder / "end.dump", skiprows=9)[:, 1:]

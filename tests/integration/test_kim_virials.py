@@ -96,28 +96,36 @@ variable shear string "$(c_pressure[4]:%.17g) $(c_pressure[5]:%.17g) $(c_pressur
 print "${sums} ${more} ${press} ${shear} $(vol:%.17g)" file stress.txt"""
 
 
-def run_stress(
-    collection: KimCollection, folder: Path, model: str, atoms: Atoms, species: tuple[str, ...], ranks: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the sum of stress/atom (bar Å³), the pressure tensor (bar), both in LAMMPS' order, and the volume (Å³)."""
-    case = Case("stress", model, atoms, run=STRESS, species=species)
-    done = run_lammps(collection, folder, case.write(folder), ranks)
+def stress_case(model: str) -> Case:
+    atoms, species = (silicon(), ("Si",)) if model in EXAMPLES else (crystal(), tuple(tiny.ELEMENTS))
+    return Case(model, model, atoms, run=STRESS.replace("stress.txt", f"{model}.stress"), species=species)
+
+
+STRESSED = {name: stress_case(name) for name in (tiny.DESCRIPTOR, tiny.EDGES_3, DESCRIPTOR, EDGES)}
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3])
+def stresses(
+    request: pytest.FixtureRequest, collection: KimCollection, examples: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Run all cases in one process of LAMMPS on so many ranks; return the folder of the results."""
+    del examples
+    folder = tmp_path_factory.mktemp("stresses")
+    commands = "".join(case.write(folder) for case in STRESSED.values())
+    done = run_lammps(collection, folder, commands, request.param)
     assert done.returncode == 0, done.stdout + done.stderr
-    numbers = np.array((folder / "stress.txt").read_text().split(), dtype=float)
-    return numbers[:6], numbers[6:12], numbers[12]
+    return folder
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("name", [tiny.DESCRIPTOR, tiny.EDGES_3, DESCRIPTOR, EDGES])
-def test_stress_of_atoms_in_lammps_sums_to_the_virial(
-    collection: KimCollection, own_folder: Path, name: str, ranks: int
-) -> None:
-    atoms, species = (silicon(), ("Si",)) if name in EXAMPLES else (crystal(), tuple(tiny.ELEMENTS))
-    sums, pressure, volume = run_stress(collection, own_folder, name, atoms, species, ranks)
+@pytest.mark.parametrize("name", STRESSED)
+def test_stress_of_atoms_in_lammps_sums_to_the_virial(stresses: Path, name: str) -> None:
+    # The sum of stress/atom (bar Å³) and the pressure tensor (bar), both in LAMMPS' order, and the volume (Å³).
+    numbers = np.array((stresses / f"{name}.stress").read_text().split(), dtype=float)
+    sums, pressure, volume = numbers[:6], numbers[6:12], numbers[12]
     # LAMMPS computes the pressure from the forces. stress/atom has the sign of a stress, the opposite of a pressure's.
     np.testing.assert_allclose(sums, -pressure * volume, rtol=0, atol=1e-10 * np.abs(sums).max())
     model = KimpyModel(name)
-    virial = virial_of(model, of_atoms(atoms, model.model.get_influence_distance()))
+    virial = virial_of(model, of_atoms(STRESSED[name].atoms, model.model.get_influence_distance()))
     np.testing.assert_allclose(sums[LAMMPS_TO_KIM] * BAR, virial, rtol=0, atol=2e-5 * np.abs(virial).max())
     assert np.abs(virial).max() > 0.01
 

@@ -10,7 +10,7 @@ from configurations import Configuration, cluster, crystal, mixed, of_atoms
 from kim_collection import KimCollection
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, PARTICLE_VIRIALS, SKIN, VIRIAL, KimpyModel
 
-pytestmark = pytest.mark.usefixtures("collection")
+pytestmark = [pytest.mark.every_system, pytest.mark.usefixtures("collection")]
 
 EVERYTHING = (ENERGY, FORCES, PARTICLE_ENERGIES, VIRIAL, PARTICLE_VIRIALS)
 # These give virials of particles too.

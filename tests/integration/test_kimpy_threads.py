@@ -16,7 +16,7 @@ import torch
 from configurations import crystal, mixed, of_atoms
 from kimpy_host import ENERGY, KimpyModel
 
-pytestmark = pytest.mark.usefixtures("collection")
+pytestmark = [pytest.mark.every_system, pytest.mark.usefixtures("collection")]
 
 
 @pytest.mark.parametrize("name", [tiny.RAW, tiny.RAW_FORCES, tiny.GRAPH_3])

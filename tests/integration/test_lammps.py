@@ -14,6 +14,8 @@ from kim_collection import KimCollection
 from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
 from lammps_host import Case, CaseResults, lines_of_driver, run_lammps
 
+pytestmark = pytest.mark.every_system
+
 ANNOUNCEMENT = re.compile(r"\[kim-torchml(?: rank \d)?\] driver \S+, torch \S+, model model\.pt .*, device cpu, .*\n")
 
 # Two ranks divide the long box in the middle, at 30 Å. Each also gets the other's particles within the influence

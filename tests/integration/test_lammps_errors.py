@@ -13,7 +13,7 @@ from configurations import crystal
 from kim_collection import KimCollection
 from lammps_host import Case, lines_of_driver, run_lammps
 
-pytestmark = pytest.mark.usefixtures("bad_models")
+pytestmark = [pytest.mark.every_system, pytest.mark.usefixtures("bad_models")]
 
 
 def errors_of(collection: KimCollection, case: Case, ranks: int = 1, **variables: str) -> list[str]:

@@ -20,8 +20,6 @@ import tiny_models as tiny
 from configurations import mixed
 from kim_collection import KimCollection
 
-pytestmark = pytest.mark.one_system
-
 WINDOWS = 5
 PAGE = 4096  # bytes
 
@@ -36,7 +34,7 @@ class Plan:
     limit: float
 
 
-COMPUTES = Plan("run", warm_up=300, window=400, limit=32.0)
+COMPUTES = Plan("run", warm_up=200, window=200, limit=32.0)
 LIVES = Plan("live", warm_up=250, window=120, limit=32.0)
 
 
@@ -78,7 +76,7 @@ def slopes(
 def test_memory_does_not_grow(
     simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, name: str
 ) -> None:
-    """It does not in thousands of computes with changing neighbour lists, nor in hundreds of lives of a model."""
+    """It does not in 1200 computes with changing neighbour lists, nor in hundreds of lives of a model."""
     allocated, resident = slopes(simulator, collection, own_folder, plan, name)
     assert allocated < plan.limit
     assert resident < PAGE

@@ -19,14 +19,19 @@ print(atoms.get_potential_energy())
 """
 
 
-def save_and_install(collection: KimCollection, folder: Path, *options: str) -> str:
+def install(collection: KimCollection, folder: Path, *options: str) -> str:
+    """Install a folder; return what KIM's manager printed."""
+    done = collection.manage("install", *options, "user", folder)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def save_and_install(collection: KimCollection, folder: Path) -> str:
     """Run the model's script, install its folder, and return what KIM's manager printed."""
     code = "import os, runpy, sys; os.chdir(sys.argv[1]); runpy.run_path('make_my_model.py', run_name='__main__')"
     saved = collection.run_python("-c", code, folder)
     assert saved.returncode == 0, saved.stderr
-    done = collection.manage("install", *options, "user", folder)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return install(collection, folder)
 
 
 def energy(collection: KimCollection) -> float:
@@ -64,7 +69,7 @@ def test_a_changed_model_is_installed_with_force_alone(bare_collection: KimColle
         assert "already installed" in kept
         assert "Success!" in kept
         assert energy(bare_collection) == first
-        save_and_install(bare_collection, folder, "--force")
+        install(bare_collection, folder, "--force")
         assert abs(energy(bare_collection) - first) > 0.1
     finally:
         shutil.rmtree(folder)

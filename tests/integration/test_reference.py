@@ -11,6 +11,8 @@ from kim_collection import KimCollection
 from kimpy_host import FORCES, KimpyModel, minus_gradient
 from lammps_host import Case, CaseResults, run_lammps
 
+pytestmark = pytest.mark.every_system
+
 
 def droplet() -> Atoms:
     """Return 64 atoms in the lower half of a long box, so that the upper of two ranks gets none."""

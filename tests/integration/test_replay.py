@@ -17,7 +17,7 @@ from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, KimpyModel
 from lammps_host import Case, run_lammps
 from replay_host import replay
 
-pytestmark = [pytest.mark.one_system, pytest.mark.usefixtures("bad_models")]
+pytestmark = pytest.mark.usefixtures("bad_models")
 
 LINE = re.compile(
     r"\[kim-torchml(?: rank (\d+))?\] error: (.+); the configuration was saved in (.+?\.xyz), replay it with: (.+)"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from shim_parts import ShimParts
 
+pytestmark = pytest.mark.every_system
+
 WAITING = "; if the other ranks go on, they wait for this one for ever"
 EXIT = {"KIM_TORCHML_ON_ERROR": "exit"}
 ENDED = "[kim-torchml] error: no; this process ends, as KIM_TORCHML_ON_ERROR asks\n"

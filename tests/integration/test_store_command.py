@@ -12,8 +12,6 @@ from command_host import CommandHost, energy_of_formula
 from kim_collection import KimCollection
 from lammps_host import run_lammps
 
-pytestmark = pytest.mark.one_system
-
 NAME, OTHER, LARGE = "Tiny_Stored", "Tiny_StoredToo", "Tiny_Large"
 LAMMPS = f"""
 units metal

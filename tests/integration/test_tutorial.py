@@ -33,7 +33,6 @@ def folder(bare_collection: KimCollection, own_folder: Path) -> Iterator[Path]:
     bare_collection.manage("remove", "--force", MODEL)
 
 
-@pytest.mark.one_system
 def test_commands_run_in_their_order(bare_collection: KimCollection, folder: Path) -> None:
     """They print what a reader expects: small errors, checks that pass, and silicon's lattice constant."""
     environment = {**bare_collection.environment, "KIM_TORCHML_QUIET": "1", "OMP_NUM_THREADS": "1"}

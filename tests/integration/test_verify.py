@@ -65,7 +65,6 @@ def published(
     return verify_all(bare_collection, tmp_path_factory.mktemp("reports"), runs, KIM_MODEL_ELEMENTS_MAP="1")
 
 
-@pytest.mark.one_system
 @pytest.mark.parametrize("name", [*EXAMPLES, SCRIPTED])
 def test_examples_are_graded_a_or_p(examples: dict[str, Verified], name: str) -> None:
     expected = dict.fromkeys(CHECKS, "P") | {"forces-numerical-derivative": "A"}
@@ -116,7 +115,6 @@ def test_forces_of_tabulated_models(bare_collection: KimCollection, own_folder: 
         assert 0.01 < row["greatest force"] < 50.0
 
 
-@pytest.mark.one_system
 def test_table_fits_the_terminal(examples: dict[str, Verified]) -> None:
     for run in examples.values():
         lines = run.output.splitlines()
@@ -126,7 +124,6 @@ def test_table_fits_the_terminal(examples: dict[str, Verified]) -> None:
         assert re.search(r"^\d+ of 10 checks passed", run.output, re.MULTILINE)
 
 
-@pytest.mark.one_system
 def test_html_report_stands_alone(examples: dict[str, Verified]) -> None:
     for name, run in examples.items():
         page = (run.folder / f"{name}.html").read_text(encoding="utf-8")
@@ -138,7 +135,6 @@ def test_html_report_stands_alone(examples: dict[str, Verified]) -> None:
         assert "Energy conservation" in page
 
 
-@pytest.mark.one_system
 def test_energy_is_conserved(examples: dict[str, Verified]) -> None:
     for run in examples.values():
         assert run.report is not None

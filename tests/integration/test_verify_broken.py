@@ -7,8 +7,6 @@ import pytest
 from kim_collection import KimCollection
 from verify_host import CHECKS, FOUND_BY, Verified, broken, install_broken_models, verify, verify_all
 
-pytestmark = pytest.mark.one_system
-
 
 @pytest.fixture(scope="module")
 def models(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> KimCollection:

@@ -39,13 +39,13 @@ from particles import cluster
 
 from kim_torchml.driver import open_model
 
-folder = Path(sys.argv[1])
-names = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".param", ".pt", ".dat")]
-model = open_model(str(folder), names)
-model.prepare()
-results = compute(model, cluster(12, 6.0, n_contributing=8), ["partialEnergy", "partialForces"])
-assert results["partialEnergy"][0] != 0.0
-assert (results["partialForces"] != 0.0).any()
+for folder in map(Path, sys.argv[1:]):
+    names = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".param", ".pt", ".dat")]
+    model = open_model(str(folder), names)
+    model.prepare()
+    results = compute(model, cluster(12, 6.0, n_contributing=8), ["partialEnergy", "partialForces"])
+    assert results["partialEnergy"][0] != 0.0
+    assert (results["partialForces"] != 0.0).any()
 print(*(name for name in sys.modules if name.partition(".")[0] in BLOCKED or name.startswith("kim_torchml.tools")))
 """
 )
@@ -71,8 +71,8 @@ print(*(name for name in sys.modules if name.partition(".")[0] in BLOCKED or nam
 
 
 def test_every_kind_of_model_runs_with_torch_and_numpy_alone():
-    for folder in ("stillinger_weber", "graph", "descriptor"):
-        assert run_python(COMPUTE, path=[HERE], arguments=[EXAMPLES / folder]).strip() == ""
+    folders = [EXAMPLES / folder for folder in ("stillinger_weber", "graph", "descriptor")]
+    assert run_python(COMPUTE, path=[HERE], arguments=folders).strip() == ""
 
 
 def test_every_module_but_the_tools_can_be_imported_with_torch_and_numpy_alone():

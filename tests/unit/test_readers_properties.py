@@ -97,7 +97,7 @@ def values_of(found):
     return ParameterValues(**{name: getattr(found, name) for name in names} | words)
 
 
-@tries(1500)
+@tries(750)
 @given(values=parameter_values(), write=layouts())
 def test_parameter_files(path, values, write):
     found = read_parameters(path, write(values.lines()))
@@ -116,7 +116,7 @@ def test_parameter_files(path, values, write):
     assert (found.descriptor or "None") == values.descriptor
 
 
-@tries(550)
+@tries(275)
 @given(texts=mutated(st.builds(lambda values, write: write(values.lines()), parameter_values(), layouts())))
 @example(texts=["1\nSi\nNone\n" + "9" * LONG + "x\n", "999999\n" + "Si " * LONG])
 def test_mutated_parameter_files(path, texts):
@@ -127,7 +127,7 @@ def test_mutated_parameter_files(path, texts):
             assert read_parameters(path, "\n".join(values_of(found).lines())) == found
 
 
-@tries(500)
+@tries(250)
 @given(content=st.binary(max_size=60))
 @example(content=b"1\nSi\nNone\n3.5\nm\xff.pt\nfalse\n5\nNone\n")
 def test_parameter_files_of_anything(path, content):
@@ -153,7 +153,7 @@ def parameters_of(descriptor):
     return {field.name: getattr(descriptor.parameters, field.name) for field in fields(descriptor.parameters)}
 
 
-@tries(500)
+@tries(250)
 @given(values=descriptor_values(KINDS), write=layouts())
 def test_descriptor_files(values, write):
     found = read(write(values.lines, values.n_loose), values)
@@ -207,20 +207,20 @@ MANY_FUNCTIONS = "cos\n1\nSi Si 3.0\n1000\n" + "g1 999999 0\n" * 1000
 LONG_NUMBER = "cos\n1\nSi Si 3.0\n1\ng3 1 1\n" + "9" * LONG + "x\n"
 
 
-@tries(200)
+@tries(100)
 @example(pair=(ONE_ELEMENT, [MANY_FUNCTIONS, LONG_NUMBER]))
 @given(pair=mutated_files(symmetry_functions()))
 def test_mutated_symmetry_functions(pair):
     check_descriptor_files(*pair)
 
 
-@tries(200)
+@tries(100)
 @given(pair=mutated_files(bispectra()))
 def test_mutated_bispectra(pair):
     check_descriptor_files(*pair)
 
 
-@tries(150)
+@tries(75)
 @given(pair=mutated_files(soaps()))
 def test_mutated_soaps(pair):
     check_descriptor_files(*pair)
@@ -265,5 +265,5 @@ def test_so_many_files_were_read(request):
     mine = [item for item in request.session.items if item.path == request.path]
     if len({item.originalname for item in mine}) < 10:
         pytest.skip("only some of the tests of this file run")
-    assert FILES[PARAMETERS] + FILES[DESCRIPTOR] >= times(10_000)
-    assert min(FILES.values()) >= times(4000)
+    assert FILES[PARAMETERS] + FILES[DESCRIPTOR] >= times(5_000)
+    assert min(FILES.values()) >= times(2000)
