@@ -3,7 +3,9 @@
 // It is linked with AddressSanitizer and UndefinedBehaviorSanitizer, as the driver must be; stderr must be a file that
 // is open for reading too.
 //
-//   fuzz run MODEL SEED COUNT   COUNT odd calls, each followed by the sound one, which must give what it gave before
+//   fuzz run [MODEL SEED COUNT]..
+//                               COUNT odd calls, each followed by the sound one, which must give what it gave before;
+//                               one model after the other
 //   fuzz large MODEL N          N particles, all but some far away
 //   fuzz vast MODEL             as many particles as there are ints, almost
 //   fuzz mistakes MODEL KIND..  mistakes of this simulator's own, which must be found out; the last one spoils the rest
@@ -145,11 +147,9 @@ class Session {
     std::map<std::string, int> refused_;
 };
 
-void run(const Words& words) {
-    const std::string seed = words.at(1);
+void run_model(const std::string& name, const std::string& seed, int count) {
     Chance chance(static_cast<std::uint32_t>(std::stoul(seed)));
-    Session session(words.at(0), &chance);
-    const int count = std::stoi(words.at(2));
+    Session session(name, &chance);
     for (int i = 0; i < count; ++i) {
         const OddCall odd = chance.one_of(all_odd_calls());
         try {
@@ -157,11 +157,17 @@ void run(const Words& words) {
             session.do_odd_call(odd);
             session.check_sound();
         } catch (const Violation& violation) {
-            throw Violation("seed " + seed + ", call " + std::to_string(i) + " (" + odd.name +
+            throw Violation(name + ", seed " + seed + ", call " + std::to_string(i) + " (" + odd.name +
                             "): " + violation.what());
         }
     }
     session.print();
+}
+
+void run(const Words& words) {
+    for (std::size_t k = 0; k < words.size(); k += 3) {
+        run_model(words.at(k), words.at(k + 1), std::stoi(words.at(k + 2)));
+    }
 }
 
 void large(const Words& words) {
