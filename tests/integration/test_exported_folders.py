@@ -29,7 +29,7 @@ def host(bare_collection: KimCollection, own_folder: Path) -> Iterator[CommandHo
 @pytest.fixture(scope="module")
 def of_save_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that save_model has written, with a blank in its path."""
-    folder = tmp_path_factory.mktemp("models") / "my models" / NAME
+    folder = tmp_path_factory.mktemp("my models") / NAME
     about = {"title": "Tiny", "authors": ["Ada Lovelace"]}
     save(NAME, tiny.EdgesModel(), "pt2", folder, about=about, parameters={"scale": "strength of bonds"}, **like_tiny())
     return folder
