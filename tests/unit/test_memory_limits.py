@@ -2,6 +2,7 @@
 """A device that runs out of memory gives an error that says so, and the model works afterwards."""
 
 import re
+from contextlib import contextmanager, suppress
 from weakref import WeakSet
 
 import numpy as np
@@ -50,23 +51,32 @@ def test_a_model_that_asks_for_too_much(opened, device):
         np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-13, err_msg=name)
 
 
+@contextmanager
+def full_gpu(device):
+    """Leave no memory on a GPU for anything more, not even in the blocks that torch keeps for small tensors."""
+    held = []
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-7, device)
+    try:
+        with suppress(torch.cuda.OutOfMemoryError):
+            while True:
+                held.append(torch.empty(1, dtype=torch.uint8, device=device))
+        yield
+    finally:
+        held.clear()
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
 @pytest.mark.cuda
 def test_a_gpu_that_is_full(opened, device):
-    """Here the inputs or the derivative fail, not the model."""
+    """Here the inputs fail, not the model."""
     if device.type != "cuda":
         pytest.skip("needs a GPU")
     model = opened(script_bytes(Pair1))
     expected = compute(model, FEW, ALL)
-    large = cluster(200, 40.0)
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-7)
-    try:
-        with pytest.raises(
-            DriverError, match=r"^the memory of cuda:\d .* must hold .* and 200 particles, got: CUDA out"
-        ):
-            compute(model, large, ALL)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    message = r"^the memory of cuda:\d .* must hold .* and 6 particles, got: CUDA out"
+    with full_gpu(device), pytest.raises(DriverError, match=message):
+        compute(model, FEW, ALL)
     for name, array in compute(model, FEW, ALL).items():
         np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-13, err_msg=name)
 
@@ -100,6 +110,63 @@ def test_loading_without_memory(opened, monkeypatch):
     monkeypatch.setattr(torch.jit, "load", without_memory)
     monkeypatch.setattr(opened_models, "_living", WeakSet())
     message = rf"must hold the model in model\.pt and its tensors, got: CUDA out of memory.*{REMEDY}"
+    with pytest.raises(DriverError, match=message):
+        opened(script_bytes(Hungry))
+
+
+LIBRARY = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+ASSERTION = "CUDA error: device-side assert triggered"
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
+MORE_LINES = "\nCUDA kernel errors might be asynchronously reported at some other API call\nFor debugging consider ..."
+
+
+def failing(text):
+    def function(*_, **__):
+        raise RuntimeError(text)
+
+    return function
+
+
+def test_a_library_without_memory(opened, monkeypatch):
+    model = opened(script_bytes(Pair1))
+    monkeypatch.setattr(model._program, "_forward", failing(LIBRARY))
+    with pytest.raises(
+        DriverError, match=r"^the memory of .* 6 particles, got: CUDA error: CUBLAS_STATUS_ALLOC_FAILED"
+    ):
+        compute(model, FEW)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            ASSERTION,
+            "the usual reason is an index beyond a table of the model, .* KIM_MODEL_EXECUTION_DEVICE=cpu shows",
+        ),
+        (NO_KERNEL, r"check the GPU with nvidia-smi, and that this torch is built for it \(docs/install\.md\)"),
+        ("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling ..", "check the GPU"),
+    ],
+)
+@pytest.mark.parametrize("where", ["program", "results"])
+def test_a_gpu_that_fails(where, text, advice, opened, monkeypatch):
+    """An error of a kernel is raised by whatever waits for the GPU next, in the model's code or after it."""
+    model = opened(script_bytes(Pair1))
+    if where == "program":
+        monkeypatch.setattr(model._program, "_forward", failing(text + MORE_LINES))
+    else:
+        monkeypatch.setattr("kim_torchml.driver.model.evaluate", failing(text + MORE_LINES))
+    message = (
+        rf"^(cpu|cuda:0 \(.*\)) must compute the model in model\.pt with 6 particles, got: {re.escape(text)}; {advice}"
+    )
+    with pytest.raises(DriverError, match=message):
+        compute(model, FEW)
+
+
+def test_a_gpu_that_fails_while_a_model_is_loaded(opened, monkeypatch):
+    """The file is not to blame."""
+    monkeypatch.setattr(torch.jit, "load", failing(NO_KERNEL + MORE_LINES))
+    monkeypatch.setattr(opened_models, "_living", WeakSet())
+    message = rf"must compute the model in model\.pt with its tensors, got: {NO_KERNEL}; check the GPU"
     with pytest.raises(DriverError, match=message):
         opened(script_bytes(Hungry))
 

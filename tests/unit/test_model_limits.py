@@ -139,8 +139,8 @@ def test_a_host_that_lets_matrix_products_lose_digits(opened, device, monkeypatc
     with torch.autocast(device.type, dtype=torch.bfloat16):
         found = compute(opened(content), configuration)
         assert torch.is_autocast_enabled(device.type)
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    # bfloat16 has three digits. Sums on a GPU come in any order.
+    assert_close(found, expected, 0.0 if device.type == "cpu" else 1e-5)
 
 
 @pytest.mark.parametrize("kind", [PairOfAll, Graph2])

@@ -76,7 +76,7 @@ def test_particle_energies_in_any_shape(shape, opened):
 def test_a_complex_energy(opened):
     message = (
         r"^the energy of the model in model\.pt must be a dense tensor of real floating-point numbers, got one of "
-        r"torch\.complex128, torch\.strided, on cpu; convert it before returning it" + PROBE
+        r"torch\.complex128, torch\.strided, on (cpu|cuda:0); convert it before returning it" + PROBE
     )
     with pytest.raises(DriverError, match=message):
         opened(script_bytes(ReturningComplex))

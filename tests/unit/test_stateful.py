@@ -46,9 +46,7 @@ def keeps(device):
 
 
 @pytest.mark.parametrize("kind", [InSlice, InView, AsOut, InList, NeededByBackward], ids=lambda kind: kind.__name__)
-def test_threads_compute_with_models_that_keep_something(kind, opened, device):
-    if device.type == "cuda":
-        pytest.skip("the buffers of these models are on the CPU")
+def test_threads_compute_with_models_that_keep_something(kind, opened):
     models = [opened(script_bytes(kind)) for _ in range(3)]
     configurations = [cluster(8, seed=k) for k in range(3)]
     expected = [compute(opened(script_bytes(Pairs)), configuration) for configuration in configurations]
@@ -59,9 +57,7 @@ def test_threads_compute_with_models_that_keep_something(kind, opened, device):
 
 
 @pytest.mark.parametrize("kind", [*TASKS, *TASKS_THAT_READ], ids=lambda kind: kind.__name__)
-def test_models_that_start_tasks_are_opened_and_run(kind, opened, device):
-    if device.type == "cuda":
-        pytest.skip("the buffers of these models are on the CPU")
+def test_models_that_start_tasks_are_opened_and_run(kind, opened):
     configuration = cluster(8)
     found = compute(opened(script_bytes(kind)), configuration)
     assert_close(found, compute(opened(script_bytes(Pairs)), configuration))

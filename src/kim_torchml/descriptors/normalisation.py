@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Centring and scaling of descriptors, which the end of a descriptor's file may ask for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -17,8 +17,14 @@ class Normalisation:
 
     mean: torch.Tensor
     standard_deviation: torch.Tensor
+    _tables: dict[tuple[torch.dtype, torch.device], tuple[torch.Tensor, torch.Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Return normalised values, shape [m, width], in the dtype and on the device of the values."""
-        mean, deviation = (table.to(values) for table in (self.mean, self.standard_deviation))
+        key = values.dtype, values.device
+        if key not in self._tables:
+            self._tables[key] = self.mean.to(values), self.standard_deviation.to(values)
+        mean, deviation = self._tables[key]
         return (values - mean) / deviation

@@ -131,7 +131,8 @@ class Program(ABC):
             Energies and what was asked for.
         Raises:
             DriverError: If the program fails, or returns something else than the signature says.
-            RuntimeError, MemoryError: If the device has not enough memory; `engines.errors` tells such errors.
+            RuntimeError, MemoryError: If the device has not enough memory, or is a GPU that has failed;
+                `engines.errors` tells such errors.
         """
 
     @abstractmethod

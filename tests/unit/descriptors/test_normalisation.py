@@ -4,6 +4,7 @@
 import pytest
 import torch
 from descriptor_texts import BISPECTRUM, FAMILIES, NO_NORMALISATION, ONE_SPECIES, read, refused
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kim_torchml.descriptors import Normalisation
 
@@ -30,6 +31,27 @@ def test_dtypes_and_devices(device):
         assert normalised.dtype == dtype
         assert normalised.device == device
         assert normalised.tolist() == [[0.0, 0.75, 1.0]] * 2
+
+
+class Copies(TorchDispatchMode):
+    """Counts the tensors that are made from another of another type or device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += function is torch.ops.aten._to_copy.default
+        return function(*arguments, **(options or {}))
+
+
+def test_numbers_are_copied_to_a_device_once():
+    """On a GPU each copy waits for all that was started before."""
+    normalisation = Normalisation(NORMALISATION.mean, NORMALISATION.standard_deviation)
+    for expected in (2, 0):
+        with Copies() as copies:
+            assert normalisation(torch.ones(2, 3, dtype=torch.float32)).tolist() == [[0.0, 0.75, 1.0]] * 2
+        assert copies.count == expected
 
 
 def normalised(numbers, size=7):

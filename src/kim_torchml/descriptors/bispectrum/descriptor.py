@@ -11,7 +11,7 @@ from typing import cast
 import torch
 
 from kim_torchml.descriptors.base import Descriptor, Neighbourhoods
-from kim_torchml.descriptors.bispectrum.plan import Plan, components, is_coupled, make_plan
+from kim_torchml.descriptors.bispectrum.plan import Plan, components, make_plan
 from kim_torchml.descriptors.bispectrum.points import DistanceMapping
 from kim_torchml.descriptors.bispectrum.values_and_gradient import (
     BispectrumConfiguration,
@@ -108,11 +108,7 @@ class Bispectrum(Descriptor[tuple[Plan, DistanceMapping]]):
             )
         self.parameters = parameters
         self.species = species
-        labels = components(parameters.twojmax, parameters.diagonalstyle)
-        # LAMMPS subtracts the value of an isolated particle, 2 j + 1. libdescriptor subtracts 2 j, and so must this:
-        # models were fitted to its values.
-        self._offsets = [float(label[2]) if is_coupled(label) else 0.0 for label in labels]
-        self.width = len(labels)
+        self.width = len(components(parameters.twojmax, parameters.diagonalstyle))
         self.cutoff = max(max(row) for row in parameters.cutoffs)
 
     def __call__(self, neighbourhoods: Neighbourhoods) -> torch.Tensor:
@@ -129,7 +125,9 @@ class Bispectrum(Descriptor[tuple[Plan, DistanceMapping]]):
         configuration = BispectrumConfiguration(plan, mapping, neighbourhoods.species_codes, pairs, blocks)
         values = cast(torch.Tensor, BispectrumValues.apply(coordinates, configuration))  # type: ignore[no-untyped-call]
         if self.parameters.bzero_flag:
-            return values - torch.tensor(self._offsets, dtype=values.dtype, device=values.device)
+            # LAMMPS subtracts the value of an isolated particle, 2 j + 1. libdescriptor subtracts 2 j, and so must
+            # this: models were fitted to its values.
+            return values - (plan.scale - 1.0).clamp(min=0.0)
         return values
 
     def make_tables(self, dtype: torch.dtype, device: torch.device) -> tuple[Plan, DistanceMapping]:

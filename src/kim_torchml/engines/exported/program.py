@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
-from kim_torchml.engines.errors import is_out_of_memory, reason_of
+from kim_torchml.engines.errors import is_gpu_failure, is_out_of_memory, reason_of
 from kim_torchml.engines.exported.archive import EXPORT_AGAIN, ProgramArchive, open_archive, with_entries
 from kim_torchml.engines.exported.call import check_call
 from kim_torchml.engines.exported.graph import ProgramGraph
@@ -57,6 +57,8 @@ def read_program(archive: ProgramArchive, device: torch.device) -> tuple[Program
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise MemoryError(reason_of(error)) from error
+        if is_gpu_failure(error):
+            raise
         raise DriverError(
             f"torch {torch.__version__} cannot hold the tensors of the model file {archive.file_name}: "
             f"{reason_of(error)}; {EXPORT_AGAIN}"
@@ -127,6 +129,8 @@ class ExportedProgram(Program):
             cause, where = (error.error, f" in {error.operator}") if isinstance(error, OperatorError) else (error, "")
             if is_out_of_memory(cause):
                 raise MemoryError(reason_of(cause)) from error
+            if is_gpu_failure(cause):
+                raise cause from error
             raise DriverError(
                 f"the model in {self.file_name} raised an error{where}: {reason_of(cause)}; call it with the same "
                 "tensors in Python to see more"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from kim_torchml.engines.errors import is_out_of_memory
+from kim_torchml.engines.errors import is_gpu_failure, is_out_of_memory
 from kim_torchml.engines.torchscript.errors import reason_in_code, unknown_operator
 from kim_torchml.engines.torchscript.graphs import constant_tensors
 from kim_torchml.engines.torchscript.standard_output import stdout_to_stderr
@@ -35,6 +35,7 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
     Raises:
         DriverError: If torch cannot load it.
         MemoryError: If the device has not enough memory.
+        RuntimeError: If the GPU fails.
     """
     check_switched_on(file_name)
     try:
@@ -44,6 +45,8 @@ def load_module(content: bytes, file_name: str, device: torch.device) -> Any:
     except (torch.jit.Error, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise MemoryError(reason_in_code(error)) from error
+        if is_gpu_failure(error):
+            raise
         raise _cannot_load(error, file_name) from error
     if not module._c._has_method("forward"):
         raise DriverError(f"the model in {file_name} must have a method forward, got none; export it with one")

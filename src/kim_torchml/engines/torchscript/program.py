@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
-from kim_torchml.engines.errors import is_out_of_memory
+from kim_torchml.engines.errors import is_gpu_failure, is_out_of_memory
 from kim_torchml.engines.gradient import gradient_by_leaf
 from kim_torchml.engines.returned_tensors import energy_and_forces
 from kim_torchml.engines.torchscript.archive import extra_files, inspect_archive
@@ -134,6 +134,8 @@ class TorchScriptProgram(Program):
                     "traced model does, or none, which means cpu; make them on the device of its inputs, such as "
                     "torch.zeros(3, device=x.device), and export it again"
                 )
+            elif is_gpu_failure(error):
+                raise
             raise DriverError(f"the model in {self.file_name} raised an error: {reason}; {remedy}") from error
 
     def tensors(self) -> dict[str, torch.Tensor]:
