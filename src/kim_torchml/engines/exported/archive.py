@@ -12,7 +12,8 @@ from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.exported.document import JsonObject, quoted, read_json
 from kim_torchml.errors import DriverError
 
-# The first release whose torch.export.save writes weights as plain bytes, and what it is to be used for.
+# The first release whose torch.export.save writes weights as plain bytes, and what it is to be used for. Such files are
+# read, and run, with any torch that kim-torchml runs with: all operators that programs may use are older.
 OLDEST_TORCH = "2.9"
 EXPORT_AGAIN = f"export the model with torch.export.save of torch {OLDEST_TORCH} or newer"
 
