@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from house_rules import imports_of, read_sources
-from program_files import needs_export
 
 import kim_torchml.engines
 from kim_torchml.engines.exported.arguments import _kinds_of
@@ -22,8 +21,6 @@ from kim_torchml.engines.exported.operators import (
     VIEWS_AND_COMPOSITES,
     find_operator,
 )
-
-pytestmark = needs_export
 
 LISTED = sorted(NEW | VIEWS_AND_COMPOSITES | IN_PLACE)
 ENGINE = [

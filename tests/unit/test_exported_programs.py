@@ -34,8 +34,6 @@ from kim_torchml.engines.contract import Table
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import Argument, ModelInputs
 
-pytestmark = needs_export
-
 SIZES = [(23, 506), (5, 17), (2, 2), (4, 0), (1, 0), (0, 0)]
 MODELS = {
     "float64": lambda: (exported_bytes(Splitting), torch.float64),
@@ -259,6 +257,7 @@ class Totals(torch.nn.Module):
         return (own * contributing).sum() + 0 * (n_neighbours.sum() + neighbours.sum())
 
 
+@needs_export
 def test_a_program_of_the_kind_none():
     names = ("species", "coordinates", "n_neighbours", "neighbours", "contributing")
     example = (

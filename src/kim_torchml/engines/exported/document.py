@@ -22,7 +22,8 @@ def read_json(content: bytes, where: str, file_name: str) -> "JsonObject":
         DriverError: If it is no JSON, or no object.
     """
     try:
-        values = json.loads(content)
+        # Left to itself, json would look for UTF-16 and UTF-32 too.
+        values = json.loads(content.decode())
     except RecursionError as error:
         raise damaged(file_name, f"{where} has lists or objects nested too deeply") from error
     except ValueError as error:  # no UTF-8, no JSON, or a number of thousands of digits

@@ -11,8 +11,9 @@ from kim_torchml.engines.exported.arguments import ArgumentReader
 from kim_torchml.engines.exported.document import JsonObject, quoted
 from kim_torchml.engines.exported.graph import InputFacts, Node, ProgramGraph, Value
 from kim_torchml.engines.exported.operators import ASSERTIONS, SIZE_FUNCTIONS, Operator, find_operator
+from kim_torchml.engines.exported.promotion import with_stated_type
 from kim_torchml.engines.exported.sizes import is_arithmetic, symbol_of
-from kim_torchml.engines.exported.weights import dtype_of
+from kim_torchml.engines.exported.weights import DTYPES, dtype_of
 from kim_torchml.errors import DriverError
 
 # Of the layout and of the kinds of arguments that are read here; minor versions add to it.
@@ -65,6 +66,7 @@ class _GraphReader:
         self._device = device
         self._arguments = ArgumentReader(device)
         self._metas = dict(self._graph.named("tensor_values"))
+        self._types: dict[int, torch.dtype | None] = {}
         self._n_values = 0
 
     def read(self) -> ProgramGraph:
@@ -79,7 +81,8 @@ class _GraphReader:
                 values = self._graph.object(key)
                 self._check_sizes([values.value(name) for name, _ in self._graph.named(key)])
         inputs, weights, constants = self._read_inputs()
-        made = [node for each in self._graph.objects("nodes") if (node := self._read_node(each)) is not None]
+        read = [node for each in self._graph.objects("nodes") if (node := self._read_node(each)) is not None]
+        made = [call for node in read for call in with_stated_type(node, self._types, self._unnamed, self._device)]
         graph = ProgramGraph(inputs, weights, constants, made, self._read_outputs(), self._n_values)
         changing = graph.changing_shared()
         if changing is not None:
@@ -110,9 +113,19 @@ class _GraphReader:
             raise where.error(f"must give each name once, got {quoted(name)} again")
         if self._n_values >= _MOST_OUTPUTS:
             raise where.error(f"must be one of at most {_MOST_OUTPUTS} values")
-        values[name] = Value(self._n_values)
-        self._n_values += 1
+        values[name] = self._unnamed()
+        if values is self._arguments.tensors:
+            self._types[values[name].number] = self._type_of(name)
         return values[name]
+
+    def _unnamed(self) -> Value:
+        self._n_values += 1
+        return Value(self._n_values - 1)
+
+    def _type_of(self, name: str) -> torch.dtype | None:
+        """Return the type that a tensor is stated to have; None if none is stated that programs may compute with."""
+        number = self._metas[name].value("dtype") if name in self._metas else None
+        return DTYPES.get(number) if isinstance(number, int) else None
 
     def _read_inputs(self) -> tuple[list[InputFacts], dict[str, Value], dict[str, Value]]:
         inputs: list[InputFacts] = []

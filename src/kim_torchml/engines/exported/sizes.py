@@ -16,8 +16,10 @@ _FUNCTIONS = """
     Where ceiling false floor true
 """
 _ASSUMPTIONS = "positive negative nonnegative nonpositive integer real zero nonzero finite precision True False"
+# Floating numbers stand in quotation marks, with their precision: Float('0.5', precision=53).
+_NAME, _NUMBER = r"[a-z]{1,3}\d+", r"\d+(?:\.\d*)?(?:e[-+]?\d+)?"
 _TOKEN = re.compile(
-    rf"(?:{'|'.join((_FUNCTIONS + _ASSUMPTIONS).split())})\b|'[a-z]{{1,3}}\d+'|[a-z]{{1,3}}\d+\b|\d+(?:\.\d+)?"
+    rf"(?:{'|'.join((_FUNCTIONS + _ASSUMPTIONS).split())})\b|'(?:{_NAME}|-?{_NUMBER})'|{_NAME}\b|{_NUMBER}"
     r"|[-+*/(),=<>&|~ ]"
 )
 _LONGEST = 10_000
