@@ -6,8 +6,12 @@ import struct
 import zipfile
 
 import pytest
-from program_files import layered_program, zipped
+import torch
+from program_files import inputs_of, layered_program, opened, zipped
 from refusals import refused
+
+from kim_torchml.errors import DriverError
+from kim_torchml.tools.package.exporting import without_traces
 
 ENTRIES = {
     "archive_format": ("pt1", r"the entry archive_format of the model file x\.pt2 must be pt2, got 'pt1'"),
@@ -71,6 +75,7 @@ def test_texts_that_are_no_program(text, message):
         "alone",
         "C:/x",
         "x/..",
+        "x/extra/" + "a" * 1000,
     ],
 )
 def test_names_that_are_not_plain(name):
@@ -89,6 +94,38 @@ def zip_entries(content):
 def test_two_entries_of_one_name():
     entries = zip_entries(layered_program(1).content())
     refused(zipped([*entries, entries[0]]), r"must hold each entry once, got '.*' twice")
+
+
+WRONG_NODES = {
+    "a number": (3, r"graph\.nodes must be a list, got 3"),
+    "a text": ("abc", r"graph\.nodes must be a list, got 'abc'"),
+    "an object": ({"a": 1}, r"graph\.nodes must be a list, got an object of 1"),
+    "numbers": ([3], r"graph\.nodes\[0\] must be an object, got 3"),
+    "lists": ([[1]], r"graph\.nodes\[0\] must be an object, got a list of 1"),
+}
+
+
+@pytest.mark.parametrize("nodes", WRONG_NODES)
+def test_a_program_that_is_packaged(nodes):
+    """Its text is changed before it is looked at as a whole."""
+    program = layered_program(1)
+    program.graph["nodes"], message = WRONG_NODES[nodes]
+    with pytest.raises(DriverError, match=message):
+        without_traces(program.content(), "x.pt2")
+    program.model["graph_module"] = None
+    with pytest.raises(DriverError, match=r"graph_module must be an object, got null"):
+        without_traces(program.content(), "x.pt2")
+
+
+def test_a_packaged_file_has_no_folder_of_a_strangers_name():
+    """The name of a program may be two dots, where it is a part of other names."""
+    entries = zip_entries(layered_program(1).content())
+    renamed = [(name.replace("/model.json", "/...json").replace("model_", ".._"), text) for name, text in entries]
+    written = without_traces(zipped(renamed), "x.pt2")
+    assert {name.split("/")[0] for name, _ in zip_entries(written)} == {"model"}
+    inputs = inputs_of(5, 20)
+    expected = opened(layered_program(1).content()).run(inputs, wants_gradient=False)
+    assert torch.equal(opened(written).run(inputs, wants_gradient=False).energies, expected.energies)
 
 
 def test_two_folders():

@@ -159,8 +159,8 @@ def test_a_million_nodes():
 
 def test_a_text_of_many_bytes():
     program = layered_program(1)
-    program.entries["models/model.json"] = bytes(2**27 + 1)
-    refused(program.content(), r"the entry models/model\.json .* must have at most 134217728 bytes, got 134217729")
+    program.entries["models/model.json"] = bytes(2**25 + 1)
+    refused(program.content(), r"the entry models/model\.json .* must have at most 33554432 bytes, got 33554433")
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kim_torchml.driver.shared_memory import Memory, find_sharing, memory_of, share_memory, spans_memory
+from kim_torchml.driver.shared_memory import (
+    Memory,
+    find_sharing,
+    memory_of,
+    repeats_entries,
+    share_memory,
+    spans_memory,
+)
 from kim_torchml.engines import Program
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.description import ModelDescription
@@ -174,7 +181,8 @@ def _small_floating(tensors: dict[str, torch.Tensor]) -> list[str]:
     sharing = find_sharing(tensors.values())
     names: dict[Memory, str] = {}
     for path, tensor in tensors.items():
-        is_small = spans_memory(tensor) and tensor.is_floating_point() and tensor.numel() <= LARGEST_UNNAMED
+        is_settable = spans_memory(tensor) and not repeats_entries(tensor)
+        is_small = is_settable and tensor.is_floating_point() and tensor.numel() <= LARGEST_UNNAMED
         # To change part of another tensor's memory would change that one too.
         if is_small and memory_of(tensor) not in sharing:
             names.setdefault(memory_of(tensor), path)
@@ -189,11 +197,13 @@ def _sharing_with(tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str
 def _check_choice(path: str, tensors: dict[str, torch.Tensor], file_name: str, where: str) -> None:
     tensor = tensors.get(path)
     whole = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
-    if tensor is not None and spans_memory(tensor) and (tensor.is_floating_point() or tensor.dtype in whole):
+    is_number = tensor is not None and (tensor.is_floating_point() or tensor.dtype in whole)
+    if tensor is not None and is_number and spans_memory(tensor) and not repeats_entries(tensor):
         return
     found = "nothing of that name"
     if tensor is not None:
         found = f"a tensor of {tensor.dtype}, {tensor.layout}, shape {list(tensor.shape)}"
+        found += ", whose entries share memory" * (spans_memory(tensor) and repeats_entries(tensor))
     names = ", ".join(list(tensors)[:_MOST_NAMES])
     if len(tensors) > _MOST_NAMES:
         names += f", ... ({len(tensors)} in all)"

@@ -14,6 +14,11 @@ def spans_memory(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and tensor.numel() > 0
 
 
+def repeats_entries(tensor: torch.Tensor) -> bool:
+    """Return whether several entries of a dense tensor are one in memory, as `expand` makes them: none can be set."""
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
 def memory_of(tensor: torch.Tensor) -> Memory:
     """Return where the entries of a dense tensor are."""
     return tensor.device, tensor.dtype, tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())

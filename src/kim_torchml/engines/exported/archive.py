@@ -48,8 +48,9 @@ _REFUSED = (
     ),
 )
 _MOST_ENTRIES = 100_000
+_LONGEST_NAME = 1000
 # Bytes of a JSON text.
-_LARGEST_TEXT = 1 << 27
+_LARGEST_TEXT = 1 << 25
 _ENCRYPTED = 1
 
 
@@ -191,7 +192,12 @@ def _check_name(entry: zipfile.ZipInfo, file_name: str) -> None:
     parts = entry.filename.split("/")
     # The zip file's reader cuts a name where it has a null.
     is_plain = entry.filename == entry.orig_filename and entry.filename.isprintable() and "\\" not in entry.filename
-    if not is_plain or len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
+    if (
+        not is_plain
+        or len(entry.filename) > _LONGEST_NAME
+        or len(parts) < 2
+        or any(part in ("", ".", "..") for part in parts)
+    ):
         raise _wrong(file_name, f"must hold entries with plain names in a folder, got {quoted(entry.orig_filename)}")
 
 

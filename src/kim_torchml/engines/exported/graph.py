@@ -97,9 +97,9 @@ class ProgramGraph:
         self._shared.update(each.value.number for each in self.inputs)
         self._shared.update(value.number for value in (*self.weights.values(), *self.constants.values()))
         for node in self.nodes:
-            # What is changed in place is returned, and shares no memory with what it is changed by.
-            kept = values_in(node.arguments[0]) if node.operator in IN_PLACE else node.values()
-            if node.operator not in NEW and any(value.number in self._shared for value in kept):
+            # What changes its first argument returns that, and only reads the others.
+            sources = values_in(node.arguments[0]) if node.operator in IN_PLACE else node.values()
+            if node.operator not in NEW and any(value.number in self._shared for value in sources):
                 self._shared.update(each.number for each in node.outputs if each is not None)
 
     def may_be_shared(self, value: Value) -> bool:

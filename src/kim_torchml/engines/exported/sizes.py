@@ -25,13 +25,18 @@ _TOKEN = re.compile(
 _LONGEST = 10_000
 
 
-@lru_cache(maxsize=4096)
 def is_arithmetic(expression: str) -> bool:
     """Return whether an expression has only names of sizes, numbers, and arithmetic and comparisons of these."""
+    # What is too long is not kept for later calls either.
+    return len(expression) <= _LONGEST and _has_known_tokens(expression)
+
+
+@lru_cache(maxsize=4096)
+def _has_known_tokens(expression: str) -> bool:
     place = 0
     while place < len(expression):
         token = _TOKEN.match(expression, place)
-        if token is None or len(expression) > _LONGEST:
+        if token is None:
             return False
         place = token.end()
     return place > 0

@@ -16,8 +16,10 @@ from kim_torchml.errors import shortened
 _FOREIGN = (
     os.path.join(os.path.dirname(torch.__file__), ""),  # noqa: PTH118, PTH120
     str(Path(__file__).resolve().parents[2]) + os.sep,
-    *(f"{sysconfig.get_path('stdlib')}{os.sep}{name}" for name in ("contextlib.py", "functools.py")),
+    f"{sysconfig.get_path('stdlib')}{os.sep}",
 )
+# Packages that are installed lie in the folder of the standard library, and may be the author's.
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in ')
 _LONGEST_LINE = 80
 
@@ -42,9 +44,14 @@ def _last_line(frames: list[tuple[str, int | None]]) -> str | None:
     for file, number in reversed(frames):
         # Code that was made in memory has no lines to show, unless it is a notebook's.
         text = linecache.getline(file, number or 0).strip()
-        if number and text and not file.startswith(_FOREIGN):
+        if number and text and not _is_foreign(file):
             return f"{_shown(file)}, line {number}: {shortened(text, _LONGEST_LINE)}"
     return None
+
+
+def _is_foreign(file: str) -> bool:
+    *others, library = _FOREIGN
+    return file.startswith(tuple(others)) or (file.startswith(library) and not _INSTALLED.search(file))
 
 
 def _shown(file: str) -> str:

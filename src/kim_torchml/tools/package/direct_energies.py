@@ -79,7 +79,12 @@ def _called(module: torch.nn.Module, arguments: Sequence[torch.Tensor]) -> torch
             f"the module {type(module).__name__} must take {len(arguments)} tensors as the driver gives them, got an "
             f"error when it was called: {reason_of(error)}; correct the module, or what was said of it"
         ) from error
-    energies: torch.Tensor = returned[0] if isinstance(returned, tuple) else returned
+    energies = returned[0] if isinstance(returned, tuple) and returned else returned
+    if not isinstance(energies, torch.Tensor):
+        raise DriverError(
+            f"the module {type(module).__name__} must return a tensor, the energies, got a {type(energies).__name__}; "
+            "return the tensor itself"
+        )
     return energies.detach().reshape(-1)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A module as the bytes of a torch.export program, with any numbers of rows and edges."""
 
+import inspect
 import io
 import json
 import logging
@@ -22,13 +23,15 @@ from kim_torchml.inputs import Argument, EdgeInputs
 from kim_torchml.process.oldest_versions import is_older
 from kim_torchml.tools.package.code_lines import line_of_error, line_of_frame
 from kim_torchml.tools.package.example_inputs import example_inputs
-from kim_torchml.tools.package.given_module import device_of, evaluated
+from kim_torchml.tools.package.given_module import device_of, evaluated, with_attributes_kept
 from kim_torchml.tools.package.wording import EXPORTED_FILE
 
 # Sizes of the example that a program is made with. No tensor of a network should have one of them: a size of the
 # example that equals another may be taken for it.
 _PRIMES = (23, 29, 31, 37, 41, 43, 47, 53), (503, 509, 521, 523, 541, 547, 557, 563)
 _DATE = (1980, 1, 1, 0, 0, 0)
+# All entries of a file are in one folder, whose name is not to be a stranger's.
+_FOLDER = "model"
 # A size in the conditions that torch has found, such as L['species'].size()[0].
 _SIZE = re.compile(r"L\['(\w+)'\]\.size\(\)\[(\d+)\]")
 _LONGEST_REASON = 200
@@ -53,14 +56,14 @@ def exported(module: torch.nn.Module, inputs: EdgeInputs, dtype: torch.dtype) ->
         raise NotExportableError(f"that needs torch {OLDEST_TORCH} or newer, and this is torch {torch.__version__}")
     example = tuple(example_inputs(inputs, *_sizes_for(module), dtype, device_of(module)).arguments)
     words = {word: torch.export.Dim(word, min=0) for each in inputs.arguments for word in each.sizes if _is_word(word)}
-    with evaluated(module), _quiet():
+    with evaluated(module), with_attributes_kept(module), _quiet():
         try:
             return _export(module, example, inputs.arguments, words)
         # Torch raises errors of many types, and so may the author's code.
         except Exception as error:
             automatic = dict.fromkeys(words, torch.export.Dim.AUTO)
             reason = _condition_on_sizes(error, module, example, inputs.arguments, automatic) or _reason(error)
-            raise NotExportableError(reason) from error
+            raise NotExportableError(f"{reason}{_scripted_part(module)}") from error
 
 
 def file_of(program: torch.export.ExportedProgram) -> bytes:
@@ -89,7 +92,8 @@ def without_traces(content: bytes, file_name: str) -> bytes:
     """
     archive = open_archive(content, file_name)
     model = f"models/{archive.model}.json"
-    archive.json(model)
+    # The nodes must be objects, as they are changed; all else of the program is looked at by the driver.
+    archive.json(model).object("graph_module").object("graph").objects("nodes")
     said = json.loads(archive.read(model))
     for node in said["graph_module"]["graph"]["nodes"]:
         node["metadata"] = {}
@@ -101,7 +105,7 @@ def without_traces(content: bytes, file_name: str) -> bytes:
                 # Torch's own loader wants the entry, and takes it for no examples where it is empty.
                 written = b""
             if name != ".data/serialization_id":
-                result.writestr(zipfile.ZipInfo(f"{archive.model}/{name}", _DATE), written)
+                result.writestr(zipfile.ZipInfo(f"{_FOLDER}/{name}", _DATE), written)
     return buffer.getvalue()
 
 
@@ -115,7 +119,9 @@ def _export(
         {place: words[size] for place, size in enumerate(argument.sizes) if _is_word(size)} for argument in arguments
     )
     with _traces_of_helpers():
-        return torch.export.export(module, example, dynamic_shapes=sizes, strict=False)
+        # As torch binds the example, so that *args have a tuple of their own.
+        bound = inspect.signature(module.forward).bind(*sizes).arguments
+        return torch.export.export(module, example, dynamic_shapes=tuple(bound.values()), strict=False)
 
 
 @contextmanager
@@ -196,6 +202,8 @@ def _remedy(condition: str) -> str:
         size = condition.partition(" ")[0]
         name = size.partition(".")[0]
         return f"write {size} in place of len({name}), and neither int(..) nor range(..) of it"
+    if re.search(r" == \d+$", condition):
+        return "make no number of Python out of a size, as int(..), math.sqrt(..) and range(..) do"
     return "a program has no branches: compute both sides, and choose with torch.where"
 
 
@@ -208,6 +216,12 @@ def _reason(error: Exception) -> str:
             "out of .item(): compute both sides, and choose with torch.where"
         )
     return f"{_first_line(error)}{_at(where)}"
+
+
+def _scripted_part(module: torch.nn.Module) -> str:
+    """Return the end of a reason for a module with a part that torch.export cannot look into; else nothing."""
+    names = [name for name, each in module.named_modules() if isinstance(each, torch.jit.ScriptModule)]
+    return f"; its part {names[0]} is TorchScript, which torch.export may not take: leave it in Python" if names else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from kim_torchml.errors import DriverError
 
@@ -12,11 +13,11 @@ from kim_torchml.errors import DriverError
 _WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 
 
-def check_wrapper(module: torch.nn.Module) -> None:
-    """Check that a module is none of those that hold the author's own, and that cannot be saved themselves.
+def check_given(module: torch.nn.Module) -> None:
+    """Check that a module is the author's own, not one of torch around it, and has all of its tensors.
 
     Raises:
-        DriverError: If it is one.
+        DriverError: If it is not so.
     """
     name = type(module).__name__
     attribute = _WRAPPERS.get(name, "")
@@ -24,6 +25,11 @@ def check_wrapper(module: torch.nn.Module) -> None:
         raise DriverError(
             f"`module` must be the network itself, got the {name} around it; give its attribute `{attribute}`"
         )
+    for tensor_name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise DriverError(
+                f"`module` must have all of its tensors, got {tensor_name}, which has no size yet; call the module once"
+            )
 
 
 @contextmanager
@@ -38,6 +44,30 @@ def evaluated(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for each, was_training in training:
             each.training = was_training
+
+
+@contextmanager
+def with_attributes_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Give a module the attributes back that it has now, and the contents of those that are lists, dicts or sets.
+
+    A module that keeps what it has computed would keep tensors without values from being exported.
+    """
+    before = [(vars(each), dict(vars(each))) for each in module.modules()]
+    held = [each for _, attributes in before for each in attributes.values() if type(each) in (list, dict, set)]
+    contents = [(each, each.copy()) for each in held]
+    try:
+        yield
+    finally:
+        for each, content in contents:
+            if isinstance(each, list):
+                each[:] = content
+            else:
+                each.clear()
+                each.update(content)
+        for attributes, known in before:
+            for name in attributes.keys() - known.keys():
+                del attributes[name]
+            attributes.update(known)
 
 
 def device_of(module: torch.nn.Module) -> torch.device:

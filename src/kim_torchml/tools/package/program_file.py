@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model file out of a module: a program of torch.export where that does the same as the module, else TorchScript."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from kim_torchml.inputs import EdgeInputs, InputKind, ModelInputs
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.package.example_inputs import example_inputs
 from kim_torchml.tools.package.exporting import NotExportableError, exported, file_of, without_traces
-from kim_torchml.tools.package.given_module import check_wrapper, device_of, evaluated, floating_types_of
+from kim_torchml.tools.package.given_module import check_given, device_of, evaluated, floating_types_of
 from kim_torchml.tools.package.scripting import script_of
 from kim_torchml.tools.package.traps import doubts_about, line_of_refused
 from kim_torchml.tools.package.wording import EXPORTED_FILE, SCRIPT_FILE
@@ -26,6 +27,13 @@ EXPORTED, SCRIPTED = "pt2", "pt"
 _COMPARED = ((0, 0), (1, 0), (2, 2), (5, 0), (3, 17), (61, 1201))
 # Both call the same operators in the same order.
 _ALLOWED = {torch.float64: 1e-11, torch.float32: 1e-4}
+# Torch's export changes what belongs to the whole process.
+_ONE_AT_A_TIME = threading.Lock()
+# What torch.export does silently.
+_LOST = {
+    "energies": "keeps one branch of an `if` on sizes, and runs once what is not made of tensors",
+    "gradients": "drops the `backward` of a torch.autograd.Function, and keeps one branch of an `if` on sizes",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def program_file_of(
     Raises:
         DriverError: If the module cannot be saved in that format, or in none.
     """
-    check_wrapper(module)
+    check_given(module)
     name = type(module).__name__
     if file_format == SCRIPTED or (file_format is None and not _can_be_expected(module, inputs)):
         progress("scripting the module", 0.0)
@@ -92,7 +100,14 @@ def _exported_file(module: torch.nn.Module, inputs: InputKind, progress: LatePro
         raise NotExportableError(f"programs of torch.export are for the kind edges, not {inputs.model.kind.lower()}")
     if isinstance(module, torch.jit.ScriptModule):
         raise NotExportableError("it is TorchScript already; give the module that it was made from")
-    dtype = _dtype_of(module, inputs)
+    with _ONE_AT_A_TIME:
+        return _compared_file(module, inputs, _dtype_of(module, inputs), progress)
+
+
+def _compared_file(
+    module: torch.nn.Module, inputs: EdgeInputs, dtype: torch.dtype, progress: LateProgress
+) -> ProgramFile:
+    """Return the model file, after it has been compared with the module; see _exported_file."""
     progress("exporting the module", 0.0)
     program = exported(module, inputs, dtype)
     content = file_of(program)
@@ -140,7 +155,7 @@ def _check_same(module: torch.nn.Module, program: Program, inputs: EdgeInputs, d
             if not difference <= _ALLOWED[dtype]:
                 raise NotExportableError(
                     f"the {what} of the exported program differ by {difference:.1g} {unit} from the module's {where}; "
-                    "torch.export keeps one branch of an `if` on sizes, and runs once what is not made of tensors"
+                    f"torch.export {_LOST[what]}"
                 )
 
 

@@ -12,6 +12,11 @@ from kim_torchml.tools.package.code_lines import line_of_trace
 
 _PRODUCTS = ("linear", "mm", "addmm", "bmm", "baddbmm", "matmul", "einsum", "mv", "addmv", "dot")
 _SETS_ENTRIES = ("index_put", "index_put_", "index_copy", "index_copy_", "scatter", "scatter_")
+# Parts of a program that stand for a `with` in the code, which an author does not know by these names.
+_BLOCKS = {
+    "wrap_with_set_grad_enabled": "that is torch.no_grad() or torch.enable_grad(); call .detach() on tensors instead",
+    "wrap_with_autocast": "that is torch.autocast(); convert tensors with .to(..) instead",
+}
 # What gives a part of its first argument, in the same order.
 _PARTS = ("select", "slice", "narrow", "unbind", "split", "chunk", "squeeze", "reshape", "view", "getitem", "clone",
           "contiguous", "flatten", "detach", "to", "_to_copy")  # fmt: skip
@@ -31,16 +36,25 @@ def doubts_about(program: torch.export.ExportedProgram, dtype: torch.dtype) -> l
 
 
 def line_of_refused(message: str, program: torch.export.ExportedProgram) -> str:
-    """Return the line of code, as the end of a message, that uses the operator which a message names; else nothing.
+    """Return the end of a message: which line of code uses the operator that it names, and what that stands for.
 
     Args:
         message: Why the driver does not take a program.
         program: The program.
     """
-    names = re.findall(r"\baten\.(\w+)\.\w+", message)
+    names = re.findall(r"\b(?:aten|higher_order)\.(\w+)", message)
     found = list(_calls(program, tuple(names)))
+    told = "".join(f": {_BLOCKS[each]}" for each in names[:1] if each in _BLOCKS)
     # Of several calls not all need be wrong.
-    return _at(found[0]) if len(found) == 1 else ""
+    return f"{_at(_first_inside(found[0], program))}{told}" if len(found) == 1 else told
+
+
+def _first_inside(node: Node, program: torch.export.ExportedProgram) -> Node:
+    """Return the first call in the graph that a node calls, which alone says where it comes from; else the node."""
+    graphs = (each.target for each in node.all_input_nodes if each.op == "get_attr")
+    found = [getattr(program.graph_module, str(name), None) for name in graphs]
+    inside = (each for module in found if isinstance(module, torch.fx.GraphModule) for each in module.graph.nodes)
+    return next((each for each in inside if each.op == "call_function"), node)
 
 
 def _products_of_unknown_size(program: torch.export.ExportedProgram) -> Iterator[str]:
