@@ -92,12 +92,14 @@ class ProgramGraph:
     def __post_init__(self) -> None:
         """Find out what may share memory with what is not the call's own.
 
-        What is not known to be in new memory may be a part of anything that it was made from.
+        What is not known to be in new memory may be a part of anything that it was made from. What is changed in place
+        is where it was: other arguments are only read.
         """
         self._shared.update(each.value.number for each in self.inputs)
         self._shared.update(value.number for value in (*self.weights.values(), *self.constants.values()))
         for node in self.nodes:
-            if node.operator not in NEW and any(value.number in self._shared for value in node.values()):
+            made_from = values_in(node.arguments[0]) if node.operator in IN_PLACE else node.values()
+            if node.operator not in NEW and any(map(self.may_be_shared, made_from)):
                 self._shared.update(each.number for each in node.outputs if each is not None)
 
     def may_be_shared(self, value: Value) -> bool:
