@@ -27,6 +27,7 @@ from program_files import (
 )
 from test_parameters import set_values
 from torch.fx.experimental.proxy_tensor import make_fx
+from trapped import Sound
 
 from kim_torchml.driver import open_model as open_by_driver
 from kim_torchml.engines import open_program
@@ -344,3 +345,20 @@ def test_several_threads_run_one_program():
     for one, other in zip(found, expected * 3, strict=True):
         assert torch.equal(one.energies, other.energies)
         assert torch.equal(one.gradient, other.gradient)
+
+
+class ChangesWhatItMade(Sound):
+    """Changes in place what it has made, with weights as the numbers to change it by."""
+
+    def forward(self, species, edge_index, edge_vectors):
+        sums = self.sums(species.shape[0], edge_index, edge_vectors)
+        factors = torch.zeros_like(sums)
+        factors += self.widths
+        factors *= 2.0
+        return (sums * factors).sum(1)
+
+
+def test_a_program_may_change_what_it_has_made_by_its_weights():
+    inputs = inputs_of(5, 20)
+    found = opened(exported_bytes(ChangesWhatItMade)).run(inputs, wants_gradient=True)
+    assert torch.equal(found.energies, ChangesWhatItMade()(*inputs.arguments))

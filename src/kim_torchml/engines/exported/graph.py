@@ -92,7 +92,8 @@ class ProgramGraph:
     def __post_init__(self) -> None:
         """Find out what may share memory with what is not the call's own.
 
-        What is not known to be in new memory may be a part of anything that it was made from.
+        What is not known to be in new memory may be a part of anything that it was made from. What is changed in place
+        is where it was: other arguments are only read.
         """
         self._shared.update(each.value.number for each in self.inputs)
         self._shared.update(value.number for value in (*self.weights.values(), *self.constants.values()))

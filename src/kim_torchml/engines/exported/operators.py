@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from kim_torchml.engines.exported.guarded_calls import GUARDED
+
 # Overloads in the namespace aten. What these return is in new memory.
 _NEW = """
     abs.default acos.default acosh.default add.Scalar add.Tensor addcdiv.default addcmul.default asin.default
@@ -199,8 +201,12 @@ SIZE_FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "torch.sym_min": (torch.sym_min, 2),
     "torch.sym_not": (_negate, 1),
 }
-# These have a method of tensors that is quicker to call.
-_METHODS = {"aten.sym_size.int": torch.Tensor.size, "aten.sym_numel.default": torch.Tensor.numel}
+# What is called in place of some operators: methods of tensors that are quicker to call, and what does no harm.
+_CALLED_INSTEAD = {
+    "aten.sym_size.int": torch.Tensor.size,
+    "aten.sym_numel.default": torch.Tensor.numel,
+    **GUARDED,
+}
 
 
 @dataclass(frozen=True)
@@ -267,4 +273,4 @@ def _torch_operator(name: str) -> Operator:
     returns = tuple(str(each.type) for each in schema.returns)
     takes_tensors = any("Tensor" in str(each.type) for each in schema.arguments)
     is_maker = not takes_tensors and {"dtype", "device"} <= {each.name for each in parameters}
-    return Operator(name, _METHODS.get(name, function), parameters, returns, is_maker)
+    return Operator(name, _CALLED_INSTEAD.get(name, function), parameters, returns, is_maker)
