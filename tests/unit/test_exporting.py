@@ -4,6 +4,7 @@
 import io
 import json
 import linecache
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,25 @@ def test_a_written_program_holds_nothing_of_the_authors_code(tmp_path):
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert archive.read("model/data/sample_inputs/model.pt") == b""
         assert not [name for name in archive.namelist() if "serialization_id" in name]
+
+
+def test_no_entry_of_a_written_program_names_a_source(tmp_path):
+    """Neither this file's folder nor that of the module, of which both are in what torch writes."""
+    kim_torchml.save_model(trapped.Sound(), tmp_path / "model", **stated_of(Edges1))
+    with zipfile.ZipFile(tmp_path / "model" / "model.pt2") as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            assert os.fsencode(SOURCE.parent) not in content
+            assert b"trapped" not in content
+            assert b".py" not in content
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision(dtype, tmp_path):
+    """What they round is more than the checks of forces allow, but that is said in one sentence."""
+    with pytest.raises(DriverError, match=r"model\.pt2"):
+        kim_torchml.save_model(Edges1().to(getattr(torch, dtype)), tmp_path / "model", **stated_of(Edges1, dtype=dtype))
+    assert left_in(tmp_path) == []
 
 
 def test_the_same_module_has_the_same_digest(tmp_path):

@@ -98,7 +98,6 @@ class ProgramGraph:
         self._shared.update(each.value.number for each in self.inputs)
         self._shared.update(value.number for value in (*self.weights.values(), *self.constants.values()))
         for node in self.nodes:
-            # What changes its first argument returns that, and only reads the others.
             sources = values_in(node.arguments[0]) if node.operator in IN_PLACE else node.values()
             if node.operator not in NEW and any(value.number in self._shared for value in sources):
                 self._shared.update(each.number for each in node.outputs if each is not None)
