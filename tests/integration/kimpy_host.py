@@ -98,7 +98,8 @@ class KimpyModel:
             "particleContributing": np.resize(configuration.contributing, max(n, 1)).astype(np.int32),
             "coordinates": np.resize(configuration.coordinates, (max(n, 1), 3)).astype(np.float64),
         }
-        results = {name: np.full(_SHAPES[name](max(n, 1)), fill) for name in outputs}
+        # A caller may compute once more with the same arguments, and have dropped what this returns.
+        self._results = results = {name: np.full(_SHAPES[name](max(n, 1)), fill) for name in outputs}
         for name, values in (self._inputs | results).items():
             self.arguments.set_argument_pointer(_named(name), values)
         for name in _SHAPES:
