@@ -101,11 +101,10 @@ def share_outside_of_model(name: str, configuration: Configuration, seconds: flo
     os.environ["KIM_TORCHML_PROFILE"] = "1"
     try:
         with stderr_in(table):
-            host = KimpyModel(name)
-            compute = prepared(host, configuration)
-            several(compute, seconds / 2)
+            step = Step(KimpyModel(name), configuration)
+            several(step, seconds / 2)
             # The model tells its profile when it is destroyed.
-            del host, compute
+            del step
     finally:
         del os.environ["KIM_TORCHML_PROFILE"]
     found = {match[1]: float(match[2]) for match in map(_LINE.match, table.read_text().splitlines()) if match}
@@ -113,10 +112,18 @@ def share_outside_of_model(name: str, configuration: Configuration, seconds: flo
     return 1.0 - (found["model, forward"] + found["model, gradient"]) / inside
 
 
-def prepared(host: KimpyModel, configuration: Configuration):
-    """Return a function that computes once more, with the neighbour lists of the first time."""
-    host.compute(configuration)
-    return lambda: host.model.compute(host.arguments, False)
+class Step:
+    """A compute that can be repeated, with the neighbour lists of the first time."""
+
+    def __init__(self, host: KimpyModel, configuration: Configuration) -> None:
+        """Compute for the first time."""
+        self._host = host
+        # KIM writes into these again, and only borrows them.
+        self.energy, self.forces = host.compute(configuration)
+
+    def __call__(self) -> None:
+        """Compute once more."""
+        self._host.model.compute(self._host.arguments, False)
 
 
 def measure(name: str, device: str, configuration: Configuration, seconds: float, folder: Path) -> Times:
@@ -124,12 +131,13 @@ def measure(name: str, device: str, configuration: Configuration, seconds: float
     os.environ["KIM_MODEL_EXECUTION_DEVICE"] = device
     host = KimpyModel(name)
     started = time.perf_counter()
-    energy, forces = host.compute(configuration)
+    step = Step(host, configuration)
     first = 1e3 * (time.perf_counter() - started)
-    steps = several(prepared(host, configuration), seconds)[1:]
-    del host
+    steps = several(step, seconds)[1:]
+    energy, forces = float(step.energy[0]), step.forces
+    del host, step
     share = share_outside_of_model(name, configuration, seconds, folder / "profile.txt")
-    return Times(float(energy[0]), forces, first, steps, share)
+    return Times(energy, forces, first, steps, share)
 
 
 def run(options: argparse.Namespace) -> None:
