@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from house_rules import imports_of, read_sources
+from program_files import layered_program
+from refusals import refused
 
 import kim_torchml.engines
+from kim_torchml.engines.exported import operators
 from kim_torchml.engines.exported.arguments import _kinds_of
 from kim_torchml.engines.exported.operators import (
     ASSERTIONS,
@@ -48,6 +51,19 @@ def test_every_operator_exists():
         operator = find_operator(f"torch.ops.{name}")
         assert operator.name == name
         assert operator.returns, name
+
+
+@pytest.mark.parametrize("name", ["aten.of_tomorrow.default", "aten.add.OfTomorrow"])
+def test_an_operator_of_a_newer_torch(name, monkeypatch):
+    monkeypatch.setattr(operators, "NEW", NEW | {name})
+    program = layered_program(1)
+    program.nodes[2]["target"] = f"torch.ops.{name}"
+    program.model["torch_version"] = "2.99.0"
+    message = (
+        rf"^torch \S+ does not know the operator torch\.ops\.{re.escape(name)} of the program in the model file x\.pt2"
+        r", which torch '2\.99\.0' has written: use that version, or a newer one$"
+    )
+    refused(program.content(), message)
 
 
 def test_every_type_of_a_parameter_has_kinds_of_arguments():

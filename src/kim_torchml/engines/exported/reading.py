@@ -42,27 +42,33 @@ def read_graph(archive: ProgramArchive, device: torch.device) -> ProgramGraph:
     """
     program = archive.json(f"models/{archive.model}.json")
     _check_version(program)
-    return _GraphReader(program.object("graph_module"), device).read()
+    return _GraphReader(program.object("graph_module"), device, _writer_of(program)).read()
 
 
 def _check_version(program: JsonObject) -> None:
     version = program.object("schema_version")
     if version.integer("major") != SCHEMA:
-        torch_version = program.text("torch_version") if program.has("torch_version") else "an unknown version"
         raise DriverError(
             f"the program in the model file {program.file_name} must be of the version {SCHEMA} of torch's format, got "
-            f"{version.integer('major')}.{version.integer('minor')}, written by torch {quoted(torch_version)}; "
+            f"{version.integer('major')}.{version.integer('minor')}, written by {_writer_of(program)}; "
             f"{EXPORT_AGAIN}, or update kim-torchml for a newer one"
         )
+
+
+def _writer_of(program: JsonObject) -> str:
+    """Return which torch has written a program, for messages."""
+    version = program.value("torch_version") if program.has("torch_version") else None
+    return f"torch {quoted(version)}" if isinstance(version, str) else "an unknown version of torch"
 
 
 class _GraphReader:
     """Reads one graph."""
 
-    def __init__(self, module: JsonObject, device: torch.device) -> None:
+    def __init__(self, module: JsonObject, device: torch.device, writer: str) -> None:
         self._graph = module.object("graph")
         self._signature = module.object("signature")
         self._file_name = module.file_name
+        self._writer = writer
         self._device = device
         self._arguments = ArgumentReader(device)
         self._metas = dict(self._graph.named("tensor_values"))
@@ -180,7 +186,7 @@ class _GraphReader:
         except AttributeError as error:
             raise DriverError(
                 f"torch {torch.__version__} does not know the operator {target} of the program in the model file "
-                f"{self._file_name}, which a newer torch has exported: update torch"
+                f"{self._file_name}, which {self._writer} has written: use that version, or a newer one"
             ) from error
         if operator is None:
             raise DriverError(
