@@ -61,7 +61,8 @@ def test_the_folder_is_complete(file, tmp_path):
     lines = result.output.splitlines()
     assert lines[0] == f"wrote {tmp_path / 'model'}: model.toml, model.pt, CMakeLists.txt, kimspec.edn, README.md"
     assert re.match(r"  forces: \S+ eV/Å from differences of the energy", lines[-1])
-    assert len(lines) == 3
+    assert lines[1].startswith("layers: ")
+    assert len(lines) == 4
 
 
 def test_other_kinds(tmp_path, request):

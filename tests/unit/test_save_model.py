@@ -48,6 +48,11 @@ def test_what_is_written_has_the_energies_of_the_formula(kind, tmp_path):
     assert found["partialEnergy"][0] == pytest.approx(expected.sum(), rel=1e-12)
     lines = str(report).splitlines()
     assert re.fullmatch(rf"wrote .*/model: model\.toml, {file}, CMakeLists\.txt, kimspec\.edn, README\.md", lines[0])
+    if stated_of(kind)["kind"] != "none":
+        n_layers = stated_of(kind)["layers"]
+        assert lines.pop(1) == (
+            f"layers: {n_layers}, so that an energy depends on particles up to {2.5 * n_layers:g} Å away"
+        )
     assert re.match(r"compared for \d+ atoms of Si, C, periodic along one axis, with \d+ images, .* Å apart:", lines[1])
     assert re.match(rf"  energ.*: \S+ eV from {kind.__name__} itself \(allowed: \S+\)$", lines[2])
     assert ("for the periodic graph without images" in lines[3]) == (stated_of(kind)["kind"] == "Edges")

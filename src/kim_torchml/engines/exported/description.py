@@ -82,7 +82,7 @@ class _Description:
             n_nodes=len(targets),
             operators=tuple(sorted({_name_of(each) for each in targets})),
             refused_operators=tuple(sorted({_name_of(each) for each in set(targets) if _is_refused(each)})),
-            has_sample_inputs=any(name.startswith(_SAMPLES) for name in entries),
+            has_sample_inputs=any(name.startswith(_SAMPLES) and entry.file_size for name, entry in entries.items()),
             problem=problem,
         )
 

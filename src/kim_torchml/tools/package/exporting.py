@@ -200,8 +200,7 @@ def _sizes_of(program: torch.export.ExportedProgram) -> Any:
 def _remedy(condition: str) -> str:
     if re.fullmatch(r"(\w+)\.shape\[\d\] == \d+", condition):
         size = condition.partition(" ")[0]
-        name = size.partition(".")[0]
-        return f"write {size} in place of len({name}), and neither int(..) nor range(..) of it"
+        return f"write {size}, which may change, and take no number out of it, as len(..), int(..) and range(..) do"
     if re.search(r" == \d+$", condition):
         return "make no number of Python out of a size, as int(..), math.sqrt(..) and range(..) do"
     return "a program has no branches: compute both sides, and choose with torch.where"

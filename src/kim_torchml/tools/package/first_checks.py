@@ -14,6 +14,7 @@ from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.check_model import measurement_of
 from kim_torchml.tools.model_check.checks import check_cutoff, check_isolated_atom, check_no_edges, without_neighbours
+from kim_torchml.tools.model_check.image_checks import check_reach
 from kim_torchml.tools.model_check.loaded_model import Computed, LoadedModel
 from kim_torchml.tools.model_check.slopes import slopes_of
 from kim_torchml.tools.model_check.trial import Trial, alone
@@ -69,10 +70,29 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
         lines += _beside_module(trial, module, particles, computed)
     progress("forces", 0.2)
     lines.append(_beside_differences(trial, particles))
+    progress("reach", 0.75)
+    _check_reach(trial)
     progress("particles without neighbours", 0.8)
     _check_without_neighbours(model)
     found = [measurement_of(check, trial) for check in _DOUBTFUL]
     return FirstChecks(tuple(lines), tuple(each.comment for each in found if each.holds is False))
+
+
+def _check_reach(trial: Trial) -> None:
+    """Check that nothing acts on a particle from farther away than a model of edges says.
+
+    The first call of a model looks for that too, but with fewer particles: a weak influence escapes it.
+
+    Raises:
+        DriverError: If something does.
+    """
+    if not has_periodic_graph(trial.model):
+        return
+    found = measurement_of(check_reach, trial)
+    if found.holds is False:
+        raise DriverError(
+            f"the model in {trial.model.description.model_file} does not reach as far as was said: {found.comment}"
+        )
 
 
 def _check_without_neighbours(model: LoadedModel) -> None:

@@ -34,6 +34,7 @@ class WrittenModel:
         folder: the folder.
         files: names of the files in it.
         kept: names of documents that stayed, as their author had edited them.
+        said: what the files say of the model that its author may have left to a default, a line each.
         notes: why the model file has its format, if that needs a word, a line each.
         checks: what was checked and how close it was, a line each.
         doubts: what its author should know although it is no error.
@@ -42,6 +43,7 @@ class WrittenModel:
     folder: Path
     files: tuple[str, ...]
     kept: tuple[str, ...]
+    said: tuple[str, ...]
     notes: tuple[str, ...]
     checks: tuple[str, ...]
     doubts: tuple[str, ...]
@@ -50,7 +52,7 @@ class WrittenModel:
         lines = [f"wrote {self.folder}: {', '.join(self.files)}"]
         if self.kept:
             lines.append(f"kept what was edited: {', '.join(self.kept)}; see whether it still holds")
-        lines += [*self.notes, *self.checks]
+        lines += [*self.said, *self.notes, *self.checks]
         return "\n".join([*lines, *(f"doubtful: {each}" for each in self.doubts)])
 
 
@@ -85,7 +87,8 @@ def _with_doubts(program: ProgramFile) -> Iterator[None]:
         said = "; ".join((*program.notes, *program.doubts))
         if not said:
             raise
-        raise DriverError(f"{error}. This may be why: {said}") from error
+        # The reason comes first: what follows from it names other things to look at.
+        raise DriverError(f"{said}. That may be why {error}") from error
 
 
 def _write(
@@ -105,7 +108,15 @@ def _write(
         checks = check_first(model, module, progress)
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
     doubts = (*_doubts(model), *program.doubts, *checks.doubts)
-    return WrittenModel(folder, tuple(contents), tuple(kept), program.notes, checks.lines, doubts)
+    return WrittenModel(folder, tuple(contents), tuple(kept), _said(description), program.notes, checks.lines, doubts)
+
+
+def _said(description: ModelDescription) -> tuple[str, ...]:
+    """Return how far energies reach: one layer is a default, with which a deeper network would be silently wrong."""
+    if not description.has_layers:
+        return ()
+    layers, reach = description.n_layers, description.n_layers * description.cutoff
+    return (f"layers: {layers}, so that an energy depends on particles up to {reach:g} Å away",)
 
 
 def _contents(stated: Statement, description: ModelDescription, program: bytes) -> dict[str, bytes]:
