@@ -212,7 +212,7 @@ def _in_model_file() -> list[Bad]:
         _bytes(
             "Bad_Export",
             _zip(archive_format=b"pt2", version=b"3"),
-            not_torchscript.format(r"a program of torch\.export, .+"),
+            r"the model file model\.pt must be TorchScript, got a program of torch\.export; name it \.pt2, .+",
         ),
     ]
 
