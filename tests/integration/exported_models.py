@@ -17,13 +17,14 @@ from configurations import crystal
 from kim_collection import REPOSITORY, PortableModel
 from torch import nn
 
-from kim_torchml.engines.exported.archive import OLDEST_TORCH
-from kim_torchml.process.oldest_versions import is_older
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, is_older
 
-CAN_EXPORT = not is_older(str(torch.__version__), OLDEST_TORCH)
+CAN_EXPORT = not is_older(str(torch.__version__), OLDEST_EXPORTING_TORCH)
 needs_export = pytest.mark.skipif(
     not CAN_EXPORT,
-    reason=f"torch {torch.__version__} is older than {OLDEST_TORCH}, the first whose exported programs are read",
+    reason=(
+        f"torch {torch.__version__} is older than {OLDEST_EXPORTING_TORCH}, the first whose exported programs are read"
+    ),
 )
 EDGES_EXAMPLE = REPOSITORY / "examples" / "edges"
 

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from kim_torchml.engines.exported.archive import OLDEST_TORCH
 from kim_torchml.engines.exported.program import open_exported
 from kim_torchml.inputs import Argument, ModelInputs, Signature
-from kim_torchml.process.oldest_versions import is_older
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, is_older
 
 # An older torch runs programs, but writes them into other files.
 CANNOT_EXPORT = (
-    f"torch {torch.__version__} is older than {OLDEST_TORCH}, the first whose exported programs are read"
-    if is_older(str(torch.__version__), OLDEST_TORCH)
+    f"torch {torch.__version__} is older than {OLDEST_EXPORTING_TORCH}, the first whose exported programs are read"
+    if is_older(str(torch.__version__), OLDEST_EXPORTING_TORCH)
     else ""
 )
 needs_export = pytest.mark.skipif(bool(CANNOT_EXPORT), reason=CANNOT_EXPORT)

@@ -6,12 +6,11 @@ from models import PARAMETERS
 
 import kim_torchml
 from kim_torchml.driver import open_model as open_by_driver
-from kim_torchml.engines.exported.archive import OLDEST_TORCH
-from kim_torchml.process.oldest_versions import is_older
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, is_older
 from kim_torchml.tools.model_check.listed_files import files_of
 
 # Modules of the kind edges are exported, all others scripted.
-EDGES_FILE = "model.pt" if is_older(str(torch.__version__), OLDEST_TORCH) else "model.pt2"
+EDGES_FILE = "model.pt" if is_older(str(torch.__version__), OLDEST_EXPORTING_TORCH) else "model.pt2"
 
 
 def files_with(model_file):

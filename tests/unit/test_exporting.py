@@ -223,7 +223,7 @@ def test_a_network_as_wide_as_the_example(tmp_path):
 
 
 def test_an_older_torch_scripts(tmp_path, monkeypatch):
-    monkeypatch.setattr(package_exporting, "OLDEST_TORCH", "99.0")
+    monkeypatch.setattr(package_exporting, "OLDEST_EXPORTING_TORCH", "99.0")
     report = save(Edges3, tmp_path / "model")
     assert re.search(r"model\.pt2: that needs torch 99\.0 or newer, and this is torch \d", report.notes[0])
     assert "model.pt" in left_in(tmp_path / "model")

@@ -8,7 +8,8 @@ needed before this file is there, a test compares it.
 OLDEST_PYTHON = "3.10"
 OLDEST_TORCH = "2.4"
 OLDEST_KIM_API = "2.2"
-# The first whose torch.export.save writes weights as plain bytes, and that has all operators that programs may use.
+# The first whose torch.export.save writes weights as plain bytes. Such files run with any torch that is new enough for
+# kim-torchml: all operators that programs may use are older.
 OLDEST_EXPORTING_TORCH = "2.9"
 
 

@@ -13,9 +13,7 @@ from kim_torchml.engines.exported.document import JsonObject, quoted, read_json
 from kim_torchml.errors import DriverError
 from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH
 
-# Such files are read, and run, with any torch that kim-torchml runs with: all listed operators are older.
-OLDEST_TORCH = OLDEST_EXPORTING_TORCH
-EXPORT_AGAIN = f"export the model with torch.export.save of torch {OLDEST_TORCH} or newer"
+EXPORT_AGAIN = f"export the model with torch.export.save of torch {OLDEST_EXPORTING_TORCH} or newer"
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
 _FORMAT, _VERSION, _BYTE_ORDER = "archive_format", "archive_version", "byteorder"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.checks import (
@@ -104,7 +105,7 @@ def summary_of(model: LoadedModel) -> str:
         f"kind {said.kind.lower()}",
         f"species {', '.join(said.species)}",
         f"cutoff {said.cutoff:g} Å{layers}",
-        str(model.dtype).removeprefix("torch."),
+        type_word(model.dtype),
     )
     return f"{said.model_file}: {', '.join(facts)}"
 

@@ -4,6 +4,7 @@
 import numpy as np
 import torch
 
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import evaluate
 from kim_torchml.tools.model_check.loaded_model import Computed, LoadedModel, as_seen, some_contribute
@@ -17,7 +18,7 @@ _LEAST_PRECISE = 1e-10
 def check_dtype(trial: Trial) -> Measurement:
     """Check that a model computes in the type that its files give for its inputs, and how far that rounds."""
     model = trial.model
-    name = _name(model.dtype)
+    name = type_word(model.dtype)
     if model.dtype is torch.float64:
         return measured(
             trial.rounding,
@@ -68,8 +69,4 @@ def _energy_in_double(trial: Trial) -> float:
 
 def _types_of_tensors(model: LoadedModel) -> str:
     types = {each.dtype for each in model.opened.program.tensors().values() if each.is_floating_point()}
-    return ", ".join(sorted(map(_name, types))) or "none"
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return ", ".join(sorted(map(type_word, types))) or "none"

@@ -40,6 +40,11 @@ def line_of_frame(frame: object) -> str | None:
     return _last_line([(frame.filename, frame.lineno)]) if isinstance(frame, traceback.FrameSummary) else None
 
 
+def in_brackets(line: str | None) -> str:
+    """Return a line of code as what follows in a message on the thing that it is about; nothing for no line."""
+    return f" ({line})" if line else ""
+
+
 def _last_line(frames: list[tuple[str, int | None]]) -> str | None:
     for file, number in reversed(frames):
         # Code that was made in memory has no lines to show, unless it is a notebook's.

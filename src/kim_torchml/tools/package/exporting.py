@@ -17,11 +17,11 @@ import torch
 
 from kim_torchml.driver.host_modes import without_host_modes
 from kim_torchml.engines.errors import reason_of
-from kim_torchml.engines.exported.archive import OLDEST_TORCH, open_archive
+from kim_torchml.engines.exported.archive import open_archive
 from kim_torchml.errors import shortened
 from kim_torchml.inputs import Argument, EdgeInputs
-from kim_torchml.process.oldest_versions import is_older
-from kim_torchml.tools.package.code_lines import line_of_error, line_of_frame
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, is_older
+from kim_torchml.tools.package.code_lines import in_brackets, line_of_error, line_of_frame
 from kim_torchml.tools.package.example_inputs import example_inputs
 from kim_torchml.tools.package.given_module import device_of, evaluated, with_attributes_kept
 from kim_torchml.tools.package.wording import EXPORTED_FILE
@@ -52,8 +52,10 @@ def exported(module: torch.nn.Module, inputs: EdgeInputs, dtype: torch.dtype) ->
     Raises:
         NotExportableError: If there is no such program.
     """
-    if is_older(str(torch.__version__), OLDEST_TORCH):
-        raise NotExportableError(f"that needs torch {OLDEST_TORCH} or newer, and this is torch {torch.__version__}")
+    if is_older(str(torch.__version__), OLDEST_EXPORTING_TORCH):
+        raise NotExportableError(
+            f"that needs torch {OLDEST_EXPORTING_TORCH} or newer, and this is torch {torch.__version__}"
+        )
     example = tuple(example_inputs(inputs, *_sizes_for(module), dtype, device_of(module)).arguments)
     words = {word: torch.export.Dim(word, min=0) for each in inputs.arguments for word in each.sizes if _is_word(word)}
     with evaluated(module), with_attributes_kept(module), _quiet():
@@ -186,7 +188,7 @@ def _condition_on_sizes(
             continue
         where = line_of_frame(getattr(guard.sloc, "framework_loc", None))
         told = _SIZE.sub(r"\1.shape[\2]", condition)
-        return f"it can be exported with {told} alone{_at(where)}; {_remedy(told)}"
+        return f"it can be exported with {told} alone{in_brackets(where)}; {_remedy(told)}"
     return None
 
 
@@ -211,10 +213,10 @@ def _reason(error: Exception) -> str:
     where = line_of_error(error)
     if type(error).__name__ == "GuardOnDataDependentSymNode":
         return (
-            f"what it does next depends on the values in a tensor{_at(where)}; a program has no branches, and no sizes "
-            "out of .item(): compute both sides, and choose with torch.where"
+            f"what it does next depends on the values in a tensor{in_brackets(where)}; a program has no branches, and "
+            "no sizes out of .item(): compute both sides, and choose with torch.where"
         )
-    return f"{_first_line(error)}{_at(where)}"
+    return f"{_first_line(error)}{in_brackets(where)}"
 
 
 def _scripted_part(module: torch.nn.Module) -> str:
@@ -226,10 +228,6 @@ def _scripted_part(module: torch.nn.Module) -> str:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return shortened(lines[0], _LONGEST_REASON).rstrip(". ") if lines else reason_of(error)
-
-
-def _at(where: str | None) -> str:
-    return f" ({where})" if where else ""
 
 
 @contextmanager

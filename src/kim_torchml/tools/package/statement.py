@@ -13,6 +13,7 @@ import torch
 from kim_torchml import __version__
 from kim_torchml.driver.parameters import ATTRIBUTE
 from kim_torchml.engines import Program, open_program
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS, InputKind, make_inputs
 from kim_torchml.model_files.description import ModelDescription, is_plain_name
@@ -194,7 +195,7 @@ def _checked(description: ModelDescription) -> ModelDescription:
 
 
 def _name(dtype: str | torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
+    return type_word(dtype) if isinstance(dtype, torch.dtype) else dtype
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from kim_torchml.tools.package.code_lines import line_of_trace
+from kim_torchml.engines.facts import type_word
+from kim_torchml.tools.package.code_lines import in_brackets, line_of_trace
 
 _PRODUCTS = ("linear", "mm", "addmm", "bmm", "baddbmm", "matmul", "einsum", "mv", "addmv", "dot")
 _SETS_ENTRIES = ("index_put", "index_put_", "index_copy", "index_copy_", "scatter", "scatter_")
@@ -102,7 +103,7 @@ def _literals(program: torch.export.ExportedProgram, dtype: torch.dtype) -> Iter
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
             continue
         if tensor.dtype.itemsize < dtype.itemsize and not _has_few_digits(tensor):
-            name, wanted = (str(each).removeprefix("torch.") for each in (tensor.dtype, dtype))
+            name, wanted = map(type_word, (tensor.dtype, dtype))
             yield (
                 f"numbers are rounded to {name} in a model of {wanted}{_at(node)}: make a tensor out of numbers a "
                 f"buffer, in __init__, or say dtype=torch.{wanted}"
@@ -139,5 +140,4 @@ def _flat(arguments: object) -> Iterator[object]:
 
 
 def _at(node: Node) -> str:
-    where = line_of_trace(node.meta.get("stack_trace"))
-    return f" ({where})" if where else ""
+    return in_brackets(line_of_trace(node.meta.get("stack_trace")))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kim_torchml.driver.parameters import ATTRIBUTE
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.returned_values import EnergyLayout
 from kim_torchml.inputs import FILE_FORMATS
@@ -134,7 +135,7 @@ def _contents(model: LoadedModel) -> dict[str, bytes]:
         said,
         file_name=MODEL_TOML,
         format=FORMAT,
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=type_word(model.dtype),
         # The species of descriptors are codes whatever the environment says.
         atomic_numbers=said.atomic_numbers and said.descriptor is None,
         energy_per_particle=model.layout is not EnergyLayout.TOTAL,
