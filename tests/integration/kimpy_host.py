@@ -2,7 +2,9 @@
 """A KIM model run through kimpy, with nothing in between."""
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import kimpy
 import kimpy.neighlist
@@ -129,6 +131,24 @@ class KimpyModel:
         found = cKDTree(points).query_ball_point(points, self.cutoff / self._scale + SKIN)
         lists = [np.setdiff1d(neighbours, i).astype(np.int32) for i, neighbours in enumerate(found)]
         return lambda _, __, ___, particle: (lists[particle], 0)
+
+
+def computed_together(
+    hosts: Sequence[KimpyModel],
+    particles: Sequence[Configuration],
+    times: int,
+    outputs: Sequence[str] = (ENERGY, FORCES),
+    release_gil: bool = False,
+) -> list[list[list[np.ndarray]]]:
+    """Return what hosts give, each for its own particles so many times, in threads that begin at the same moment."""
+    together = threading.Barrier(len(hosts))
+
+    def work(index: int) -> list[list[np.ndarray]]:
+        together.wait(timeout=30)
+        return [hosts[index].compute(particles[index], outputs, release_gil=release_gil) for _ in range(times)]
+
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return list(pool.map(work, range(len(hosts))))
 
 
 def energy(model: KimpyModel, configuration: Configuration) -> float:

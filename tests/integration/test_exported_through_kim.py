@@ -2,9 +2,7 @@
 """Programs of torch.export in real simulators give what the same networks give as TorchScript."""
 
 import re
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,16 @@ from ase.calculators.kim import KIM
 from configurations import Configuration, cluster, of_atoms
 from exported_models import EXAMPLE, LAYERS, READY, TWINS, Twins, needs_export, of_all_twins, twin_models
 from kim_collection import KimCollection, PortableModel
-from kimpy_host import ENERGY, FORCES, PARTICLE_ENERGIES, PARTICLE_VIRIALS, VIRIAL, KimpyModel, minus_gradient
+from kimpy_host import (
+    ENERGY,
+    FORCES,
+    PARTICLE_ENERGIES,
+    PARTICLE_VIRIALS,
+    VIRIAL,
+    KimpyModel,
+    computed_together,
+    minus_gradient,
+)
 from lammps_host import Case, CaseResults, lines_of_driver, run_lammps
 from test_cpp_simulator import FILE, Simulator, assert_as_from_kimpy
 from test_kimpy_threads import host_settings
@@ -134,14 +141,7 @@ def test_four_threads_get_the_same_bits(twins: Twins, release_gil: bool) -> None
     particles = [whole.reordered(np.random.default_rng(seed).permutation(len(whole))) for seed in range(4)]
     expected = [model.compute(each, OUTPUTS) for each in particles]
     hosts = [model.with_own_arguments() for _ in particles]
-    together = threading.Barrier(len(hosts))
-
-    def work(index: int) -> list[list[np.ndarray]]:
-        together.wait(timeout=30)
-        return [hosts[index].compute(particles[index], OUTPUTS, release_gil=release_gil) for _ in range(5)]
-
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        found = list(pool.map(work, range(len(hosts))))
+    found = computed_together(hosts, particles, 5, OUTPUTS, release_gil)
     for theirs, computes in zip(expected, found, strict=True):
         for ours in computes:
             for one, other in zip(ours, theirs, strict=True):

@@ -14,7 +14,7 @@ import pytest
 import tiny_models as tiny
 import torch
 from configurations import crystal, mixed, of_atoms
-from kimpy_host import ENERGY, KimpyModel
+from kimpy_host import ENERGY, KimpyModel, computed_together
 
 pytestmark = [pytest.mark.every_system, pytest.mark.usefixtures("collection")]
 
@@ -35,14 +35,7 @@ def test_threads_compute_with_one_model_and_arguments_of_their_own(name: str, re
     particles = [mixed(seed=seed) for seed in range(4)]
     expected = [model.compute(p) for p in particles]
     hosts = [model.with_own_arguments() for _ in particles]
-    together = threading.Barrier(len(hosts))
-
-    def work(index: int) -> list[list[np.ndarray]]:
-        together.wait(timeout=30)
-        return [hosts[index].compute(particles[index], release_gil=release_gil) for _ in range(20)]
-
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        found = list(pool.map(work, range(len(hosts))))
+    found = computed_together(hosts, particles, 20, release_gil=release_gil)
     for theirs, computes in zip(expected, found, strict=True):
         for ours in computes:
             for one, other in zip(ours, theirs, strict=True):
