@@ -62,6 +62,7 @@ def bare_collection(built_once: BuiltOnce, tmp_path_factory: pytest.TempPathFact
             patch.delenv(name, raising=False)
         patch.setenv("KIM_API_CONFIGURATION_FILE", collection.environment["KIM_API_CONFIGURATION_FILE"])
         patch.setenv("KIM_TORCHML_QUIET", "1")
+        patch.setenv("KIM_TORCHML_COMPILE", "never")
         yield collection
 
 

@@ -80,7 +80,9 @@ class KimCollection:
         configuration.write_text("".join(f"{kind}-dir = {path}\n" for kind, path in kinds.items()))
         self.items = tuple(kinds.values())
         self.drivers = kinds["model-drivers"]
-        self.environment = plain_environment() | {"KIM_API_CONFIGURATION_FILE": str(configuration)}
+        # Compiling a model takes a minute: tests that are about it ask for it.
+        own = {"KIM_API_CONFIGURATION_FILE": str(configuration), "KIM_TORCHML_COMPILE": "never"}
+        self.environment = plain_environment() | own
 
     def manage(self, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run KIM's collections manager; its two outputs come as one, in `stdout`."""
@@ -128,7 +130,7 @@ class KimCollection:
             assert done.returncode == 0, done.stdout
 
     def run_python(
-        self, *arguments: str | Path, python: str | Path = sys.executable, **variables: str
+        self, *arguments: str | Path, python: str | Path = sys.executable, timeout: float = 120, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run Python with this collection and the modules of these tests."""
         return subprocess.run(
@@ -136,7 +138,7 @@ class KimCollection:
             env=self.environment | {"PYTHONPATH": python_path(HERE)} | variables,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout,
             check=False,
         )
 

@@ -20,6 +20,8 @@ def plain_environment(monkeypatch):
     for name in [name for name in os.environ if name.startswith(_PREFIXES) and name != "KIM_TORCHML_SHARED"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KIM_TORCHML_QUIET", "1")
+    # The user's own cache may have a test's program, and compiling takes a minute.
+    monkeypatch.setenv("KIM_TORCHML_COMPILE", "never")
 
 
 @pytest.fixture(autouse=True)

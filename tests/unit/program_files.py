@@ -23,7 +23,11 @@ CANNOT_EXPORT = (
 needs_export = pytest.mark.skipif(bool(CANNOT_EXPORT), reason=CANNOT_EXPORT)
 CPU = torch.device("cpu")
 NUMBERS = {torch.int64: 5, torch.float32: 7, torch.float64: 8, torch.bool: 12}
-EDGES = (Argument("species", ("n",)), Argument("edge_index", (2, "E")), Argument("edge_vectors", ("E", 3), None))
+EDGES = (
+    Argument("species", ("n",)),
+    Argument("edge_index", (2, "E"), below="n"),
+    Argument("edge_vectors", ("E", 3), None),
+)
 CALL = [("species", torch.int64, ["n"]), ("edge_index", torch.int64, [2, "E"]), ("edge_vectors", None, ["E", 3])]
 SYMBOLS = {"n": "s0", "E": "s1"}
 

@@ -91,11 +91,11 @@ def test_a_process_of_ours(monkeypatch, tmp_path):
     monkeypatch.setattr(interpreter, "is_ours", False)
     calls = []
     monkeypatch.setattr(torch, "set_num_threads", calls.append)
-    model = open_model(tmp_path, script_bytes(PairOfAll))
+    open_model(tmp_path, script_bytes(PairOfAll))
     assert calls == []
     driver.own_this_process()
     assert interpreter.is_ours is True
-    model.prepare()
+    open_model(tmp_path, script_bytes(PairOfAll))
     assert len(calls) == 1
 
 

@@ -26,10 +26,16 @@ from kim_torchml.engines.exported.operators import (
 )
 
 LISTED = sorted(NEW | VIEWS_AND_COMPOSITES | IN_PLACE)
+SOURCES = read_sources(Path(kim_torchml.engines.__file__).parents[1])
+COMPILED = "engines.exported.compiled"
+# What runs in the process that compiles alone.
+IN_THE_WORKER = (f"{COMPILED}.worker", f"{COMPILED}.options")
+# What reads and runs a file; what compiles a program gets that out of its hands, and starts another process.
 ENGINE = [
     each
-    for each in read_sources(Path(kim_torchml.engines.__file__).parents[1])
-    if each.module.startswith("engines.exported") or each.module in ("engines.gradient", "engines.returned_tensors")
+    for each in SOURCES
+    if (each.module.startswith("engines.exported") and not each.module.startswith(COMPILED))
+    or each.module in ("engines.gradient", "engines.returned_tensors")
 ]
 
 
@@ -178,6 +184,33 @@ def test_attributes_are_looked_up_by_listed_names_alone(source):
     expected = {"getattr(getattr(torch.ops.aten, packet), overload)", "getattr(torch.ops.aten, packet)"}
     expected.add("getattr(operator, name)")
     assert set(found) == (expected if source.module == "engines.exported.operators" else set())
+
+
+@pytest.mark.parametrize(
+    "source", [each for each in SOURCES if each.module.startswith(COMPILED)], ids=lambda each: each.module
+)
+def test_what_compiles_unpickles_and_evaluates_nothing(source):
+    modules = {name for _, name in imports_of(source)}
+    assert not {name for name in modules if re.match(r"(pickle|marshal|runpy|ctypes|importlib|sympy)\b", name)}
+    calls = {ast.unparse(call.func) for call in ast.walk(source.tree) if isinstance(call, ast.Call)}
+    assert not {
+        name
+        for name in calls
+        if re.fullmatch(r"(.*\.)?(eval|exec|sympify|system|popen)|torch\.load|.*export\.load", name)
+    }
+    is_of_worker = source.module in IN_THE_WORKER
+    assert is_of_worker == any(re.match(r"torch\.(_inductor|fx|export)", name) for name in modules)
+
+
+def test_the_compiler_is_imported_by_its_own_process_alone():
+    for source in SOURCES:
+        names = {name for _, name in imports_of(source)}
+        if source.module not in IN_THE_WORKER:
+            assert not {
+                name for name in names if name.startswith(tuple(f"kim_torchml.{each}" for each in IN_THE_WORKER))
+            }
+        if source in ENGINE:
+            assert not {name for name in names if COMPILED in name}, source.module
 
 
 @pytest.mark.parametrize(

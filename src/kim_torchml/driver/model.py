@@ -18,6 +18,7 @@ from kim_torchml.driver.outputs import needed_quantities, supported_outputs, wri
 from kim_torchml.driver.parameters import new_tensors, parameter_values
 from kim_torchml.driver.stores import stores_of_process
 from kim_torchml.driver.units import Units
+from kim_torchml.engines import UNCOMPILED
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
 from kim_torchml.evaluation.first_call import Capability, find_capability
@@ -57,6 +58,8 @@ class Model:
         self._units = units
         self._rank = find_rank()
         self._device = choose_device(settings.execution_device(), self._rank)
+        # Whether compiled code is faster depends on it.
+        set_threads(self._rank, interpreter.is_ours)
         elements_map = ElementsMap(settings.wants_atomic_numbers(), settings.ELEMENTS_MAP)
         self._opened = open_files(folder, names, self._device, elements_map, stores_of_process())
         self._program = self._opened.program
@@ -81,7 +84,6 @@ class Model:
         Raises:
             DriverError: If the model is not what its files say.
         """
-        set_threads(self._rank, interpreter.is_ours)
         # This comes first: a switch that is on by mistake may make the model fail.
         notices.warn_of_switches(self._rank)
         with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
@@ -91,12 +93,22 @@ class Model:
         self._layout = capability.layout
         notices.announce_first_use(
             self._rank,
-            f"torch {torch.__version__}, model {self.file_name} ({self.description.kind}), "
+            f"torch {torch.__version__}, model {self.file_name} ({self._kind()}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
+        if self._opened.advice:
+            notices.advise(self._rank, self._opened.advice, about=hash(self._opened.files.program))
         for doubt in self._doubts(capability):
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
+
+    def _kind(self) -> str:
+        """Return the kind of input, and whether the program is compiled where that could be."""
+        how = self._how()
+        return f"{self.description.kind}, {how}" if how else self.description.kind
+
+    def _how(self) -> str:
+        return UNCOMPILED if self._has_own_parameters() and self._opened.how else self._opened.how
 
     def _warn_of_limit(self, sentence: str) -> None:
         notices.warn_of_rank(self._rank, sentence, about=hash(self._opened.files.program))
@@ -203,6 +215,13 @@ class Model:
         for parameter in parameters:
             if parameter.tensor is not None:
                 parameter.values[:] = rounded[parameter.tensor]
+        if self._opened.is_compiled:
+            notices.advise(
+                self._rank,
+                f"parameters of the model in {self.file_name} have other values than its file: it runs {UNCOMPILED} "
+                "from now on; write the model with these values, and `kim-torchml install` compiles that",
+                about=hash(self._opened.files.program),
+            )
 
     def changed_parameters(self) -> dict[str, list[float]]:
         """Return the values of those parameters that the model computes with other values than its file has."""

@@ -4,6 +4,7 @@
 A simulator creates and destroys a model several times before its first step, and twice on every rank of LAMMPS.
 """
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import torch
 
+from kim_torchml.driver.compile_notice import CompileNotice
 from kim_torchml.driver.memory_errors import enough_memory
 from kim_torchml.driver.parameters import Parameter, ParameterTemplate, publish_parameters
-from kim_torchml.engines import open_program
+from kim_torchml.engines import CompiledProgram, open_program, prepared
 from kim_torchml.errors import DriverError, shortened
 from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
@@ -25,6 +27,7 @@ from kim_torchml.model_files.description import ModelDescription
 from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder, read_stored
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.model_files.store import Store
+from kim_torchml.process import settings
 
 # How many models outlive the last that was created from their files.
 _KEPT_MODELS = 8
@@ -38,7 +41,9 @@ class OpenedModel:
         device: device of the program.
         elements_map: what the environment said when the files were read.
         inputs: builder of the model's inputs.
-        program: the model file as a program.
+        program: the model file as a program, compiled where that is there and faster.
+        how: "compiled" or "not compiled", for people; empty where there is no choice.
+        advice: what a user should know of that, in one sentence; empty where there is nothing.
         sign_of_atomic_numbers: what speaks for a model that gets species codes and expects atomic numbers, or nothing.
     """
 
@@ -58,7 +63,14 @@ class OpenedModel:
         self.inputs = make_inputs(files)
         model = files.description
         with enough_memory(device, model.model_file, "its tensors"), _made_with(model):
-            self.program = open_program(files.program, model.model_file, device, self.inputs.signature)
+            program = open_program(files.program, model.model_file, device, self.inputs.signature)
+        # Parameters, probes and what simulators ask for go to the program that is run.
+        chosen = prepared(
+            program, files.program, self.inputs.signature, model.model_file, settings.compile_word(),
+            CompileNotice(model.model_file),
+        )  # fmt: skip
+        self.program, self.how, self.advice = chosen.program, chosen.how, chosen.advice
+        self._compiling, self._awaited = settings.compile_settings(), chosen.awaited
         # Looking through a model's graphs takes milliseconds, and not all of the memory is given back.
         self.sign_of_atomic_numbers = (
             sign_of_atomic_numbers(self.program, model.species) if self.inputs.gives_species_codes else ""
@@ -66,6 +78,21 @@ class OpenedModel:
         self._parameters = ParameterTemplate(publish_parameters(self.program, model))
         self._capability: Capability | None = None
         self._capability_lock = threading.RLock()
+
+    def is_as_wanted(self, device: torch.device, elements_map: ElementsMap) -> bool:
+        """Return whether the environment asks for what it asked for when the model was opened.
+
+        A model that waits for its compiled program is not as wanted any more once that is there.
+        """
+        # Unlike that of pathlib, this is no error where the folder cannot be looked into.
+        is_awaited = self._awaited is not None and os.path.exists(self._awaited)  # noqa: PTH110
+        asked = (self.device, self.elements_map, self._compiling)
+        return asked == (device, elements_map, settings.compile_settings()) and not is_awaited
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code is run."""
+        return isinstance(self.program, CompiledProgram)
 
     def parameters(self) -> list[Parameter]:
         """Return the model's KIM parameters with the values of its file, in memory of the caller's own."""
@@ -132,11 +159,7 @@ def _made_with(model: ModelDescription) -> Iterator[None]:
 def _find(folder: Path, names: Sequence[str], device: torch.device, elements_map: ElementsMap) -> OpenedModel | None:
     """Return the opened model of the same files; a digest of a file would take ten times as long as comparing it."""
     return next(
-        (
-            model
-            for model in _living
-            if (model.device, model.elements_map) == (device, elements_map) and model.files.are_in(folder, names)
-        ),
+        (model for model in _living if model.is_as_wanted(device, elements_map) and model.files.are_in(folder, names)),
         None,
     )
 

@@ -8,8 +8,15 @@ from typing import NamedTuple
 import torch
 
 from kim_torchml.engines.contract import CallSignature, Program
+from kim_torchml.engines.exported.compiled.build import Progress, Say
+from kim_torchml.engines.exported.compiled.cache import Cache
+from kim_torchml.engines.exported.compiled.choice import UNCOMPILED, Choice, chosen, compiled_program
+from kim_torchml.engines.exported.compiled.entry import CacheEntry
+from kim_torchml.engines.exported.compiled.errors import NotCompiledError
+from kim_torchml.engines.exported.compiled.key import why_not_here
+from kim_torchml.engines.exported.compiled.program import CompiledProgram
 from kim_torchml.engines.exported.description import describe_exported, looks_exported
-from kim_torchml.engines.exported.program import open_exported
+from kim_torchml.engines.exported.program import ExportedProgram, open_exported
 from kim_torchml.engines.facts import ProgramFacts
 from kim_torchml.engines.torchscript.description import describe_torchscript
 from kim_torchml.engines.torchscript.program import open_torchscript
@@ -50,6 +57,22 @@ def open_program(content: bytes, file_name: str, device: torch.device, signature
     return ENGINES[PurePath(file_name).suffix].open(content, file_name, device, signature)
 
 
+def prepared(program: Program, content: bytes, signature: CallSignature, name: str, word: str, say: Say) -> Choice:
+    """Return what is run of a program: as its file has it, or compiled where its format allows that.
+
+    Args:
+        program: The program.
+        content: The file's bytes.
+        signature: What it is called with.
+        name: Name of the model or its file, for people.
+        word: One of `process.settings.COMPILE_WORDS`.
+        say: Is called with how far compiling is.
+    """
+    if isinstance(program, ExportedProgram):
+        return chosen(program, content, signature, name, word, say)
+    return Choice(program, "")
+
+
 def describe_program(content: bytes, file_name: str) -> ProgramFacts:
     """Return what a model file shows that stands alone; it is not called.
 
@@ -68,4 +91,21 @@ def describe_program(content: bytes, file_name: str) -> ProgramFacts:
     return ENGINES[suffix].describe(content, file_name)
 
 
-__all__ = ["ENGINES", "Engine", "Program", "describe_program", "open_program"]
+__all__ = [
+    "ENGINES",
+    "UNCOMPILED",
+    "Cache",
+    "CacheEntry",
+    "Choice",
+    "CompiledProgram",
+    "Engine",
+    "NotCompiledError",
+    "Program",
+    "Progress",
+    "Say",
+    "compiled_program",
+    "describe_program",
+    "open_program",
+    "prepared",
+    "why_not_here",
+]

@@ -29,6 +29,10 @@ class CallArgument(Protocol):
     def sizes(self) -> Sequence[int | str]:
         """Size of each dimension: a number, or a word where it changes from call to call."""
 
+    @property
+    def below(self) -> str | None:
+        """Word of the size that its entries, which are indices, are below; None for what is no index of rows."""
+
 
 class CallSignature(Protocol):
     """What a program is called with, and what it is to return."""

@@ -50,7 +50,11 @@ class EdgeInputs(InputKind):
     @property
     def arguments(self) -> tuple[Argument, ...]:
         """Species, and the edges with their vectors."""
-        return (Argument(SPECIES, ("n",)), Argument("edge_index", (2, "E")), Argument(_VECTORS, ("E", 3), None))
+        return (
+            Argument(SPECIES, ("n",)),
+            Argument("edge_index", (2, "E"), below="n"),
+            Argument(_VECTORS, ("E", 3), None),
+        )
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""

@@ -14,11 +14,13 @@ class Argument:
         name: its name.
         sizes: size of each dimension: a number, or a word where it changes from call to call.
         dtype: type of its entries; None for the model's floating type.
+        below: word of the size that its entries, which are indices, are below; None for what is no index of rows.
     """
 
     name: str
     sizes: tuple[int | str, ...]
     dtype: torch.dtype | None = torch.int64
+    below: str | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,12 @@ def warn_of_rank(rank: Rank, message: str, about: object = None) -> None:
         write_line(f"[kim-torchml{_tag(rank)}] warning: {message}")
 
 
+def advise(rank: Rank, message: str, about: object = None) -> None:
+    """Say once per process what a user can do for more speed, unless KIM_TORCHML_QUIET is on; see `warn`."""
+    if not settings.is_quiet() and not rank.rank and _is_new(message, about):
+        write_line(f"[kim-torchml{_tag(rank)}] note: {message}")
+
+
 def tell(rank: Rank, text: str) -> None:
     """Say what the user has asked for, however often; a text of several lines is written in one piece."""
     write_line(f"[kim-torchml{_tag(rank)}] {text}")

@@ -16,6 +16,10 @@ DETERMINISTIC = "KIM_TORCHML_DETERMINISTIC"
 PROFILE = "KIM_TORCHML_PROFILE"
 PYTHON = "KIM_TORCHML_PYTHON"
 MODEL_PATH = "KIM_TORCHML_MODEL_PATH"
+CACHE = "KIM_TORCHML_CACHE"
+COMPILE = "KIM_TORCHML_COMPILE"
+# Whether compiled programs are used: not at all, where the cache has them, or made where it has none.
+NEVER, CACHED, NOW = COMPILE_WORDS = ("never", "cached", "now")
 DUMP = "KIM_TORCHML_DUMP"
 # What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
 ON_ERROR = "KIM_TORCHML_ON_ERROR"
@@ -103,6 +107,54 @@ def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     raise DriverError(
         "this user must have a home folder, got none from HOME and the system's list of users; set XDG_DATA_HOME to a "
         "folder for data"
+    )
+
+
+def compile_word(environment: Mapping[str, str] = os.environ) -> str:
+    """Return what KIM_TORCHML_COMPILE asks for, by default "cached".
+
+    Raises:
+        DriverError: If it is another word.
+    """
+    text = environment.get(COMPILE, "").strip()
+    word = text.lower() or CACHED
+    if word not in COMPILE_WORDS:
+        raise DriverError(
+            f"the environment variable {COMPILE} must be {', '.join(COMPILE_WORDS[:-1])} or {COMPILE_WORDS[-1]}, got "
+            f"'{shortened(text, 60)}'; correct or unset it"
+        )
+    return word
+
+
+def compile_settings() -> tuple[str, str]:
+    """Return all that users say of compiling: a word, and the folder of compiled programs as they have named it.
+
+    Raises:
+        DriverError: See compile_word.
+    """
+    return compile_word(), os.environ.get(CACHE, "")
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for programs that this machine has compiled, which need not be there.
+
+    Raises:
+        DriverError: If this user has no home folder, or the variable names no absolute path.
+    Source:
+        XDG Base Directory Specification: a relative path counts as none.
+    """
+    named = environment.get(CACHE, "")
+    if named:
+        path = Path(os.path.expanduser(named))  # noqa: PTH111
+        if not path.is_absolute():
+            raise DriverError(f"the environment variable {CACHE} must be an absolute path, got '{named}'; correct it")
+        return path
+    for folder in (environment.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):  # noqa: PTH111
+        if Path(folder).is_absolute():
+            return Path(folder) / "kim-torchml" / "compiled"
+    raise DriverError(
+        f"this user must have a home folder, got none from HOME and the system's list of users; set {CACHE} to a "
+        "folder for compiled programs"
     )
 
 

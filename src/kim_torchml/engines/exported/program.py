@@ -15,7 +15,7 @@ from kim_torchml.engines.exported.call import check_call
 from kim_torchml.engines.exported.graph import ProgramGraph
 from kim_torchml.engines.exported.precision import in_double
 from kim_torchml.engines.exported.reading import read_graph
-from kim_torchml.engines.exported.runner import OperatorError, make_runner
+from kim_torchml.engines.exported.runner import OperatorError, Runner, make_runner
 from kim_torchml.engines.exported.tables import tables_of_first_input
 from kim_torchml.engines.exported.weights import StoredTensors, read_constants, read_weights
 from kim_torchml.engines.gradient import gradient_by_leaf
@@ -115,6 +115,16 @@ class ExportedProgram(Program):
             energies, forces = energy_and_forces(result, self._returns_forces, self._returns_stated, self.file_name)
             gradient = gradient_by_leaf(energies, inputs) if wants_gradient and forces is None else None
             return ProgramResult(self._own(energies, 0), gradient, None if forces is None else self._own(forces, 1))
+
+    @property
+    def runner(self) -> Runner:
+        """The program's calls of operators."""
+        return self._runner
+
+    @property
+    def stored_tensors(self) -> Mapping[str, torch.Tensor]:
+        """Weights and constants by their names, as `runner` takes them."""
+        return self._stored.tensors
 
     def _own(self, tensor: torch.Tensor, number: int) -> torch.Tensor:
         """Return an output without its graph, in memory that is neither the caller's nor the model's."""
