@@ -7,7 +7,9 @@ import sys
 import click
 
 from kim_torchml import __version__
+from kim_torchml.tools.cli.cache import cache
 from kim_torchml.tools.cli.check import check
+from kim_torchml.tools.cli.compile import compile_command
 from kim_torchml.tools.cli.doctor import doctor
 from kim_torchml.tools.cli.info import info
 from kim_torchml.tools.cli.install import install
@@ -29,7 +31,9 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+main.add_command(cache)
 main.add_command(check)
+main.add_command(compile_command)
 main.add_command(doctor)
 main.add_command(info)
 main.add_command(install)

@@ -14,6 +14,7 @@ from kim_torchml.tools.cli.user_errors import errors_as_sentences
 from kim_torchml.tools.kim_collections.kim_api import COLLECTIONS
 
 if TYPE_CHECKING:
+    from kim_torchml.tools.installation.candidate import Candidate
     from kim_torchml.tools.installation.install import Installation
 
 _EXAMPLE = (
@@ -32,15 +33,23 @@ _EXAMPLE = (
     help="Put the model file into the store of model files, or let KIM keep it. "
     "By default, files above 8 MB go to the store where KIM-API is older than 2.4, which takes minutes for them.",
 )  # fmt: skip
-def install(folder: Path, collection: str, store: bool | None) -> None:
+@click.option(
+    "--no-compile", is_flag=True,
+    help="Leave out compiling the model for this machine, which takes a minute or a few for a .pt2 file.",
+)  # fmt: skip
+def install(folder: Path, collection: str, store: bool | None, no_compile: bool) -> None:
     """Install the model in FOLDER into one of KIM's collections, in place of an older model of its name.
 
     FOLDER is checked first, as the driver would read it; it is not changed. Then KIM runs its CMakeLists.txt, which can
     do anything: install what you trust. If the new model cannot be built, the older one stays. The store is the first
     folder that KIM_TORCHML_MODEL_PATH names, or else one of your own.
+
+    A model file that is a program of torch.export (.pt2) is then compiled for the device that
+    KIM_MODEL_EXECUTION_DEVICE names, as `kim-torchml compile` does it, unless KIM_TORCHML_COMPILE is never. Where that
+    fails the model is installed all the same, and runs uncompiled.
     """
     with errors_as_sentences():
-        installed, warnings = _install(folder, collection, store)
+        installed, candidate, warnings = _install(folder, collection, store)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     place = ", in place of an older one" if installed.replaced else ""
@@ -48,10 +57,46 @@ def install(folder: Path, collection: str, store: bool | None) -> None:
     click.echo(f"driver: {installed.driver.name}, {installed.driver.state}")
     if installed.stored is not None:
         click.echo(f"model file: in the store, {installed.stored}")
+    if not no_compile:
+        _compile(installed, candidate)
 
 
-def _install(folder: Path, collection: str, store: bool | None) -> tuple[Installation, list[str]]:
-    """Install a model; return what was done, and what its user should know."""
+def _compile(installed: Installation, candidate: Candidate) -> None:
+    """Compile an installed model where its format allows that; it runs uncompiled where this fails."""
+    from kim_torchml.errors import DriverError
+    from kim_torchml.process import settings
+    from kim_torchml.tools.cli.compile import compiled_sentence, shown
+    from kim_torchml.tools.compilation.compile_model import can_be_compiled, compile_files
+    from kim_torchml.tools.compilation.environment_of_driver import compile_there, python_elsewhere
+    from kim_torchml.tools.late_progress import LateProgress
+
+    files = candidate.files
+    try:
+        if not can_be_compiled(files) or settings.compile_word() == settings.NEVER:
+            return
+        if installed.driver.ours is None:
+            return
+        if python := python_elsewhere(installed.driver):
+            click.echo(
+                f"note: {installed.name} is not compiled: its driver runs in the environment of {python}; to compile "
+                f"it there, run `{compile_there(python, installed.name)}`",
+                err=True,
+            )
+            return
+        device = settings.execution_device()
+        click.echo(
+            f"compiling {installed.name} for {device}: a minute or a few (--no-compile leaves that out)", err=True
+        )
+        with LateProgress() as progress:
+            compiled = compile_files(installed.name, files, device, force=False, say=shown(progress))
+    except DriverError as error:
+        click.echo(f"warning: {installed.name} runs uncompiled: {error}", err=True)
+    else:
+        click.echo(compiled_sentence(compiled))
+
+
+def _install(folder: Path, collection: str, store: bool | None) -> tuple[Installation, Candidate, list[str]]:
+    """Install a model; return what was done, the model, and what its user should know."""
     with spinner(f"reading {folder}") as say:
         # These modules are imported here so that the other subcommands do not have to wait for torch.
         from kim_torchml.driver.stores import stores_of_process
@@ -70,4 +115,4 @@ def _install(folder: Path, collection: str, store: bool | None) -> tuple[Install
         except BuildError as error:
             click.echo("".join(f"  {line}\n" for line in error.output), err=True, nl=False)
             raise
-    return installed, [*filter(None, [slow]), *warnings_about(installed, candidate, collection, stores)]
+    return installed, candidate, [*filter(None, [slow]), *warnings_about(installed, candidate, collection, stores)]
