@@ -54,7 +54,7 @@ class CommandHost:
         self.collection = collection
         self.work, self.temporary = folder / "work", folder / "temporary"
         for each in (self.work, self.temporary):
-            each.mkdir()
+            each.mkdir(parents=True)
         self.store = folder / "data" / "kim-torchml" / "models"
         self.variables = {"TMPDIR": str(self.temporary), "XDG_DATA_HOME": str(folder / "data")}
 
@@ -70,13 +70,13 @@ class CommandHost:
             text=True,
         )
 
-    def run(self, *arguments: str | Path, **variables: str) -> CommandRun:
+    def run(self, *arguments: str | Path, timeout: float = 300, **variables: str) -> CommandRun:
         """Run a command, and check that it leaves nothing behind: temporary files, or KIM's log."""
-        return self.finish(self.start(*arguments, **variables))
+        return self.finish(self.start(*arguments, **variables), timeout)
 
-    def finish(self, process: "subprocess.Popen[str]") -> CommandRun:
+    def finish(self, process: "subprocess.Popen[str]", timeout: float = 300) -> CommandRun:
         """Wait for a command, and check that it leaves nothing behind."""
-        output, error = process.communicate(timeout=300)
+        output, error = process.communicate(timeout=timeout)
         assert list(self.temporary.iterdir()) == [], error
         assert not (self.work / "kim.log").exists()
         assert [path for path in self.models.iterdir() if path.name.startswith(".")] == []

@@ -2,19 +2,23 @@
 """`kim-torchml doctor` on a real installation: all is well, and then one thing is not."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import tiny_models as tiny
+import torch
 from kim_collection import DRIVER, KimCollection, export_sources
+
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, is_older
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, dict[str, dict]]:
-    """Return the exit code, what was printed, and the findings by name."""
+    """Return the exit code, what was printed, and the findings by name; nothing is compiled unless variables ask."""
     command = "from kim_torchml.tools.cli import main; main(['doctor', '--json', 'findings.json'])"
     # This process may write KIM's log into its own folder meanwhile, when it lets go of a model.
     folder = Path("doctor")
@@ -22,10 +26,10 @@ def run_doctor(collection: KimCollection, **variables: str) -> tuple[int, str, d
     done = subprocess.run(
         [sys.executable, "-c", command],
         cwd=folder,
-        env=collection.environment | variables,
+        env=collection.environment | {"KIM_TORCHML_COMPILE": "never"} | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert done.stderr == ""
@@ -38,6 +42,7 @@ def test_all_is_well(collection: KimCollection) -> None:
     code, printed, findings = run_doctor(collection)
     assert code == 0, printed
     assert "No problem found" in printed
+    assert findings.pop("compiling")["found"].startswith("KIM_TORCHML_COMPILE is never: ")
     assert {finding["status"] for finding in findings.values()} <= {"ok", "warning"}
     driver = findings[f"driver {DRIVER}"]["found"]
     assert f"for Python {PYTHON} ({sys.prefix}/bin/python" in driver
@@ -46,6 +51,28 @@ def test_all_is_well(collection: KimCollection) -> None:
     assert f"{PYTHON} (" in findings["LAMMPS' Python"]["found"]
     # It leaves nothing behind, not even KIM's log.
     assert [path.name for path in Path("doctor").iterdir()] == ["findings.json"]
+
+
+@pytest.mark.every_system
+def test_a_small_program_is_compiled_once(collection: KimCollection, own_folder: Path) -> None:
+    """The second doctor takes it from the cache. An older torch writes no program."""
+    cache = own_folder / "cache"
+    variables = {"KIM_TORCHML_COMPILE": "cached", "KIM_TORCHML_CACHE": str(cache), "TMPDIR": str(own_folder / "tmp")}
+    (own_folder / "tmp").mkdir()
+    code, printed, findings = run_doctor(collection, **variables)
+    assert code == 0, printed
+    assert findings["compiler"]["status"] == "ok"
+    if is_older(torch.__version__, OLDEST_EXPORTING_TORCH):
+        assert findings["compiling"]["status"] == "skipped"
+        return
+    assert re.match(r"a small program was compiled and run in \d+ s for cpu \(torch ", findings["compiling"]["found"])
+    code, printed, findings = run_doctor(collection, **variables)
+    assert code == 0, printed
+    assert findings["compiling"]["status"] == "ok", printed
+    assert findings["compiling"]["found"].startswith("a small program that is in the cache was run for cpu (torch ")
+    assert findings["cache of compiled models"]["found"].startswith(f"{cache}, 1 compiled, ")
+    assert len(list(cache.iterdir())) == 2, "something beside the entry and its lock was left"
+    assert list((own_folder / "tmp").iterdir()) == []
 
 
 @pytest.mark.every_system

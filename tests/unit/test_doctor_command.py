@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import functools
+import io
 import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fake_machine import FakeMachine
 from fresh_python import SOURCE
+from rich.console import Console
 
 from kim_torchml import __version__
+from kim_torchml.tools import late_progress
 from kim_torchml.tools.cli import main
+from kim_torchml.tools.cli.doctor import shown_while_waiting
 from kim_torchml.tools.doctor import Finding, Status
 from kim_torchml.tools.doctor.report import as_json
+from kim_torchml.tools.late_progress import LateProgress
 
 
 @pytest.fixture
@@ -21,6 +28,7 @@ def run(tmp_path, monkeypatch):
     """Run `kim-torchml doctor` on an empty machine; return exit code and what it printed."""
     fake = FakeMachine(tmp_path)
     monkeypatch.setenv("PATH", fake.environment["PATH"])
+    monkeypatch.setenv("KIM_TORCHML_COMPILE", "never")
 
     def function(*arguments):
         result = CliRunner().invoke(main, ["doctor", *arguments])
@@ -83,6 +91,25 @@ def test_json_of_what_is_no_text(run, monkeypatch, tmp_path):
     assert "in /" in output
     (row,) = json.loads((tmp_path / "findings.json").read_text())["findings"]
     assert row["found"] == "in /\udcff"
+
+
+def test_a_line_in_the_terminal_says_what_takes_long(fake, monkeypatch):
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, force_interactive=True)
+    monkeypatch.setattr(late_progress, "LateProgress", functools.partial(LateProgress, console, delay=0.05))
+    machine, finding = fake.machine(), Finding("a", Status.OK, "fine")
+
+    def findings():
+        for word in ("checking", "compiling a program"):
+            end = time.monotonic() + 30.0
+            while word not in console.file.getvalue():
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            machine.say("compiling a program")
+        yield "Group", finding
+
+    assert list(shown_while_waiting(machine, findings())) == [("Group", finding)]
+    # It has gone when the finding is printed.
+    assert console.file.getvalue().endswith("\x1b[2K")
 
 
 def doctor(before, stdout, **variables):

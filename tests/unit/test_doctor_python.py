@@ -77,12 +77,12 @@ def test_version_of_torch(fake, python, version, status):
 
 
 @pytest.mark.parametrize(("version", "is_remarked"), [("2.8.0", True), ("2.9.0", False), ("2.13.0+cu126", False)])
-def test_torch_that_may_lack_operators_of_programs(fake, python, version, is_remarked):
-    """It is no problem: most models are TorchScript."""
+def test_torch_that_writes_no_programs(fake, python, version, is_remarked):
+    """It is no problem: it runs them."""
     add_package(python, "torch", version, TORCH.format(cuda=None, gpus=0))
     finding = check_torch_and_numpy(fake.machine())[0]
     assert finding.status is Status.OK
-    assert finding.found.endswith("; models that are .pt2 files may need torch 2.9") is is_remarked
+    assert finding.found.endswith("; saving models as .pt2 files needs torch 2.9") is is_remarked
 
 
 def device_finding(fake, python, request, cuda, gpus):

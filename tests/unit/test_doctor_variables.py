@@ -8,7 +8,13 @@ from fake_machine import TORCH, add_package, make_environment, only
 
 from kim_torchml.tools.doctor import Status
 from kim_torchml.tools.doctor.check_python import check_torch_and_numpy
-from kim_torchml.tools.doctor.check_variables import check_on_error, check_stores, check_switches
+from kim_torchml.tools.doctor.check_variables import (
+    check_cache_variable,
+    check_compile_word,
+    check_on_error,
+    check_stores,
+    check_switches,
+)
 
 
 @pytest.fixture
@@ -141,6 +147,32 @@ def test_on_error(value, status, fake):
     finding = only(check_on_error(fake.machine()))
     assert finding.status.value == status
     assert ("it must be exit or return, got 'stop', which counts as return" in finding.found) is (status == "problem")
+
+
+@pytest.mark.parametrize(("value", "status"), [("never", "ok"), (" NOW ", "ok"), ("always", "problem")])
+def test_word_for_compiling(value, status, fake):
+    assert check_compile_word(fake.machine()) == []
+    fake.environment["KIM_TORCHML_COMPILE"] = value
+    finding = only(check_compile_word(fake.machine()))
+    assert finding.status.value == status
+    assert ("KIM_TORCHML_COMPILE must be never, cached or now, got 'always'" in finding.found) is (status == "problem")
+    if status == "problem":
+        assert finding.found.startswith("no model can be opened: ")
+        assert finding.commands == ("export KIM_TORCHML_COMPILE=cached", "unset KIM_TORCHML_COMPILE")
+
+
+def test_place_of_the_cache(fake, tmp_path):
+    assert check_cache_variable(fake.machine()) == []
+    fake.environment["KIM_TORCHML_CACHE"] = str(tmp_path)
+    assert check_cache_variable(fake.machine()) == []
+    fake.environment["KIM_TORCHML_CACHE"] = "compiled"
+    finding = only(check_cache_variable(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found == "it must be an absolute path, got 'compiled': nothing that was compiled is used"
+    assert finding.commands == (
+        'export KIM_TORCHML_CACHE="$HOME/kim-torchml-compiled"',
+        "unset KIM_TORCHML_CACHE",
+    )
 
 
 def test_stores_that_are_named(fake, tmp_path):

@@ -58,12 +58,23 @@ def test_it_appears_while_the_first_step_lasts():
         wait_for(lambda: "forces" in console.file.getvalue())
 
 
+def test_work_of_which_no_part_is_known():
+    """The bar moves until a part is."""
+    console = terminal()
+    with LateProgress(console, delay=0.05) as progress:
+        progress("compiling")
+        wait_for(lambda: "compiling" in console.file.getvalue())
+        assert progress._line.tasks[0].total is None
+        progress("comparing", 0.5)
+        assert progress._line.tasks[0].percentage == 50.0
+
+
 def test_short_work_shows_nothing_and_leaves_no_timer():
-    console, before = terminal(), threading.active_count()
+    console = terminal()
     with LateProgress(console, delay=PATIENCE) as progress:
         progress("forces", 0.5)
     assert console.file.getvalue() == ""
-    wait_for(lambda: threading.active_count() == before)
+    wait_for(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()))
 
 
 def test_nothing_is_shown_where_there_is_no_terminal():

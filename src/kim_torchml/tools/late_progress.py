@@ -33,7 +33,7 @@ class LateProgress:
         columns = (SpinnerColumn(), text, BarColumn(bar_width=20), TimeElapsedColumn())
         # What a model prints on stdout stays there.
         self._line = Progress(*columns, console=self._console, transient=True, redirect_stdout=False)
-        self._task = self._line.add_task("", total=1.0)
+        self._task = self._line.add_task("", total=None)
         self._timer = threading.Timer(delay, self._show)
         self._timer.daemon = True
         self._lock = threading.Lock()
@@ -52,9 +52,12 @@ class LateProgress:
             if self._is_shown:
                 self._line.stop()
 
-    def __call__(self, what: str, fraction: float) -> None:
-        """Say what is being done, and which part of all is done."""
-        self._line.update(self._task, description=what, completed=fraction)
+    def __call__(self, what: str, fraction: float | None = None) -> None:
+        """Say what is being done, and which part of all is done, if that is known."""
+        if fraction is None:
+            self._line.update(self._task, description=what)
+        else:
+            self._line.update(self._task, description=what, completed=fraction, total=1.0)
 
     def _show(self) -> None:
         with self._lock:

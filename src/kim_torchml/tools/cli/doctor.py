@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The subcommand `kim-torchml doctor`."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kim_torchml.tools.doctor import Finding, Machine
 
 _EXAMPLE = "\b\nExample:\n  kim-torchml doctor\n  kim-torchml doctor --lammps ~/lammps/build/lmp --json findings.json"
 
@@ -22,7 +30,9 @@ def doctor(lammps: str, json_file: Path | None) -> None:
 
     It looks at KIM-API and its collections, the tools and temporary folders that installing needs, the driver and the
     models that are installed, torch, devices and operators in each Python environment that matters, LAMMPS, and the
-    environment variables. It changes nothing. The exit code is 0 if there is no problem, 1 if there is one.
+    environment variables. A small program is compiled as models are, which takes half a minute the first time and is
+    kept in the cache of compiled models (KIM_TORCHML_COMPILE=never leaves that out); nothing else is changed. The exit
+    code is 0 if there is no problem, 1 if there is one.
     """
     # These imports stand here so that the other subcommands do not have to wait for them.
     from rich.console import Console
@@ -31,8 +41,9 @@ def doctor(lammps: str, json_file: Path | None) -> None:
     from kim_torchml.tools.doctor.report import Report, as_json
 
     report = Report(Console())
+    machine = Machine(lammps=lammps)
     findings = []
-    for group, finding in examine(Machine(lammps=lammps)):
+    for group, finding in shown_while_waiting(machine, iter(examine(machine))):
         report.add(group, finding)
         findings.append((group, finding))
     report.finish([finding for _, finding in findings])
@@ -44,3 +55,17 @@ def doctor(lammps: str, json_file: Path | None) -> None:
             raise click.ClickException(f"cannot write {json_file}: {error.strerror}; name another file") from error
     if any(finding.status is Status.PROBLEM for _, finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def shown_while_waiting(machine: Machine, findings: Iterator[tuple[str, Finding]]) -> Iterator[tuple[str, Finding]]:
+    """Yield findings as they come; a line in the terminal says what is being done where one of them takes long."""
+    from kim_torchml.tools.late_progress import LateProgress
+
+    while True:
+        with LateProgress() as progress:
+            progress("checking")
+            machine.say = progress
+            found = next(findings, None)
+        if found is None:
+            return
+        yield found

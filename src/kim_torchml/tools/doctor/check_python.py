@@ -57,7 +57,7 @@ def _check_package(machine: Machine, python: Path, name: str, requirement: str) 
         return problem(name, found, "Remove the environment variable that does it:", "unset PYTORCH_JIT")
     remark = ""
     if name == "torch" and is_older(package.version, OLDEST_EXPORTING_TORCH):
-        remark = f"; models that are .pt2 files may need torch {OLDEST_EXPORTING_TORCH}"
+        remark = f"; saving models as .pt2 files needs torch {OLDEST_EXPORTING_TORCH}"
     return ok(name, f"{package.version} (Python {machine.environment_of(python).version}, {python}){remark}")
 
 

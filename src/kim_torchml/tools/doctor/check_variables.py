@@ -4,10 +4,11 @@
 from pathlib import Path
 
 from kim_torchml.driver.stores import stores_of_process
+from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.tools.doctor.finding import Finding, ok, problem, warning
+from kim_torchml.tools.doctor.folders import why_no_files_in
 from kim_torchml.tools.doctor.machine import Machine
-from kim_torchml.tools.output_file import why_no_new_file_in
 
 
 def check_python_variable(machine: Machine) -> list[Finding]:
@@ -52,6 +53,32 @@ def check_on_error(machine: Machine) -> list[Finding]:
     return [ok(settings.ON_ERROR, text)]
 
 
+def check_compile_word(machine: Machine) -> list[Finding]:
+    """Check that KIM_TORCHML_COMPILE is a word that says whether compiled programs are used."""
+    text = machine.variables.get(settings.COMPILE, "").strip()
+    if not text:
+        return []
+    try:
+        return [ok(settings.COMPILE, settings.compile_word(machine.variables))]
+    except DriverError as error:
+        remedy = (f"export {settings.COMPILE}={settings.CACHED}", f"unset {settings.COMPILE}")
+        return [problem(settings.COMPILE, f"no model can be opened: {error}", "Correct it, or remove it:", *remedy)]
+
+
+def check_cache_variable(machine: Machine) -> list[Finding]:
+    """Check that KIM_TORCHML_CACHE names an absolute path."""
+    text = machine.variables.get(settings.CACHE, "")
+    try:
+        settings.cache_folder(machine.variables)
+    except DriverError:
+        # Without the variable it is the home folder that is missing, which check_compiling.py reports.
+        if text:
+            found = f"it must be an absolute path, got '{text}': nothing that was compiled is used"
+            remedy = (f'export {settings.CACHE}="$HOME/kim-torchml-compiled"', f"unset {settings.CACHE}")
+            return [problem(settings.CACHE, found, "Correct it, or remove it:", *remedy)]
+    return []
+
+
 def check_threads(machine: Machine) -> list[Finding]:
     """Check that the numbers of threads are whole numbers, and that OMP_NUM_THREADS is set."""
     findings = []
@@ -73,36 +100,13 @@ def check_threads(machine: Machine) -> list[Finding]:
     return findings
 
 
-def _why_no_files_in(folder: Path) -> str:
-    """Return why a folder, which need not exist yet, cannot hold files, or an empty string."""
-    try:
-        existing = next(path for path in (folder, *folder.parents) if _is_there(path))
-    except OSError as error:
-        # The name may be too long, or be a link that leads back to itself.
-        return error.strerror or str(error)
-    return why_no_new_file_in(existing) if existing.is_dir() else f"'{existing}' is not a folder"
-
-
-def _is_there(path: Path) -> bool:
-    """Return whether something is at a path; from Python 3.14 on, Path.exists hides why that cannot be told.
-
-    Raises:
-        OSError: If the path cannot be followed.
-    """
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
 def check_dump_folder(machine: Machine) -> list[Finding]:
     """Check that failures can be saved in the folder that KIM_TORCHML_DUMP names."""
     text = machine.variables.get(settings.DUMP, "")
     if not text:
         return []
     folder = Path(text)
-    if reason := _why_no_files_in(folder.absolute()):
+    if reason := why_no_files_in(folder.absolute()):
         found = f"failures cannot be saved in '{text}': {reason}"
         return [
             problem(

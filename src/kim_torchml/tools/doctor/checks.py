@@ -4,6 +4,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kim_torchml.tools.doctor.check_build_tools import check_build_programs, check_python_headers
+from kim_torchml.tools.doctor.check_compiling import check_cache, check_compiler, check_compiling
 from kim_torchml.tools.doctor.check_drivers import check_drivers
 from kim_torchml.tools.doctor.check_kim_api import check_kim_configuration, check_kim_tools, check_user_collection
 from kim_torchml.tools.doctor.check_lammps import check_lammps
@@ -17,6 +18,8 @@ from kim_torchml.tools.doctor.check_python import (
 )
 from kim_torchml.tools.doctor.check_temporary_folders import check_temporary_folders
 from kim_torchml.tools.doctor.check_variables import (
+    check_cache_variable,
+    check_compile_word,
     check_dump_folder,
     check_on_error,
     check_python_home,
@@ -40,6 +43,8 @@ GROUPS: Mapping[str, Sequence[Check]] = {
         check_dump_folder,
         check_on_error,
         check_stores,
+        check_compile_word,
+        check_cache_variable,
     ),
     "Building and temporary files": (check_build_programs, check_python_headers, check_temporary_folders),
     "Python": (
@@ -52,6 +57,8 @@ GROUPS: Mapping[str, Sequence[Check]] = {
     # This group comes after Python, because installing the driver needs an environment with torch.
     "Driver and models": (check_drivers, check_models),
     "Simulators": (check_lammps,),
+    # This group comes last, because it takes longest.
+    "Compiled models": (check_compiler, check_cache, check_compiling),
 }
 
 

@@ -4,7 +4,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -23,11 +23,13 @@ class Machine:
     Attributes:
         variables: Environment variables of the user
         lammps: Name or path of the LAMMPS program.
+        say: Is called with what is being done where that takes long.
     """
 
     def __init__(self, variables: Mapping[str, str] = os.environ, lammps: str = "lmp") -> None:
         self.variables = variables
         self.lammps = lammps
+        self.say: Callable[[str], None] = lambda text: None
         self._environments: dict[Path, PythonEnvironment] = {}
         self._packages: dict[tuple[Path, str], Package] = {}
 
