@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Runs the tests that need a GPU: those of the package in src, and those of the models through KIM where KIM-API, kimpy
-# and ASE are. The machine needs only Python, torch with CUDA and pytest for the former: no KIM, no network, no compiler.
+# and ASE are. The machine needs only Python, torch with CUDA and pytest for the former: no KIM, no network. Without g++
+# the tests of compiled programs are skipped.
 # Arguments go to pytest. PYTHON names the python to use (default: python3).
 set -euo pipefail
 

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The example models through KIM on a CPU (one thread) and on a GPU: wall time of a step, and how far results differ.
 
-    .venv/bin/python tests/benchmark/cuda.py [--cells 2 3 5] [--devices cpu cuda] [--seconds 2] [--installed]
+    .venv/bin/python tests/benchmark/cuda.py [--cells 2 3 5] [--devices cpu cuda] [--seconds 2] [--compiled]
+
+For the edges example with 4,096 and 32,768 atoms on a GPU, compiled and not:
+
+    .venv/bin/python tests/benchmark/cuda.py --models TorchML_Edges_Si --cells 8 16 --devices cuda --compiled
 
 The driver of this checkout and its example models are installed into a KIM collection in a temporary folder, or with
---installed taken from the user's own. The particles are rattled periodic silicon; a step is one compute of energy and
-forces through kimpy, with the same neighbour lists each time. Columns: atoms and particles (with images), best and
-median wall time of a step, the share of it that the driver itself takes outside the model's forward and gradient (as
-KIM_TORCHML_PROFILE tells it, which waits for the GPU at the end of each part), the first compute, and the largest
-differences from the first device.
+--installed taken from the user's own. With --compiled, models of .pt2 files run compiled too, out of a cache in a
+temporary folder; compiling is a part of the first compute of the first size. The particles are rattled periodic
+silicon; a step is one compute of energy and forces through kimpy, with the same neighbour lists each time. Columns:
+atoms and particles (with images), best and median wall time of a step, the share of it that the driver itself takes
+outside the model's forward and gradient (as KIM_TORCHML_PROFILE tells it, which waits for the GPU at the end of each
+part), the first compute, and the largest differences from the first device.
 """
 
 import argparse
@@ -31,7 +36,7 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
 
 from ase.build import bulk  # noqa: E402
 from configurations import Configuration, of_atoms  # noqa: E402
-from example_models import EXAMPLES  # noqa: E402
+from example_models import EDGES, EXAMPLES  # noqa: E402
 from kim_collection import KimCollection, export_sources  # noqa: E402
 from kimpy_host import KimpyModel  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -126,11 +131,11 @@ class Step:
         self._host.model.compute(self._host.arguments, False)
 
 
-def measure(name: str, device: str, configuration: Configuration, seconds: float, folder: Path) -> Times:
-    """Return what a model takes on a device."""
-    os.environ["KIM_MODEL_EXECUTION_DEVICE"] = device
-    host = KimpyModel(name)
+def measure(name: str, device: str, word: str, configuration: Configuration, seconds: float, folder: Path) -> Times:
+    """Return what a model takes on a device, with a word for KIM_TORCHML_COMPILE."""
+    os.environ |= {"KIM_MODEL_EXECUTION_DEVICE": device, "KIM_TORCHML_COMPILE": word}
     started = time.perf_counter()
+    host = KimpyModel(name)
     step = Step(host, configuration)
     first = 1e3 * (time.perf_counter() - started)
     steps = several(step, seconds)[1:]
@@ -138,6 +143,11 @@ def measure(name: str, device: str, configuration: Configuration, seconds: float
     del host, step
     share = share_outside_of_model(name, configuration, seconds, folder / "profile.txt")
     return Times(energy, forces, first, steps, share)
+
+
+def words_of(name: str, compiled: bool) -> list[str]:
+    """Return the words for KIM_TORCHML_COMPILE that a model is measured with."""
+    return ["never", "now"] if compiled and name == EDGES else ["never"]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -149,17 +159,19 @@ def run(options: argparse.Namespace) -> None:
     console = Console(width=150)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        os.environ["KIM_TORCHML_CACHE"] = f"{folder}/cache"
         for name in options.models:
             reach = KimpyModel(name).model.get_influence_distance()
             for cells in options.cells:
                 configuration, n = configuration_of(cells, reach), 8 * cells**3
                 reference = None
-                for device in options.devices:
-                    times = measure(name, device, configuration, options.seconds, Path(folder))
+                ways = [(device, word) for device in options.devices for word in words_of(name, options.compiled)]
+                for device, word in ways:
+                    times = measure(name, device, word, configuration, options.seconds, Path(folder))
                     reference = reference or times
                     table.add_row(
                         name,
-                        device,
+                        f"{device}, compiled" if word == "now" else device,
                         str(n),
                         str(len(configuration)),
                         f"{min(times.steps):.2f}",
@@ -180,6 +192,7 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", default=["cpu", "cuda"], help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for the steps of each (default: %(default)s)")
     parser.add_argument("--installed", action="store_true", help="use the driver and the models that are installed")
+    parser.add_argument("--compiled", action="store_true", help="measure compiled programs too")
     options = parser.parse_args()
     if options.installed:
         os.environ |= {"KIM_TORCHML_QUIET": "1", "KIM_TORCHML_THREADS": "1"}

@@ -50,7 +50,7 @@ def find_models(names: list[str]) -> list[str]:
     return [name for name in names if name in installed]
 
 
-def measure(model: str, cells: int, steps: int, commands: str = "") -> dict[str, float]:
+def measure(model: str, cells: int, steps: int, commands: str = "", **variables: str) -> dict[str, float]:
     """Run LAMMPS once, with more commands before the run; return CPU times in ms, memory in MB, and numbers."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "times.json"
@@ -63,6 +63,7 @@ def measure(model: str, cells: int, steps: int, commands: str = "") -> dict[str,
             "OMP_NUM_THREADS": "1",
             "KIM_MODEL_ELEMENTS_MAP": "1",
             "KIM_TORCHML_QUIET": "1",
+            **variables,
         }
         run = subprocess.run(
             ["lmp", "-in", "in.benchmark"], cwd=folder, env=environment, capture_output=True, text=True
@@ -72,7 +73,9 @@ def measure(model: str, cells: int, steps: int, commands: str = "") -> dict[str,
         data = json.loads(record.read_text())
     times, facts = data["times"], data["facts"]
     # Step 0 belongs to the set-up. Where other work comes and goes on the machine, the ratio in pairs is steadier.
-    step, compute, build, bare = (1000 * median(times[name][1:]) for name in ("step", "compute", "build", "bare"))
+    step, compute, build, bare, check = (
+        1000 * median(times[name][1:]) for name in ("step", "compute", "build", "bare", "check")
+    )
     return {
         "step": step,
         "bare": bare,
@@ -80,9 +83,11 @@ def measure(model: str, cells: int, steps: int, commands: str = "") -> dict[str,
         "ratio in pairs": median(a / b for a, b in zip(times["step"][1:], times["bare"][1:], strict=True)),
         "beyond": step - bare,
         "before": build,
+        "check": check,
         "outside": step - compute,
         "peak": facts["peak_mb"],
         "start": facts["first_compute_s"],
+        "CPU start": facts["first_compute_cpu_s"],
         "rows": facts["rows"],
         "edges": facts["edges"],
     }

@@ -101,7 +101,7 @@ def write_data(atoms: Atoms, species: tuple[str, ...], path: Path) -> None:
 
 
 def run_lammps(
-    collection: KimCollection, folder: Path, commands: str, ranks: int = 1, **variables: str
+    collection: KimCollection, folder: Path, commands: str, ranks: int = 1, timeout: float = 120, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run LAMMPS commands, under mpirun if there is more than one rank."""
     script = folder / "in.lammps"
@@ -113,7 +113,7 @@ def run_lammps(
         env=collection.environment | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
 

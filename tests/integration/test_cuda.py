@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The example models on a GPU give through KIM what they give on a CPU, whose results other tests compare."""
 
+import shutil
+import sys
 import threading
 
 import numpy as np
@@ -54,6 +56,19 @@ def test_ase_gets_the_same_from_both_devices(name, cells, on_device):
     assert found[0] == pytest.approx(expected[0], abs=1e-9 * len(atoms))
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-9)
     np.testing.assert_allclose(found[2], expected[2], rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler (g++)")
+def test_a_model_that_is_compiled_for_the_gpu(on_device, monkeypatch, tmp_path_factory):
+    on_device("cuda")
+    configuration = of_atoms(silicon(3), reach=8.0)
+    expected = KimpyModel(EDGES).compute(configuration)
+    monkeypatch.setenv("KIM_TORCHML_CACHE", str(tmp_path_factory.mktemp("user") / "cache"))
+    monkeypatch.setenv("KIM_TORCHML_COMPILE", "now")
+    found = KimpyModel(EDGES).compute(configuration)
+    assert sys.modules["kim_torchml.driver.opened_models"]._recent[-1].is_compiled
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+    np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-10)
 
 
 def test_threads_compute_on_one_gpu(on_device):

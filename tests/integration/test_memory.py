@@ -39,21 +39,23 @@ LIVES = Plan("live", warm_up=250, window=120, limit=32.0)
 
 
 def slopes(
-    program: Path, collection: KimCollection, folder: Path, plan: Plan, model: str, leak: int = 0
+    program: Path, collection: KimCollection, folder: Path, plan: Plan, model: str, leak: int = 0, **variables: str
 ) -> tuple[float, float]:
     """Return how memory grows, in bytes per repetition: allocated memory in the best window, resident memory in all."""
-    mixed().write(folder / "particles.txt")
+    particles = folder / "particles.txt"
+    if not particles.exists():
+        mixed().write(particles)
     count = plan.warm_up + WINDOWS * plan.window
-    variables = {
+    settings = {
         "KIM_TORCHML_QUIET": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONMALLOC": "malloc",
         "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
     }
     done = subprocess.run(
-        [str(program), plan.command, model, "particles.txt", str(count), str(leak)],
+        [str(program), plan.command, model, particles.name, str(count), str(leak)],
         cwd=folder,
-        env=collection.environment | variables,
+        env=collection.environment | settings | variables,
         capture_output=True,
         text=True,
         timeout=600,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 # It takes `evaluate` from kim_torchml.evaluation.evaluate by name.
 _WATCHED = "kim_torchml.driver.model"
-_times: dict[str, list[float]] = {"compute": [], "build": [], "bare": [], "step": []}
+_times: dict[str, list[float]] = {"compute": [], "build": [], "bare": [], "step": [], "check": []}
 _facts: dict[str, float] = {}
 
 
@@ -41,6 +41,9 @@ def _watch(model_module) -> None:
 
     def evaluate(program, inputs, *arguments, **options):
         latest["inputs"], latest["program"] = inputs, program
+        latest["check"] = 0.0
+        if hasattr(program, "_check") and not hasattr(program, "_plain_check"):
+            _time_checks(program, latest)
         latest["built"] = time.process_time()
         return plain_evaluate(program, inputs, *arguments, **options)
 
@@ -55,8 +58,11 @@ def _watch(model_module) -> None:
         if hasattr(program, "_module"):
             with torch.jit.optimized_execution(False):
                 result = program._module(*arguments)
-        else:
+        elif hasattr(program, "_stored"):
             (result,) = program._runner.run(program._stored.tensors, arguments)
+        else:
+            # Native code, whose gradient comes with the energies.
+            result = program.run(inputs, wants_gradient=True)
         if isinstance(result, torch.Tensor) and result.requires_grad:
             torch.autograd.grad(result.sum(), leaves, allow_unused=True)
         return time.process_time() - begin
@@ -67,16 +73,30 @@ def _watch(model_module) -> None:
         end = time.process_time()
         _times["step"].append(end - latest["bare ended"])
         _times["bare"].append(bare())
+        _times["check"].append(latest["check"])
         latest["bare ended"] = time.process_time()
         _times["compute"].append(end - begin)
         _times["build"].append(latest["built"] - begin)
         if len(_times["compute"]) == 1:
             _facts["first_compute_s"] = _seconds_since_start() - _times["bare"][0]
+            _facts["first_compute_cpu_s"] = time.process_time() - _times["bare"][0]
         _facts["rows"] = latest["inputs"].n_rows
         _facts["edges"] = sum(each.shape[1] for each in latest["inputs"].arguments if _is_edge_index(each))
 
     model_module.Model.compute = compute
     model_module.evaluate = evaluate
+
+
+def _time_checks(program, latest: dict) -> None:
+    """Let a compiled program tell how long it looks at what it is called with."""
+    program._plain_check = program._check
+
+    def check(given) -> None:
+        begin = time.process_time()
+        program._plain_check(given)
+        latest["check"] = time.process_time() - begin
+
+    program._check = check
 
 
 def _is_edge_index(argument) -> bool:
