@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from kim_torchml.engines.exported.compiled.key import Key
 from kim_torchml.engines.exported.compiled.request import Facts
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
+from kim_torchml.process.cache_folder import why_nothing_compiles_in
 
 KEY = Key("0" * 64, "float64", 2, "cpu", "AVX2", "2.13.0+cpu abc", "linux x86_64")
 FOUND = Facts("program.so", "float64", {1: 2.5, 2: 1.5, 4: 0.9}, 61.0)
@@ -163,6 +165,16 @@ def writable_for_all(folder):
     folder.chmod(0o707)
 
 
+def for_temporary_files(folder):
+    folder.mkdir()
+    folder.chmod(0o1777)
+
+
+def with_other_things(folder):
+    writable_for_the_group(folder)
+    (folder / "notes.txt").touch()
+
+
 def a_link(folder):
     (folder.parent / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to("elsewhere")
@@ -172,9 +184,13 @@ def a_file(folder):
     folder.write_text("")
 
 
+_OTHERS = "others can write there, and could put programs there; "
+_SHARED = f"{_OTHERS}it is not for compiled programs alone: run `export KIM_TORCHML_CACHE=~/kim-torchml-compiled`, or"
 PLACES = [
-    (writable_for_the_group, "others can write there, and could put programs there; run `chmod 700 "),
-    (writable_for_all, "others can write there, and could put programs there; run `chmod 700 "),
+    (writable_for_the_group, f"{_OTHERS}run `chmod 700 "),
+    (writable_for_all, f"{_OTHERS}run `chmod 700 "),
+    (for_temporary_files, _SHARED),
+    (with_other_things, _SHARED),
     (a_link, "it must be a folder, not a link or a file; run `rm "),
     (a_file, "it must be a folder, not a link or a file"),
 ]
@@ -188,6 +204,33 @@ def test_a_place_that_others_can_change_is_not_used(make, said, cache):
     assert said in problem
     with pytest.raises(DriverError, match=r"^the cache of compiled programs .* cannot be used: "):
         filled(cache)
+
+
+def test_rights_of_a_place_are_mended_where_it_holds_compiled_programs_alone(cache):
+    filled(cache)
+    cache.keep_report(KEY, "what g++ said")
+    with cache.unfinished():
+        cache.folder.chmod(0o777)
+        assert f"{_OTHERS}run `chmod 700 {cache.folder}`" in cache.find(KEY)[1]
+
+
+def test_a_place_that_is_a_disk_of_its_own(cache, monkeypatch):
+    writable_for_all(cache.folder)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == cache.folder)
+    assert _SHARED in cache.find(KEY)[1]
+
+
+@pytest.mark.parametrize("name", ["my cache", "it's", 'a"quote', "back\\slash", "tab\tulator"])
+def test_a_path_that_the_command_line_of_a_compiler_cannot_take(name, tmp_path):
+    assert re.fullmatch(
+        r"the compiler's command line cannot take a path with a blank, a quote or a backslash, got '[\s\"'\\]' in '.*'",
+        why_nothing_compiles_in(tmp_path / name),
+    )
+
+
+def test_a_path_of_other_characters_is_fine():
+    """A small program was compiled in such a folder."""
+    assert why_nothing_compiles_in(Path("/a$b;c&d(e)*f[g]#h%i,j=k:l@m~né{o}`p!q|r<s>t^")) == ""
 
 
 def test_a_place_that_its_user_cannot_look_into(cache, monkeypatch):
@@ -330,9 +373,11 @@ def test_what_failed_is_kept_until_it_is_removed_or_has_been_compiled(cache):
     assert path.read_text() == "what g++ said"
     filled(cache)
     assert not path.exists()
-    path = cache.keep_report(KEY, "what g++ said")
+    path, other = cache.keep_report(KEY, "what g++ said"), cache.folder / "server.log"
+    other.touch()
     cache.remove_reports()
     assert not path.exists()
+    assert other.exists()
 
 
 def test_a_file_system_without_locks(cache, monkeypatch):

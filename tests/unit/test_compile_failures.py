@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Compiling that fails, however it does: the program runs as its file has it, and one sentence says why."""
 
+import errno
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,11 @@ from program_files import inputs_of, layered_program, opened, signature_of
 
 from kim_torchml.engines import UNCOMPILED, NotCompiledError, compiled_program, prepared
 from kim_torchml.engines.exported.compiled import build, worker
+from kim_torchml.engines.exported.compiled.cache import Cache
+from kim_torchml.engines.exported.compiled.key import key_of
 from kim_torchml.engines.exported.compiled.program import CompiledProgram
+from kim_torchml.engines.exported.compiled.request import Facts
+from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 
 CONTENT = layered_program(2).content()
@@ -196,6 +202,76 @@ def test_a_disk_that_is_full_before_anything_is_compiled(name, cache, python, mo
         "another folder in KIM_TORCHML_CACHE"
     )
     assert left(cache) == [".lock"]
+
+
+@pytest.mark.parametrize("reason", ["No space left on device", "Disk quota exceeded"])
+def test_a_disk_that_fills_while_the_compiler_works(reason, cache, python):
+    python(
+        f"""
+        read request
+        echo "x.cpp: fatal error: error writing to /scratch/x.s: {reason}" >&2
+        echo '{{"failed": "the C++ compiler fails", "is_explained": false}}'
+        """
+    )
+    assert fail() == (
+        f"the C++ compiler fails: {reason}; make room in the cache of compiled programs {cache}, or name another folder"
+        " in KIM_TORCHML_CACHE"
+    )
+    assert left(cache) == [".lock"]
+
+
+def test_a_disk_that_fills_while_torch_writes(cache, python):
+    python(
+        f"""{AT_WORK}    echo '{{"failed": "OSError: [Errno 28] No space left on device", "is_explained": false}}'"""
+    )
+    assert fail().startswith("OSError: [Errno 28] No space left on device; make room in the cache of compiled programs")
+
+
+def test_the_compiler_speaks_english(cache, python, monkeypatch):
+    """What it says of a full disk is looked for."""
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    python("""read request; echo "{\\"failed\\": \\"$LC_ALL\\", \\"is_explained\\": true}" """)
+    assert fail() == "C.UTF-8"
+
+
+def test_a_path_that_the_compiler_cannot_take_is_refused_before_any_work(cache, python, monkeypatch, tmp_path):
+    python(f"touch '{tmp_path}/begun'")
+    monkeypatch.setenv(settings.CACHE, str(tmp_path / "my cache"))
+    assert fail() == (
+        "the compiler's command line cannot take a path with a blank, a quote or a backslash, got ' ' in "
+        f"'{tmp_path / 'my cache'}'; name another folder in KIM_TORCHML_CACHE"
+    )
+    assert not (tmp_path / "my cache").exists()
+    assert not (tmp_path / "begun").exists()
+
+
+def read_only(monkeypatch):
+    """Let all files be on a file system that is mounted so, which root cannot write to either."""
+
+    def refusing(path, flags, *arguments, **options):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return of_system(path, flags, *arguments, **options)
+
+    of_system = os.open
+    monkeypatch.setattr(os, "open", refusing)
+
+
+def test_what_is_in_a_cache_that_cannot_be_written_is_there_already(cache, monkeypatch):
+    program = opened(CONTENT)
+    key = key_of(CONTENT, program.dtype, 2, program.device)
+    place = Cache(cache)
+    with place.locked(key, wait=lambda seconds: None), place.unfinished() as folder:
+        (folder / "program.so").write_bytes(b"native code")
+        made = place.publish(folder, key, "My_Model", Facts("program.so", "float64", {1: 2.5}, 61.0))
+    read_only(monkeypatch)
+    compile_it = partial(compiled_program, program, CONTENT, SIGNATURE, "My_Model", lambda progress: None)
+    assert compile_it(force=False) == (made, False)
+    with pytest.raises(
+        DriverError,
+        match=r"^cannot write into the cache .*: Read-only file system; name another folder in KIM_TORCHML_CACHE$",
+    ):
+        compile_it(force=True)
 
 
 class CppCompileError(RuntimeError):

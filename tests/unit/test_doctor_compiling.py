@@ -129,6 +129,33 @@ def test_cache_that_others_can_write(fake, python, cache, mode):
     assert only(check_cache(fake.machine())).status is Status.OK
 
 
+def test_cache_among_the_files_of_others(fake, python, cache):
+    """Without their rights in it, programs of others would fail."""
+    cache.mkdir()
+    cache.chmod(0o1777)
+    finding = only(check_cache(fake.machine()))
+    assert finding.status is Status.PROBLEM
+    assert finding.found == f"what is in '{cache}' is not run: others can write there, and could put programs there"
+    assert (finding.advice, finding.commands) == ("Name another folder:", (ELSEWHERE,))
+
+
+def test_cache_that_the_compiler_cannot_take(fake, python):
+    folder = fake.folder / "my cache"
+    fake.environment |= {"KIM_TORCHML_CACHE": str(folder), "HOME": "/home/me"}
+    finding = only(check_cache(fake.machine()))
+    assert finding.status is Status.WARNING
+    assert finding.found == (
+        "nothing can be compiled in it: the compiler's command line cannot take a path with a blank, a quote or a "
+        f"backslash, got ' ' in '{folder}'"
+    )
+    assert (finding.advice, finding.commands) == ("Name another folder:", (ELSEWHERE,))
+    # Another folder there would be no better.
+    fake.environment["HOME"] = "/home/my self"
+    assert only(check_cache(fake.machine())).commands == ("export KIM_TORCHML_CACHE=/a/folder/of/yours",)
+    skipped = only(check_small_program(fake.machine()))
+    assert (skipped.status, skipped.found) == (Status.SKIPPED, "needs a cache that can be used")
+
+
 def test_cache_that_is_a_link(fake, cache):
     (fake.folder / "elsewhere").mkdir(mode=0o700)
     cache.symlink_to("elsewhere")

@@ -12,7 +12,7 @@ from typing import Any
 import kim_torchml
 from kim_torchml.errors import DriverError, shortened
 from kim_torchml.process import settings
-from kim_torchml.process.cache_folder import entry_folders, flaw_of
+from kim_torchml.process.cache_folder import entry_folders, flaw_of, why_nothing_compiles_in
 from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH, is_older
 from kim_torchml.tools.doctor.finding import Finding, Status, ok, problem, skipped, warning
 from kim_torchml.tools.doctor.folders import holds_programs, why_no_files_in
@@ -97,6 +97,10 @@ def _cache(machine: Machine) -> Finding:
             return problem(name, found, "Name another folder:", _ELSEWHERE)
         advice = "Make it yours alone; what others may have put there should go, and can be compiled again:"
         return problem(name, found, advice, flaw.command, "kim-torchml cache --clear")
+    if reason := why_nothing_compiles_in(folder):
+        home = machine.variables.get("HOME", "")
+        command = f"export {settings.CACHE}=/a/folder/of/yours" if why_nothing_compiles_in(Path(home)) else _ELSEWHERE
+        return warning(name, f"nothing can be compiled in it: {reason}", "Name another folder:", command)
     if reason := why_no_files_in(folder):
         found = f"'{folder}' cannot be written, so that nothing can be added: {reason}"
         return warning(name, found, "Make room there, or name another folder:", _ELSEWHERE)

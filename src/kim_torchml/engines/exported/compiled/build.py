@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Getting a program compiled: by a process of its own, once for all that want it, into the user's cache."""
 
+import errno
 import json
 import os
 import queue
@@ -26,6 +27,8 @@ from kim_torchml.engines.exported.compiled.errors import NotCompiledError
 from kim_torchml.engines.exported.compiled.key import Key
 from kim_torchml.engines.exported.compiled.request import CompileRequest, Facts
 from kim_torchml.errors import DriverError
+from kim_torchml.process import settings
+from kim_torchml.process.cache_folder import why_nothing_compiles_in
 
 # Runs without the user's PYTHONPATH and working folder until it has this process's own path. The package is that of
 # this process too: where it belongs to a driver, its folder is on sys.path while it is imported only.
@@ -102,6 +105,11 @@ def compiled_entry(cache: Cache, wanted: Wanted, say: Say, force: bool = False) 
         DriverError: If the cache cannot be used.
     """
     asked = time.time()
+    # A cache that cannot be written, nor compiled in, may hold it all the same.
+    if not force and (entry := cache.find(wanted.key)[0]) is not None:
+        return entry
+    if reason := why_nothing_compiles_in(cache.folder):
+        raise NotCompiledError(f"{reason}; name another folder in {settings.CACHE}")
     with cache.locked(wanted.key, lambda seconds: say(Progress("another process is at it", 0.0, seconds, True))):
         entry, _ = cache.find(wanted.key)
         # What another process has made while this one waited is as new as what this one would make; where it has
@@ -142,9 +150,19 @@ def _compile(cache: Cache, wanted: Wanted, folder: Path, say: Say) -> CacheEntry
         except NotCompiledError as error:
             if not error.printed:
                 raise
+            if reason := _why_no_room(f"{error} {error.printed}"):
+                raise NotCompiledError(
+                    f"{error if reason in str(error) else f'{error}: {reason}'}; make room in the cache of compiled "
+                    f"programs {cache.folder}, or name another folder in {settings.CACHE}"
+                ) from error
             report = cache.keep_report(wanted.key, error.printed)
             raise NotCompiledError(f"{error}; what was printed is in {report}") from error
     return cache.publish(folder, wanted.key, wanted.name, facts)
+
+
+def _why_no_room(printed: str) -> str:
+    """Return what the system says of a full disk where it was printed; a compiler tells nobody else."""
+    return next((each for each in map(os.strerror, (errno.ENOSPC, errno.EDQUOT)) if each in printed), "")
 
 
 @contextmanager
@@ -214,6 +232,8 @@ def _environment(scratch: Path) -> dict[str, str]:
         **inherited,
         **{name: str(scratch / each) for name, each in _FOLDERS.items()},
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        # What compilers say of a full disk is looked for in English.
+        "LC_ALL": "C.UTF-8",
     }
 
 

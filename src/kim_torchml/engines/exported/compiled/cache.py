@@ -5,6 +5,7 @@ An entry is a folder named by the digest of its key. It appears as a whole, by a
 own files: whoever reads one that is damaged is told so and does without it.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -207,7 +208,8 @@ class Cache:
 
     def remove_reports(self) -> None:
         """Remove what was printed where compiling failed."""
-        for path in self.folder.glob(f"*{_REPORT}") if self.folder.exists() else ():
+        # A folder that holds other things too may have other reports.
+        for path in self.folder.glob(f"{'[0-9a-f]' * 64}{_REPORT}") if self.folder.exists() else ():
             with suppress(OSError):
                 path.unlink()
 
@@ -259,7 +261,8 @@ def _try_lock(file: int, folder: Path) -> bool:
 
 def not_writable(folder: Path, error: OSError) -> DriverError:
     """Return the error of a cache in whose folder nothing can be written."""
+    advice = "make room there, or name" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name"
     return DriverError(
-        f"cannot write into the cache of compiled programs {folder}: {error.strerror or error}; make room there, or "
-        "name another folder in KIM_TORCHML_CACHE"
+        f"cannot write into the cache of compiled programs {folder}: {error.strerror or error}; {advice} another folder"
+        " in KIM_TORCHML_CACHE"
     )
