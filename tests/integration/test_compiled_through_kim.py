@@ -140,18 +140,19 @@ def test_one_rank_compiles_while_the_other_waits(compiled: Compiled) -> None:
     assert 2 <= len(progress) - len(waiting) < PATIENCE / 5
     assert len(first_uses) == 2
     for line in first_uses:
-        assert re.search(r", model model\.pt2 \(Edges, compiled \(x \d+\.\d\)\), device cpu, ", line), line
+        assert re.search(r", model model\.pt2 \(Edges, compiled \(program x \d+\.\d\)\), device cpu, ", line), line
     assert len(compiled.entries) == 2
 
 
 def test_installing_compiles(compiled: Compiled) -> None:
-    assert compiled.installed.error == (
-        f"compiling {SINGLE.exported} for cpu: a minute or a few (--no-compile leaves that out)\n"
-    )
+    first, *stages = compiled.installed.error.splitlines()
+    assert first == f"compiling {SINGLE.exported} for cpu: a minute or a few (--no-compile leaves that out)"
+    assert all(re.fullmatch(rf"compiling {SINGLE.exported}: [a-z ]+ \(\d+ s\)", line) for line in stages), stages
+    assert f"compiling {SINGLE.exported}: comparing it (" in compiled.installed.error
     *_, line, folder = compiled.installed.output.splitlines()
     assert re.fullmatch(
-        rf"{SINGLE.exported} is compiled for cpu \(in \d+ s\): \d\.\d\d x.* the speed of the program itself; "
-        "simulators run the faster one",
+        rf"{SINGLE.exported} is compiled for cpu \(in \d+ s\): \d\.\d\d x.* the speed of the program itself, "
+        "without neighbours and all else of a step; simulators run the faster one",
         line,
     )
     assert Path(folder) in compiled.entries
@@ -243,7 +244,8 @@ def runs(models: KimCollection, compiled: Compiled, tmp_path_factory: pytest.Tem
         assert run.returncode == 0, run.stdout + run.stderr
         lines = lines_of_driver(run.stderr)
         assert len(lines) == ranks
-        assert all(re.search(r"model model\.pt2 \(Edges, compiled \(x \d+\.\d\)\)", line) for line in lines), lines
+        used = r"model model\.pt2 \(Edges, compiled \(program x \d+\.\d\)\)"
+        assert all(re.search(used, line) for line in lines), lines
     return done
 
 

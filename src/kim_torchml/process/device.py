@@ -13,7 +13,7 @@ from kim_torchml.process.rank import Rank
 from kim_torchml.process.shared_setting import SharedSetting
 
 
-def choose_device(request: str, rank: Rank) -> torch.device:
+def choose_device(request: str, rank: Rank, asked_in: str = settings.DEVICE) -> torch.device:
     """Return the device for a request.
 
     Plain `cuda` deals the visible GPUs out to the ranks of a node in turn.
@@ -21,6 +21,7 @@ def choose_device(request: str, rank: Rank) -> torch.device:
     Args:
         request: cpu, cuda or cuda:N.
         rank: This process's rank.
+        asked_in: Variable or option that the request comes from, for messages.
     Returns:
         The device, with its index for CUDA.
     Raises:
@@ -28,16 +29,14 @@ def choose_device(request: str, rank: Rank) -> torch.device:
     """
     wanted = parse_device_request(request)
     if wanted is None:
-        raise DriverError(
-            f"`{settings.DEVICE}` must be cpu, cuda or cuda:N, got '{request}'; available here: {_available()}"
-        )
+        raise DriverError(f"`{asked_in}` must be cpu, cuda or cuda:N, got '{request}'; available here: {_available()}")
     if wanted.kind == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = wanted.index if wanted.index is not None else rank.local_rank % max(count, 1)
     if index >= count:
         raise DriverError(
-            f"`{settings.DEVICE}` asks for '{request}', but that device is not there; available here: "
+            f"`{asked_in}` asks for '{request}', but that device is not there; available here: "
             f"{_available()}{_why_no_gpu(count)}"
         )
     return torch.device("cuda", index)

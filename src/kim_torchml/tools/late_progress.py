@@ -52,6 +52,11 @@ class LateProgress:
             if self._is_shown:
                 self._line.stop()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is shown, as stderr is no terminal."""
+        return not self._console.is_interactive
+
     def __call__(self, what: str, fraction: float | None = None) -> None:
         """Say what is being done, and which part of all is done, if that is known."""
         if fraction is None:

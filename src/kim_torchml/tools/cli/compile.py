@@ -43,13 +43,17 @@ def compile_command(target: str, device: str | None, force: bool) -> None:
     with errors_as_sentences(), LateProgress() as progress:
         progress("importing torch", 0.0)
         import_needed_packages()
-        from kim_torchml.process.settings import execution_device
+        from kim_torchml.process import settings
         from kim_torchml.tools.compilation.compile_model import compile_model
         from kim_torchml.tools.compilation.environment_of_driver import compile_there
+        from kim_torchml.tools.compilation.remarks import remarks_on_word, why_no_model_opens
         from kim_torchml.tools.model_info.target import find_target
 
-        device = device or execution_device()
-        compiled = compile_model(find_target(target, os.environ), device, force, os.environ, shown(progress))
+        found, show = find_target(target, os.environ), shown(progress, target)
+        for remark in remarks_on_word():
+            click.echo(remark, err=True)
+        wanted, asked_in = (device, "--device") if device else (settings.execution_device(), settings.DEVICE)
+        compiled = compile_model(found, wanted, force, os.environ, show, asked_in)
     click.echo(compiled_sentence(compiled))
     if python := compiled.elsewhere:
         click.echo(
@@ -57,12 +61,22 @@ def compile_command(target: str, device: str | None, force: bool) -> None:
             f"has the same version there; else run `{compile_there(python, compiled.name)}`",
             err=True,
         )
+    # A word that is none has been told of; the driver of another environment may see another GPU.
+    elif not remarks_on_word() and (reason := why_no_model_opens()):
+        click.echo(f"warning: simulators open no model: {reason}", err=True)
 
 
-def shown(progress: LateProgress) -> Callable[[Progress], None]:
-    """Return what shows how far compiling is: stage, time so far, and what is left by the part that is done."""
+def shown(progress: LateProgress, name: str) -> Callable[[Progress], None]:
+    """Return what shows how far compiling is: stage, time so far, and what is left by the part that is done.
+
+    Where stderr is no terminal, each stage is a line: a minute without a word looks like a process that hangs.
+    """
+    stages: list[str] = []
 
     def show(found: Progress) -> None:
+        if progress.is_silent and found.stage not in stages[-1:]:
+            stages.append(found.stage)
+            click.echo(f"compiling {name}: {found.stage} ({found.seconds:.0f} s)", err=True)
         left = found.seconds * (1.0 - found.part) / found.part if found.part > _FIRST_GUESS else None
         text = f"{found.stage}, {left:.0f} s left" if left is not None else found.stage
         progress(text, found.part)
@@ -75,8 +89,9 @@ def compiled_sentence(compiled: Compiled) -> str:
     facts = compiled.entry.facts
     when = f"in {facts.seconds:.0f} s" if compiled.is_new else "before; --force compiles it anew"
     return (
-        f"{compiled.name} is compiled for {compiled.device} ({when}): {speed(facts.speed_ups)} the speed of the "
-        f"program itself; simulators run the faster one\n{compiled.entry.folder}"
+        f"{compiled.name} is compiled for {compiled.device} ({when}): {speed(facts.speed_ups)} the speed of "
+        "the program itself, without neighbours and all else of a step; simulators run the faster one\n"
+        f"{compiled.entry.folder}"
     )
 
 

@@ -14,8 +14,12 @@ from kim_torchml.tools.cli.user_errors import errors_as_sentences
 from kim_torchml.tools.kim_collections.kim_api import COLLECTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kim_torchml.engines import Progress
     from kim_torchml.tools.installation.candidate import Candidate
     from kim_torchml.tools.installation.install import Installation
+    from kim_torchml.tools.late_progress import LateProgress
 
 _EXAMPLE = (
     "\b\nExample:\n  kim-torchml install ./My_Model\n  kim-torchml install ./My_Model --collection system --no-store"
@@ -57,42 +61,69 @@ def install(folder: Path, collection: str, store: bool | None, no_compile: bool)
     click.echo(f"driver: {installed.driver.name}, {installed.driver.state}")
     if installed.stored is not None:
         click.echo(f"model file: in the store, {installed.stored}")
-    if not no_compile:
+    if _say_what_opens(installed) and not no_compile:
         _compile(installed, candidate)
+
+
+def _say_what_opens(installed: Installation) -> bool:
+    """Return whether simulators open the installed model with this process's variables; where not, say why."""
+    from kim_torchml.tools.compilation.environment_of_driver import python_elsewhere
+    from kim_torchml.tools.compilation.remarks import why_no_model_opens
+
+    # Another program, or the torch of another environment, may be fine with them.
+    if installed.driver.ours is None or python_elsewhere(installed.driver):
+        return True
+    if reason := why_no_model_opens():
+        click.echo(f"warning: simulators do not open {installed.name}: {reason}", err=True)
+    return not reason
 
 
 def _compile(installed: Installation, candidate: Candidate) -> None:
     """Compile an installed model where its format allows that; it runs uncompiled where this fails."""
     from kim_torchml.errors import DriverError
     from kim_torchml.process import settings
-    from kim_torchml.tools.cli.compile import compiled_sentence, shown
+    from kim_torchml.tools.cli.compile import compiled_sentence
     from kim_torchml.tools.compilation.compile_model import can_be_compiled, compile_files
     from kim_torchml.tools.compilation.environment_of_driver import compile_there, python_elsewhere
     from kim_torchml.tools.late_progress import LateProgress
 
-    files = candidate.files
+    name, files = installed.name, candidate.files
+    if not can_be_compiled(files) or installed.driver.ours is None:
+        return
     try:
-        if not can_be_compiled(files) or settings.compile_word() == settings.NEVER:
-            return
-        if installed.driver.ours is None:
+        if settings.compile_word() == settings.NEVER:
+            click.echo(f"note: {name} is not compiled, as {settings.COMPILE} is {settings.NEVER}", err=True)
             return
         if python := python_elsewhere(installed.driver):
             click.echo(
-                f"note: {installed.name} is not compiled: its driver runs in the environment of {python}; to compile "
-                f"it there, run `{compile_there(python, installed.name)}`",
+                f"note: {name} is not compiled: its driver runs in the environment of {python}; to compile it there, "
+                f"run `{compile_there(python, name)}`",
                 err=True,
             )
             return
-        device = settings.execution_device()
-        click.echo(
-            f"compiling {installed.name} for {device}: a minute or a few (--no-compile leaves that out)", err=True
-        )
         with LateProgress() as progress:
-            compiled = compile_files(installed.name, files, device, force=False, say=shown(progress))
+            say = _announced(progress, name, settings.execution_device())
+            compiled = compile_files(name, files, settings.execution_device(), force=False, say=say)
     except DriverError as error:
-        click.echo(f"warning: {installed.name} runs uncompiled: {error}", err=True)
+        click.echo(f"warning: {name} runs uncompiled: {error}", err=True)
     else:
         click.echo(compiled_sentence(compiled))
+
+
+def _announced(progress: LateProgress, name: str, device: str) -> Callable[[Progress], None]:
+    """Return what shows how far compiling is, and says first that it has begun: it may fail at once."""
+    from kim_torchml.tools.cli.compile import shown
+
+    show, is_announced = shown(progress, name), False
+
+    def say(found: Progress) -> None:
+        nonlocal is_announced
+        if not is_announced:
+            click.echo(f"compiling {name} for {device}: a minute or a few (--no-compile leaves that out)", err=True)
+        is_announced = True
+        show(found)
+
+    return say
 
 
 def _install(folder: Path, collection: str, store: bool | None) -> tuple[Installation, Candidate, list[str]]:

@@ -109,7 +109,7 @@ def _loaded(program: Program, entry: CacheEntry, signature: CallSignature, threa
             program, UNCOMPILED,
             _advice(program, f"{entry.folder} cannot be loaded ({reason_of(error)}); {MAKE_ANEW}"),
         )  # fmt: skip
-    return Choice(compiled, f"compiled (x {entry.speed_up_with(threads):.1f})")
+    return Choice(compiled, f"compiled (program x {entry.speed_up_with(threads):.1f})")
 
 
 def _advice(program: Program, problem: str) -> str:
