@@ -484,6 +484,7 @@ def test_the_cache_is_listed_and_pruned(models: KimCollection, copied: Path, own
     damaged(copied)
     done = host.run("cache", "--prune", **variables)
     assert done.output.count("(its file program.so is damaged)") == 2
+    assert {line.split()[2] for line in done.output.splitlines()[-3:-1]} == {"model.pt2", SINGLE.exported}
     assert re.search(r"^removed 2 compiled \(\d.*\), 0 unfinished$", done.output, re.MULTILINE)
     assert host.run("cache", **variables).output == f"{copied}: empty\n"
 

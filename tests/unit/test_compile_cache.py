@@ -281,15 +281,16 @@ def test_what_a_killed_process_leaves_is_no_entry_and_is_removed(cache, monkeypa
         assert process.stdout.readline() == "ready\n"
         with monkeypatch.context() as patch:
             patch.setattr("kim_torchml.engines.exported.compiled.cache._YOUNG", -1.0)
-            assert cache.remove_unfinished() == 0, "a process at work was disturbed"
+            assert cache.remove_unfinished() == [], "a process at work was disturbed"
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
     assert cache.entries() == []
-    assert cache.remove_unfinished() == 0, "it may have been made just now"
+    (folder,) = cache.unfinished_folders()
+    assert cache.remove_unfinished() == [], "it may have been made just now"
     monkeypatch.setattr("kim_torchml.engines.exported.compiled.cache._YOUNG", -1.0)
-    assert cache.remove_unfinished() == 1
+    assert cache.remove_unfinished() == [folder]
     assert list(cache.folder.iterdir()) == []
 
 

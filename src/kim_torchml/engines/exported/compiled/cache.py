@@ -100,17 +100,21 @@ class Cache:
         except OSError as error:
             raise DriverError(f"cannot remove {folder}: {error.strerror}; remove it yourself") from error
 
-    def remove_unfinished(self) -> int:
-        """Remove what processes have left that were killed; return how many folders that were."""
-        count = 0
-        for folder in self.folder.glob(f"{_UNFINISHED}*") if self.folder.exists() else ():
+    def unfinished_folders(self) -> list[Path]:
+        """Return the folders of processes that compile now, and those that killed ones have left."""
+        return sorted(self.folder.glob(f"{_UNFINISHED}*")) if self.folder.exists() else []
+
+    def remove_unfinished(self) -> list[Path]:
+        """Remove what processes have left that were killed; return which folders that were."""
+        removed = []
+        for folder in self.unfinished_folders():
             # It may go at any moment, by the process that it belongs to.
             with suppress(OSError, DriverError), self._locked(folder / _LOCK, None, makes=False) as is_free:
                 # Whoever has just made a folder has no lock there yet.
                 if is_free and time.time() - folder.stat().st_ctime > _YOUNG:
                     shutil.rmtree(folder)
-                    count += 1
-        return count
+                    removed.append(folder)
+        return removed
 
     @contextmanager
     def locked(self, key: Key, wait: Callable[[float], None]) -> Iterator[None]:
