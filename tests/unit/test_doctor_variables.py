@@ -157,7 +157,11 @@ def test_word_for_compiling(value, status, fake):
     assert finding.status.value == status
     assert ("KIM_TORCHML_COMPILE must be never, cached or now, got 'always'" in finding.found) is (status == "problem")
     if status == "problem":
-        assert finding.found.startswith("no model can be opened: ")
+        assert finding.found == (
+            "no model can be opened: the environment variable KIM_TORCHML_COMPILE must be never, cached or now, got "
+            "'always'"
+        )
+        assert finding.advice == "Correct it, or remove it:"
         assert finding.commands == ("export KIM_TORCHML_COMPILE=cached", "unset KIM_TORCHML_COMPILE")
 
 

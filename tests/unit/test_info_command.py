@@ -17,6 +17,9 @@ from opening import parameter_text, toml_text
 from program_files import layered_program, needs_export, saved_inputs
 from torch import Tensor, nn
 
+from kim_torchml.engines.exported.compiled.cache import Cache
+from kim_torchml.engines.exported.compiled.key import key_of
+from kim_torchml.engines.exported.compiled.request import Facts
 from kim_torchml.engines.facts import ProgramFacts, TensorFacts
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.kim_collections.libraries import MODEL_LIBRARY
@@ -367,6 +370,30 @@ def test_a_file_of_another_name_is_what_its_content_is(tmp_path, content, word):
     code, found = table(path)
     assert code == 0
     assert found["format"].startswith(word)
+
+
+@needs_export
+def test_whether_a_program_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("KIM_TORCHML_CACHE", str(tmp_path / "cache"))
+    content = exported_bytes(Edges3)
+    text = toml_text(content, model_file="model.pt2", layers=3).encode()
+    folder = write_folder(tmp_path / "model", {"model.toml": text, "model.pt2": content})
+    none = "no: `kim-torchml compile`, with the model's name, makes native code of it, mostly 1.4 to 4 times as fast"
+    assert table(folder)[1]["compiled"] == none
+    monkeypatch.setenv("KIM_TORCHML_COMPILE", "cached")
+    assert table(folder)[1]["compiled"] == none
+    assert json.loads(run(folder, "--json")[1])["opened"]["compiled"] == none
+    # An entry that was slower is not loaded, so that any file will do for native code.
+    cache, key = Cache(tmp_path / "cache"), key_of(content, torch.float64, 2, torch.device("cpu"))
+    with cache.locked(key, wait=lambda seconds: None), cache.unfinished() as place:
+        (place / "program.so").write_bytes(b"native code")
+        cache.publish(place, key, "My_Model", Facts("program.so", "float64", {1: 0.9}, 61.0))
+    found = "in the cache for cpu: not compiled, which is faster here"
+    assert table(folder)[1]["compiled"] == found
+    monkeypatch.setenv("KIM_TORCHML_COMPILE", "never")
+    assert table(folder)[1]["compiled"] == f"{found}; simulators do not use it, as KIM_TORCHML_COMPILE is never"
+    script = write_folder(tmp_path / "scripted", edges_files())
+    assert json.loads(run(script, "--json")[1])["opened"]["compiled"] is None
 
 
 @needs_export

@@ -110,20 +110,26 @@ def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     )
 
 
+def why_no_compile_word(text: str) -> str:
+    """Return what is wrong with a value of KIM_TORCHML_COMPILE, or an empty string."""
+    if text.strip().lower() in ("", *COMPILE_WORDS):
+        return ""
+    return (
+        f"the environment variable {COMPILE} must be {', '.join(COMPILE_WORDS[:-1])} or {COMPILE_WORDS[-1]}, got "
+        f"'{shortened(text, 60)}'"
+    )
+
+
 def compile_word(environment: Mapping[str, str] = os.environ) -> str:
     """Return what KIM_TORCHML_COMPILE asks for, by default "cached".
 
     Raises:
         DriverError: If it is another word.
     """
-    text = environment.get(COMPILE, "").strip()
-    word = text.lower() or CACHED
-    if word not in COMPILE_WORDS:
-        raise DriverError(
-            f"the environment variable {COMPILE} must be {', '.join(COMPILE_WORDS[:-1])} or {COMPILE_WORDS[-1]}, got "
-            f"'{shortened(text, 60)}'; correct or unset it"
-        )
-    return word
+    text = environment.get(COMPILE, "")
+    if reason := why_no_compile_word(text):
+        raise DriverError(f"{reason}; correct or unset it")
+    return text.strip().lower() or CACHED
 
 
 def compile_settings() -> tuple[str, str]:

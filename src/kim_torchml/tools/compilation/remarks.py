@@ -9,9 +9,8 @@ from kim_torchml.process.rank import find_rank
 
 def why_no_model_opens() -> str:
     """Return why no simulator opens a model with the variables of this process, or an empty string."""
-    if reason := _why_no_word():
-        return reason
     try:
+        settings.compile_word()
         choose_device(settings.execution_device(), find_rank())
     except DriverError as error:
         return str(error)
@@ -20,16 +19,10 @@ def why_no_model_opens() -> str:
 
 def remarks_on_word() -> list[str]:
     """Return what is to be said of KIM_TORCHML_COMPILE to whoever compiles models, or looks at what was compiled."""
-    if reason := _why_no_word():
-        return [f"warning: simulators open no model: {reason}"]
-    if settings.compile_word() == settings.NEVER:
+    try:
+        word = settings.compile_word()
+    except DriverError as error:
+        return [f"warning: simulators open no model: {error}"]
+    if word == settings.NEVER:
         return [f"note: {settings.COMPILE} is {settings.NEVER}: simulators do not use what is compiled"]
     return []
-
-
-def _why_no_word() -> str:
-    try:
-        settings.compile_word()
-    except DriverError as error:
-        return str(error)
-    return ""

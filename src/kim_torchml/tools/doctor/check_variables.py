@@ -55,14 +55,13 @@ def check_on_error(machine: Machine) -> list[Finding]:
 
 def check_compile_word(machine: Machine) -> list[Finding]:
     """Check that KIM_TORCHML_COMPILE is a word that says whether compiled programs are used."""
-    text = machine.variables.get(settings.COMPILE, "").strip()
-    if not text:
+    text = machine.variables.get(settings.COMPILE, "")
+    if not text.strip():
         return []
-    try:
-        return [ok(settings.COMPILE, settings.compile_word(machine.variables))]
-    except DriverError as error:
+    if reason := settings.why_no_compile_word(text):
         remedy = (f"export {settings.COMPILE}={settings.CACHED}", f"unset {settings.COMPILE}")
-        return [problem(settings.COMPILE, f"no model can be opened: {error}", "Correct it, or remove it:", *remedy)]
+        return [problem(settings.COMPILE, f"no model can be opened: {reason}", "Correct it, or remove it:", *remedy)]
+    return [ok(settings.COMPILE, settings.compile_word(machine.variables))]
 
 
 def check_cache_variable(machine: Machine) -> list[Finding]:

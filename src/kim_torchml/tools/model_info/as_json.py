@@ -13,6 +13,8 @@ def as_json(facts: ModelFacts) -> dict[str, Any]:
     found = asdict(facts)
     model = facts.description
     found["description"] = None if model is None else _description(model)
+    if facts.opened is not None:
+        found["opened"]["compiled"] = facts.opened.compiled or None
     found["problem"] = facts.problem or None
     found["bibtex"] = facts.bibtex or None
     return found

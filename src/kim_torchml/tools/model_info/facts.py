@@ -75,6 +75,8 @@ class OpenedFacts:
         outputs: KIM's names of the outputs that it supports.
         parameters: its KIM parameters.
         arguments: names of the arguments of its forward.
+        compiled: whether a compiled program for this machine and device is in the cache, and runs; empty where its file
+            has a format that is never compiled.
     """
 
     dtype: str
@@ -83,6 +85,7 @@ class OpenedFacts:
     outputs: tuple[str, ...]
     parameters: tuple[ParameterFacts, ...]
     arguments: tuple[str, ...]
+    compiled: str = ""
 
 
 @dataclass(frozen=True)

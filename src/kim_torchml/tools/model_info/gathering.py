@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from kim_torchml.driver import open_model
-from kim_torchml.driver.opened_models import open_files
+from kim_torchml.driver.opened_models import OpenedModel, open_files
 from kim_torchml.driver.output_shapes import OUTPUT_NAMES
 from kim_torchml.driver.stores import stores_of_process
+from kim_torchml.engines import UNCOMPILED, prepared
 from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import FILE_FORMATS
@@ -111,7 +112,8 @@ def _open(folder: Path, item: ModelItem, elements_map: ElementsMap) -> OpenedFac
     outputs = model.prepare()
     # The same files have been opened: this gives the program that is held already.
     device = choose_device(settings.execution_device(), find_rank())
-    program = open_files(folder, item.files, device, elements_map, stores_of_process()).program
+    held = open_files(folder, item.files, device, elements_map, stores_of_process())
+    program = held.program
     return OpenedFacts(
         dtype=type_word(program.dtype),
         influence_distance=model.influence_distance,
@@ -122,7 +124,25 @@ def _open(folder: Path, item: ModelItem, elements_map: ElementsMap) -> OpenedFac
             for each in model.parameters
         ),
         arguments=tuple(program.argument_names()),
+        compiled=_compiled(held),
     )
+
+
+def _compiled(model: OpenedModel) -> str:
+    """Return whether a compiled program for this machine is in the cache, and runs; nothing where none can be."""
+    if not model.how:
+        return ""
+    how, advice, remark = model.how, model.advice, ""
+    if settings.compile_word() == settings.NEVER:
+        description, content = model.files.description, model.files.program
+        choice = prepared(
+            model.program, content, model.inputs.signature, description.model_file, settings.CACHED, lambda _: None
+        )
+        how, advice = choice.how, choice.advice
+        remark = f"; simulators do not use it, as {settings.COMPILE} is {settings.NEVER}"
+    if how == UNCOMPILED:
+        return f"no: {advice.removeprefix(f'{model.files.description.model_file} runs {UNCOMPILED}: ')}"
+    return f"in the cache for {model.device}: {how}{remark}"
 
 
 def _driver(kim_api: KimApi | None, name: str) -> DriverFacts:

@@ -78,6 +78,8 @@ def _of_description(model: ModelDescription, opened: OpenedFacts | None) -> Iter
     if opened is not None:
         yield "arguments", ", ".join(opened.arguments)
         yield "supported", ", ".join(opened.outputs)
+        if opened.compiled:
+            yield "compiled", opened.compiled
         yield from _of_parameters(opened.parameters)
     if model.limits is not None:
         yield "limits", _limits(model.limits)
