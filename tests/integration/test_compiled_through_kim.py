@@ -475,7 +475,7 @@ def test_a_written_model_is_another(written: tuple[KimpyModel, str]) -> None:
 
 def test_the_cache_is_listed_and_pruned(models: KimCollection, copied: Path, own_folder: Path) -> None:
     host = CommandHost(models, own_folder / "host")
-    variables = {"KIM_TORCHML_CACHE": str(copied)}
+    variables = {"KIM_TORCHML_CACHE": str(copied), "KIM_TORCHML_COMPILE": "cached"}
     done = host.run("cache", **variables)
     assert (done.code, done.error) == (0, "")
     first, *others = done.output.splitlines()
@@ -483,7 +483,8 @@ def test_the_cache_is_listed_and_pruned(models: KimCollection, copied: Path, own
     assert {line.split()[1] for line in others} == {"model.pt2", SINGLE.exported}
     damaged(copied)
     done = host.run("cache", "--prune", **variables)
-    assert done.output.count("(its file program.so is damaged)") == 2
+    # They are listed, and then removed.
+    assert done.output.count("(its file program.so is damaged)") == 4
     assert {line.split()[2] for line in done.output.splitlines()[-3:-1]} == {"model.pt2", SINGLE.exported}
     assert re.search(r"^removed 2 compiled \(\d.*\), 0 unfinished$", done.output, re.MULTILINE)
     assert host.run("cache", **variables).output == f"{copied}: empty\n"
@@ -491,7 +492,7 @@ def test_the_cache_is_listed_and_pruned(models: KimCollection, copied: Path, own
 
 def test_compiling_once_more_says_that_it_was_done(models: KimCollection, compiled: Compiled, own_folder: Path) -> None:
     host = CommandHost(models, own_folder / "host")
-    done = host.run("compile", SINGLE.exported, KIM_TORCHML_CACHE=str(compiled.cache))
+    done = host.run("compile", SINGLE.exported, **compiled.variables)
     assert (done.code, done.error) == (0, "")
     assert f"{SINGLE.exported} is compiled for cpu (before; --force compiles it anew): " in done.output
 

@@ -11,14 +11,20 @@ from golden_session import MODELS
 from kim_collection import REPOSITORY, KimCollection, PortableModel
 from verify_host import CHECKS, Verified, verify, verify_all
 
+GRAPH = "TorchML_Graph_Si"
 EXAMPLES = {
     "TorchML_StillingerWeber_Si": "stillinger_weber",
     "TorchML_Descriptor_Si": "descriptor",
-    "TorchML_Graph_Si": "graph",
+    GRAPH: "graph",
     "TorchML_Edges_Si": "edges",
 }
-# The network of the edges example, a program of torch.export, as TorchScript.
+# The network of the edges example, which is that of the graph example, as TorchScript.
 SCRIPTED = EXAMPLE.scripted
+# Of the three that have one network the edges example alone gets the checks that take most of the time: the dimers of
+# all have one curve, and memory and threads of TorchScript and of the other kinds are those of test_memory.py,
+# test_kimpy_threads.py and the other examples.
+ONE_NETWORK = (GRAPH, SCRIPTED)
+QUICK = [check for check in CHECKS if check not in ("dimer-continuity-c1", "memory-leak", "thread-safe")]
 NOT_UNITS = [check for check in CHECKS if check != "unit-conversion"]
 CONVERTS = "Tersoff_LAMMPS_Tersoff_1988T3_Si__MO_"
 TABULATED = ("EAM_Dynamo_MendelevSunZhang_2019_CuZr__MO_", "LJ_Truncated_Nguyen_2005_Ar__MO_")
@@ -48,7 +54,7 @@ def examples(bare_collection: KimCollection, tmp_path_factory: pytest.TempPathFa
         models.append(PortableModel(name, content))
     models.append(saved(SCRIPTED, example_network(), "pt"))
     bare_collection.install_models(models, tmp_path_factory.mktemp("examples"))
-    runs = {model.name: ("--html", f"{model.name}.html") for model in models}
+    runs = {model.name: ("--html", f"{model.name}.html") for model in models if model.name not in ONE_NETWORK}
     return verify_all(bare_collection, tmp_path_factory.mktemp("reports"), runs, COLUMNS="80")
 
 
@@ -65,10 +71,20 @@ def published(
     return verify_all(bare_collection, tmp_path_factory.mktemp("reports"), runs, KIM_MODEL_ELEMENTS_MAP="1")
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, SCRIPTED])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ONE_NETWORK])
 def test_examples_are_graded_a_or_p(examples: dict[str, Verified], name: str) -> None:
     expected = dict.fromkeys(CHECKS, "P") | {"forces-numerical-derivative": "A"}
     assert examples[name].grades() == expected
+
+
+def test_examples_of_one_network_are_graded_a_or_p(
+    bare_collection: KimCollection, examples: dict[str, Verified], own_folder: Path
+) -> None:
+    del examples
+    options = tuple(word for each in QUICK for word in ("--check", each))
+    expected = dict.fromkeys(QUICK, "P") | {"forces-numerical-derivative": "A"}
+    for run in verify_all(bare_collection, own_folder, dict.fromkeys(ONE_NETWORK, options)).values():
+        assert run.grades() == expected
 
 
 # What is true of these models: a ReLU gives the second one's force a jump, and nothing fades at the third one's cutoff.
@@ -148,9 +164,9 @@ def test_energy_is_conserved(examples: dict[str, Verified]) -> None:
     ("arguments", "message"),
     [
         (("Nowhere_Model",), "no model Nowhere_Model is installed"),
-        (("TorchML_Graph_Si", "--species", "Ge"), "does not support Ge; it supports Si"),
-        (("TorchML_Graph_Si", "--check", "speed"), "there is no check speed; --list shows"),
-        (("TorchML_Graph_Si", "--html", "nowhere/report.html"), "there is no folder nowhere"),
+        ((GRAPH, "--species", "Ge"), "does not support Ge; it supports Si"),
+        ((GRAPH, "--check", "speed"), "there is no check speed; --list shows"),
+        ((GRAPH, "--html", "nowhere/report.html"), "there is no folder nowhere"),
     ],
 )
 def test_nothing_to_check(
