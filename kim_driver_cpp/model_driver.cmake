@@ -53,6 +53,7 @@ add_library(kim_torchml_shim MODULE
   "${SHIM_DIR}/compute_arguments.cpp"
   "${SHIM_DIR}/driver_package.cpp"
   "${SHIM_DIR}/failure_file.cpp"
+  "${SHIM_DIR}/neighbours/folded_edges.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists.cpp"
   "${SHIM_DIR}/neighbours/neighbour_lists_binding.cpp"
   "${SHIM_DIR}/parameters.cpp"

@@ -8,7 +8,8 @@ find_package(pybind11 CONFIG REQUIRED)
 pybind11_add_module(_neighbour_lists
   kim_driver_cpp/neighbours/neighbour_lists_module.cpp
   kim_driver_cpp/neighbours/neighbour_lists_binding.cpp
-  kim_driver_cpp/neighbours/neighbour_lists.cpp)
+  kim_driver_cpp/neighbours/neighbour_lists.cpp
+  kim_driver_cpp/neighbours/folded_edges.cpp)
 # Nearly all of the compiler's time goes into pybind11's headers.
 set_target_properties(_neighbour_lists PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
 target_compile_features(_neighbour_lists PRIVATE cxx_std_17)

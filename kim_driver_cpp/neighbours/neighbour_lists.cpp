@@ -21,11 +21,6 @@ void NeighbourLists::reset(const Configuration& configuration, NeighbourSource s
     span_.assign(static_cast<std::size_t>(configuration.n), Span{-1, -1});
 }
 
-const double* NeighbourLists::position(int particle) const {
-    // Three times a particle's number may overflow an int.
-    return configuration_.coordinates + 3 * static_cast<std::ptrdiff_t>(particle);
-}
-
 void NeighbourLists::keep_within_cutoff(int particle, const NeighbourList& list) {
     const double x = position(particle)[0];
     const double y = position(particle)[1];
@@ -206,18 +201,14 @@ std::vector<int> NeighbourLists::reached_from(const std::vector<int>& members) {
     return reached;
 }
 
-RowEdges NeighbourLists::row_edges(int n_layers) {
+LayeredEdges NeighbourLists::layered_edges(int n_layers) {
     check_layers(n_layers);
     const std::vector<int> members = reached_within(n_layers - 1);
     const std::size_t count = count_edges(members);
-    RowEdges edges;
-    edges.particle_of_row = number_rows();
-    edges.rows = Edges(2 * count);
-    edges.particles = Edges(2 * count);
-    edges.vectors = HeapArray<double>(3 * count);
-    std::int64_t* const rows = edges.rows.values.get();
-    std::int64_t* const particles = edges.particles.values.get();
-    double* const vectors = edges.vectors.values.get();
+    LayeredEdges layered{number_rows(), RowEdges(count)};
+    std::int64_t* const rows = layered.edges.rows.values.get();
+    std::int64_t* const particles = layered.edges.particles.values.get();
+    double* const vectors = layered.edges.vectors.values.get();
     place_edges(members, [this, rows, particles, vectors, count](std::size_t place, int centre, int neighbour) {
         rows[place] = row_of_[static_cast<std::size_t>(centre)];
         rows[count + place] = row_of_[static_cast<std::size_t>(neighbour)];
@@ -229,7 +220,7 @@ RowEdges NeighbourLists::row_edges(int n_layers) {
             vectors[3 * place + axis] = there[axis] - here[axis];
         }
     });
-    return edges;
+    return layered;
 }
 
 // Contributing particles, and those reached from them in at most so many steps, in ascending order.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace kim_torchml {
@@ -47,12 +48,20 @@ struct ContributingNeighbours {
 // They are sorted by (first, second).
 using Edges = HeapArray<std::int64_t>;
 
-// One set of edges for all layers, sorted by (centre, neighbour). Rows are the particles that a model sees, ascending.
+// Edges of rows, sorted by the particles (centre, neighbour). Rows are what a model sees; forces act on particles.
 struct RowEdges {
-    HeapArray<std::int64_t> particle_of_row;  // [rows]
-    Edges rows;                               // [2, E]: rows of centre and neighbour
-    Edges particles;                          // [2, E]: the particles that these rows stand for
-    HeapArray<double> vectors;                // [E, 3], from centre to neighbour, Å
+    RowEdges() = default;
+    explicit RowEdges(std::size_t count) : rows(2 * count), particles(2 * count), vectors(3 * count) {}
+
+    Edges rows;                 // [2, E]: rows of centre and neighbour
+    Edges particles;            // [2, E]: the particles that these rows stand for
+    HeapArray<double> vectors;  // [E, 3], from centre to neighbour, Å
+};
+
+// One set of edges for all layers, in which each row stands for one particle.
+struct LayeredEdges {
+    HeapArray<std::int64_t> particle_of_row;  // [rows], ascending
+    RowEdges edges;
 };
 
 // What a configuration is extreme in, of the lists that were asked for; particles are -1 where there are none.
@@ -80,7 +89,15 @@ class NeighbourLists {
     std::vector<Edges> staged_edges(int n_layers);
 
     // The edges of the last of L layers, where every particle that is reached in fewer than L steps has all its edges.
-    RowEdges row_edges(int n_layers);
+    LayeredEdges layered_edges(int n_layers);
+
+    // The edges from contributing particles, which serve any number of layers where the row of an image is that of its
+    // owner. row_of_particle [n] is -1 where a particle has no row; nothing is returned if an edge leads to such a one.
+    // Throws std::invalid_argument if an entry is neither -1 nor less than n.
+    std::optional<RowEdges> folded_edges(const std::int64_t* row_of_particle);
+
+    // Tells of each particle, [n], whether it contributes or is within the cutoff of one that does.
+    HeapArray<bool> reached();
 
     // Of all lists that have been asked for since `reset`.
     const Extremes& extremes() const {
@@ -94,7 +111,10 @@ class NeighbourLists {
     };
 
     Span filtered(int particle);
-    const double* position(int particle) const;
+    const double* position(int particle) const {
+        // Three times a particle's number may overflow an int.
+        return configuration_.coordinates + 3 * static_cast<std::ptrdiff_t>(particle);
+    }
     void keep_within_cutoff(int particle, const NeighbourList& list);
     Edges edges_of_stage(const std::vector<int>& members);
     std::size_t count_edges(const std::vector<int>& members);
@@ -104,6 +124,7 @@ class NeighbourLists {
     std::vector<int> reached_within(int n_steps);
     HeapArray<std::int64_t> number_rows();
     std::vector<int> contributing_particles() const;
+    void check_rows(const std::int64_t* row_of_particle) const;
 
     Configuration configuration_;
     NeighbourSource source_;

@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 
 #include <cmath>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "gil.hpp"
@@ -30,6 +32,13 @@ py::array_t<Value> to_numpy(HeapArray<Value> array) {
 py::array_t<std::int64_t> to_edge_index(Edges edges) {
     const auto count = static_cast<py::ssize_t>(edges.size / 2);
     return to_numpy(std::move(edges), {2, count});
+}
+
+// (edge_index int64 [2, E], particles int64 [2, E], vectors float64 [E, 3])
+py::tuple to_tuple(RowEdges edges) {
+    const auto count = static_cast<py::ssize_t>(edges.vectors.size / 3);
+    return py::make_tuple(to_edge_index(std::move(edges.rows)), to_edge_index(std::move(edges.particles)),
+                          to_numpy(std::move(edges.vectors), {count, 3}));
 }
 
 }  // namespace
@@ -71,15 +80,40 @@ py::list NeighbourAccess::staged_edges(double cutoff, int n_layers) {
 }
 
 py::tuple NeighbourAccess::edges(double cutoff, int n_layers) {
-    RowEdges edges;
+    LayeredEdges layered;
     {
         const GilRelease released(release_gil_);
         use_cutoff(cutoff);
-        edges = scratch_->row_edges(n_layers);
+        layered = scratch_->layered_edges(n_layers);
     }
-    const auto count = static_cast<py::ssize_t>(edges.vectors.size / 3);
-    return py::make_tuple(to_numpy(std::move(edges.particle_of_row)), to_edge_index(std::move(edges.rows)),
-                          to_edge_index(std::move(edges.particles)), to_numpy(std::move(edges.vectors), {count, 3}));
+    return py::make_tuple(to_numpy(std::move(layered.particle_of_row))) + to_tuple(std::move(layered.edges));
+}
+
+py::object NeighbourAccess::folded_edges(double cutoff, const RowOfParticle& row_of_particle) {
+    if (row_of_particle.ndim() != 1 || row_of_particle.size() != configuration_.n) {
+        throw std::invalid_argument("`row_of_particle` must have one entry for each of the " +
+                                    std::to_string(configuration_.n) + " particles, got " +
+                                    std::to_string(row_of_particle.size()) + " in " +
+                                    std::to_string(row_of_particle.ndim()) + " dimension(s)");
+    }
+    const std::int64_t* const rows = row_of_particle.data();
+    std::optional<RowEdges> edges;
+    {
+        const GilRelease released(release_gil_);
+        use_cutoff(cutoff);
+        edges = scratch_->folded_edges(rows);
+    }
+    return edges ? py::object(to_tuple(std::move(*edges))) : py::none();
+}
+
+py::array_t<bool> NeighbourAccess::reached(double cutoff) {
+    HeapArray<bool> is_reached;
+    {
+        const GilRelease released(release_gil_);
+        use_cutoff(cutoff);
+        is_reached = scratch_->reached();
+    }
+    return to_numpy(std::move(is_reached));
 }
 
 py::object NeighbourAccess::closest_pair() const {
@@ -103,6 +137,8 @@ void bind_neighbour_access(py::module_& module) {
         .def("of_contributing", &NeighbourAccess::of_contributing, py::arg("cutoff"))
         .def("staged_edges", &NeighbourAccess::staged_edges, py::arg("cutoff"), py::arg("n_layers"))
         .def("edges", &NeighbourAccess::edges, py::arg("cutoff"), py::arg("n_layers"))
+        .def("folded_edges", &NeighbourAccess::folded_edges, py::arg("cutoff"), py::arg("row_of_particle"))
+        .def("reached", &NeighbourAccess::reached, py::arg("cutoff"))
         .def("closest_pair", &NeighbourAccess::closest_pair)
         .def("most_neighbours", &NeighbourAccess::most_neighbours);
 }

@@ -59,6 +59,14 @@ class ArrayNeighbours {
         return fresh_access().edges(cutoff, n_layers);
     }
 
+    py::object folded_edges(double cutoff, const RowOfParticle& row_of_particle) {
+        return fresh_access().folded_edges(cutoff, row_of_particle);
+    }
+
+    py::array_t<bool> reached(double cutoff) {
+        return fresh_access().reached(cutoff);
+    }
+
     py::object closest_pair() {
         return last_access_ ? last_access_->closest_pair() : py::none();
     }
@@ -111,6 +119,19 @@ PYBIND11_MODULE(_neighbour_lists, module) {
              "Return E_1 ... E_L, each int64 [2, E_k], sorted by (first, second).")
         .def("edges", &ArrayNeighbours::edges, py::arg("cutoff"), py::arg("n_layers"),
              "Return (particle_of_row [rows], edge_index [2, E], particles [2, E], vectors [E, 3]), in order.")
+        .def(
+            "folded_edges", &ArrayNeighbours::folded_edges, py::arg("cutoff"), py::arg("row_of_particle"),
+            "Return (edge_index [2, E], particles [2, E], vectors [E, 3]) of the edges from contributing particles.\n\n"
+            "Args:\n"
+            "    cutoff: in Å.\n"
+            "    row_of_particle: row of each particle, shape [n], int64; -1 where it has none.\n"
+            "Returns:\n"
+            "    Rows and particles of (centre, neighbour), and vectors between them, sorted by the particles; None\n"
+            "    where an edge leads to a particle without a row.\n"
+            "Raises:\n"
+            "    ValueError: If a row is none of 0 to n - 1, nor -1, or there is not one for each particle.")
+        .def("reached", &ArrayNeighbours::reached, py::arg("cutoff"),
+             "Return which particles contribute or are within the cutoff of one that does, bool [n].")
         .def("closest_pair", &ArrayNeighbours::closest_pair,
              "Return (first, second, distance in Å) of the closest pair within the last cutoff, or None.")
         .def("most_neighbours", &ArrayNeighbours::most_neighbours,

@@ -68,6 +68,25 @@ class SlowNeighbours:
             vectors,
         )
 
+    def folded_edges(self, cutoff, row_of_particle):
+        self.asked.clear()
+        edge_index, particles, vectors = [], [], []
+        for i in self._contributing:
+            for j in self.neighbours(i, cutoff):
+                rows = (int(row_of_particle[i]), int(row_of_particle[j]))
+                if -1 in rows:
+                    return None
+                edge_index.append(rows)
+                particles.append((i, j))
+                vectors.append([there - here for here, there in zip(self._points[i], self._points[j], strict=True)])
+        pairs = (np.array(each, dtype=np.int64).reshape(-1, 2).T.copy() for each in (edge_index, particles))
+        return (*pairs, np.array(vectors, dtype=np.float64).reshape(-1, 3))
+
+    def reached(self, cutoff):
+        self.asked.clear()
+        near = {j for i in self._contributing for j in self.neighbours(i, cutoff)} | set(self._contributing)
+        return np.array([i in near for i in range(len(self._points))], dtype=bool)
+
     def edge_sets(self, cutoff, n_layers):
         """Return [E_1, ..., E_L] as sets of pairs."""
         self.asked.clear()

@@ -84,7 +84,7 @@ def test_no_neighbours(n):
 
 
 def test_memory_is_freed():
-    """Edges and vectors of 600 MB in all are made, one array after the other."""
+    """Edges and vectors of 1 GB in all are made, one array after the other."""
     n = 64
     lists = lists_of(Configuration(np.random.default_rng(1).uniform(0, 1, (n, 3)), np.zeros(n), np.ones(n)))
     (edges,) = lists.staged_edges(CUTOFF, 1)
@@ -93,6 +93,7 @@ def test_memory_is_freed():
     for _ in range(2000):
         lists.staged_edges(CUTOFF, 1)
         lists.edges(CUTOFF, 1)
+        lists.folded_edges(CUTOFF, np.arange(n))
     assert resident_memory() - before < 30e6
 
 

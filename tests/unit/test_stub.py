@@ -61,10 +61,13 @@ def test_results_have_the_types_of_the_stub(compiled):
     counts, neighbours = lists.of_contributing(2.0)
     stages = lists.staged_edges(2.0, 2)
     assert isinstance(stages, list)
+    folded = lists.folded_edges(2.0, [0, 0])
     found = {
         "of_contributing": f"tuple[{', '.join(f'npt.NDArray[np.{each.dtype}]' for each in (counts, neighbours))}]",
         "staged_edges": f"list[npt.NDArray[np.{stages[0].dtype}]]",
         "edges": f"tuple[{', '.join(f'npt.NDArray[np.{each.dtype}]' for each in lists.edges(2.0, 2))}]",
+        "folded_edges": f"tuple[{', '.join(f'npt.NDArray[np.{each.dtype}]' for each in folded)}] | None",
+        "reached": f"npt.NDArray[np.{lists.reached(2.0).dtype}_]",
         "closest_pair": f"tuple[{', '.join(type(each).__name__ for each in lists.closest_pair())}] | None",
         "most_neighbours": f"tuple[{', '.join(type(each).__name__ for each in lists.most_neighbours())}] | None",
     }

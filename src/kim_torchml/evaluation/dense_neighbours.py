@@ -61,6 +61,20 @@ class DenseNeighbours:
         vectors = self._coordinates[neighbours] - self._coordinates[centres]
         return np.flatnonzero(has_row), row_of_particle[particles], particles, vectors
 
+    def folded_edges(
+        self, cutoff: float, row_of_particle: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return the edges from contributing particles, between rows."""
+        self._use_cutoff(cutoff)
+        pairs = np.argwhere(self._near & self._contributing[:, None])
+        return edges_between_rows(pairs, self._coordinates, row_of_particle)
+
+    def reached(self, cutoff: float) -> np.ndarray:
+        """Return which particles contribute or are within the cutoff of one that does."""
+        self._use_cutoff(cutoff)
+        reached: np.ndarray = self._near[self._contributing].any(axis=0) | self._contributing
+        return reached
+
     def closest_pair(self) -> tuple[int, int, float] | None:
         """Return the closest pair in lists that were asked for."""
         distances = np.where(self._near & self._asked[:, None], self._distances, np.inf)
@@ -73,6 +87,23 @@ class DenseNeighbours:
         """Return the particle with the most neighbours among those whose lists were asked for."""
         counts = np.where(self._asked, self._near.sum(axis=1), -1)
         return (int(counts.argmax()), int(counts.max())) if self._asked.any() else None
+
+
+def edges_between_rows(
+    pairs: np.ndarray, coordinates: np.ndarray, row_of_particle: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return what `inputs.Neighbours.folded_edges` gives for pairs of particles.
+
+    Args:
+        pairs: Centre and neighbour of each edge, shape [E, 2], int64.
+        coordinates: Shape [n, 3], float64, Å.
+        row_of_particle: Row of each particle, shape [n], int64; -1 where it has none.
+    """
+    particles = np.ascontiguousarray(pairs.T)
+    edge_index = row_of_particle[particles]
+    if (edge_index < 0).any():
+        return None
+    return edge_index, particles, coordinates[particles[1]] - coordinates[particles[0]]
 
 
 def _edges_of(members: np.ndarray, near: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kim_torchml.evaluation.dense_neighbours import DenseNeighbours
+from kim_torchml.evaluation.dense_neighbours import DenseNeighbours, edges_between_rows
 from kim_torchml.inputs import Particles
 
 
@@ -68,6 +68,16 @@ class _AllNeighbours:
         centres, neighbours = edge_index
         vectors = self._coordinates[neighbours] - self._coordinates[centres]
         return np.arange(len(self._contributing)), edge_index, edge_index.copy(), vectors
+
+    def folded_edges(
+        self, cutoff: float, row_of_particle: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        n = len(self._contributing)
+        pairs = np.argwhere(self._contributing[:, None] & ~np.eye(n, dtype=bool))
+        return edges_between_rows(pairs, self._coordinates, row_of_particle)
+
+    def reached(self, cutoff: float) -> np.ndarray:
+        return np.full(len(self._contributing), self._contributing.any(), dtype=bool)
 
     def closest_pair(self) -> None:
         """Tell of no pair: a probe is within a model's limits."""

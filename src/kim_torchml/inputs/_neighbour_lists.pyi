@@ -37,6 +37,24 @@ class NeighbourLists:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return (particle_of_row [rows], edge_index [2, E], particles [2, E], vectors [E, 3]), in order."""
 
+    def folded_edges(
+        self, cutoff: float, row_of_particle: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+        """Return (edge_index [2, E], particles [2, E], vectors [E, 3]) of the edges from contributing particles.
+
+        Args:
+            cutoff: in Å.
+            row_of_particle: row of each particle, shape [n], int64; -1 where it has none.
+        Returns:
+            Rows and particles of (centre, neighbour), and vectors between them, sorted by the particles; None
+            where an edge leads to a particle without a row.
+        Raises:
+            ValueError: If a row is none of 0 to n - 1, nor -1, or there is not one for each particle.
+        """
+
+    def reached(self, cutoff: float) -> npt.NDArray[np.bool_]:
+        """Return which particles contribute or are within the cutoff of one that does, bool [n]."""
+
     def closest_pair(self) -> tuple[int, int, float] | None:
         """Return (first, second, distance in Å) of the closest pair within the last cutoff, or None."""
 

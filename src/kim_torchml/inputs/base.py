@@ -35,6 +35,24 @@ class Neighbours(Protocol):
         row that is reached in fewer steps has all its edges. Edges are sorted by (centre, neighbour).
         """
 
+    def folded_edges(
+        self, cutoff: float, row_of_particle: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return the edges from contributing particles, between rows that may stand for several particles.
+
+        They serve all layers where the row of an image is that of its owner. Edges are sorted by the particles (centre,
+        neighbour).
+
+        Args:
+            cutoff: Longest edge, Å.
+            row_of_particle: Row of each particle, shape [n], int64; -1 where it has none.
+        Returns:
+            (edge_index, particles, vectors) as in `EdgeSet`; None where an edge meets a particle without a row.
+        """
+
+    def reached(self, cutoff: float) -> np.ndarray:
+        """Return which particles contribute or are within the cutoff of one that does, bool [n]."""
+
     def closest_pair(self) -> tuple[int, int, float] | None:
         """Return (first, second, distance in Å) of the closest pair in lists that were asked for, or None."""
 
