@@ -20,7 +20,7 @@ from kim_torchml.process.device import choose_device, describe_device, determini
 from kim_torchml.process.rank import Rank
 from kim_torchml.process.threads import choose_threads, set_threads
 
-ALONE = Rank(rank=None, local_rank=0, local_size=1)
+ALONE = Rank(rank=None, local_rank=0, local_size=1, size=1)
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def test_cpu(request_, count, gpus):
 
 def test_ranks_of_a_node_take_the_gpus_in_turn(gpus):
     gpus(3)
-    ranks = [Rank(rank=100 + local, local_rank=local, local_size=7) for local in range(7)]
+    ranks = [Rank(rank=100 + local, local_rank=local, local_size=7, size=107) for local in range(7)]
     assert [choose_device("cuda", rank).index for rank in ranks] == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_a_named_gpu_is_everyones(gpus):
     gpus(3)
     for local in range(4):
-        assert choose_device("cuda:2", Rank(local, local, 4)) == torch.device("cuda", 2)
+        assert choose_device("cuda:2", Rank(local, local, 4, 4)) == torch.device("cuda", 2)
 
 
 @pytest.mark.parametrize("request_", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda0", "cpu:0", "mps", "cuda:0,1", "x y"])
@@ -131,7 +131,7 @@ def test_the_device_of_these_tests_is_there(device):
 def test_threads_of_a_rank(cores, ranks, limit, threads, monkeypatch):
     if limit is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
-    assert choose_threads(Rank(0, 0, ranks), cores) == threads
+    assert choose_threads(Rank(0, 0, ranks, ranks), cores) == threads
 
 
 @pytest.mark.parametrize("value", ["none", "0", "-2", "1.5", "4;2", "99999999999"])
@@ -146,7 +146,7 @@ def test_numbers_of_threads_that_are_none(name, value, monkeypatch, threads_set)
 
 def test_threads_are_set_in_a_process_of_ours(monkeypatch, threads_set):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)))
-    set_threads(Rank(0, 0, 3), process_is_ours=True)
+    set_threads(Rank(0, 0, 3, 3), process_is_ours=True)
     assert threads_set == [4]
 
 
@@ -159,7 +159,7 @@ def test_threads_of_a_host_are_left_alone(monkeypatch, threads_set):
 @pytest.mark.parametrize("ours", [True, False])
 def test_threads_that_the_user_asks_for(ours, monkeypatch, threads_set):
     monkeypatch.setenv("KIM_TORCHML_THREADS", " 3 ")
-    set_threads(Rank(0, 0, 64), process_is_ours=ours)
+    set_threads(Rank(0, 0, 64, 64), process_is_ours=ours)
     assert threads_set == [3]
 
 

@@ -15,7 +15,7 @@ from fresh_python import SOURCE
 from kim_torchml.process import notices
 from kim_torchml.process.rank import Rank
 
-ALONE = Rank(None, 0, 1)
+ALONE = Rank(None, 0, 1, 1)
 
 SAY = """
 import signal, sys
@@ -24,8 +24,8 @@ from kim_torchml.process import notices
 from kim_torchml.process.rank import Rank
 {before}
 for number in range(3):
-    notices.warn(Rank(None, 0, 1), f"number {{number}}")
-notices.announce_first_use(Rank(None, 0, 1), "facts")
+    notices.warn(Rank(None, 0, 1, 1), f"number {{number}}")
+notices.announce_first_use(Rank(None, 0, 1, 1), "facts")
 print("goes on", flush=True)
 """
 
@@ -158,9 +158,9 @@ def test_models_of_one_name_are_warned_of_apart(talkative, capfd):
 
 
 def test_the_first_rank_warns_for_all(talkative, capfd):
-    notices.warn(Rank(1, 1, 2), "look here")
+    notices.warn(Rank(1, 1, 2, 2), "look here")
     assert capfd.readouterr().err == ""
-    notices.warn(Rank(0, 0, 2), "look here")
+    notices.warn(Rank(0, 0, 2, 2), "look here")
     assert capfd.readouterr().err == "[kim-torchml rank 0] warning: look here\n"
 
 

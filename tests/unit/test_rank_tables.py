@@ -22,6 +22,7 @@ def test_the_two_tables_agree():
     source = REPORT.read_text()
     entries = re.findall(r'\{"(\w+)", "(\w+)", "(\w+)"\},\s+// (.+)', source)
     assert len(entries) == source.count('{"')
-    found = [(name.strip(), rank, local_rank) for local_rank, rank, _, name in entries]
-    assert found == [(name, rank, local_rank) for name, (rank, local_rank, _) in _LAUNCHERS.items()]
-    assert {name.strip(): size for _, _, size, name in entries} == SIZES
+    found = {name.strip(): (rank, local_rank, size) for local_rank, rank, size, name in entries}
+    ours = {name: (each.rank, each.local_rank, each.size) for name, each in _LAUNCHERS.items()}
+    assert list(found.items()) == list(ours.items())
+    assert {name: size for name, (_, _, size) in found.items()} == SIZES

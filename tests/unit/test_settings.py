@@ -15,7 +15,7 @@ READERS = {
     settings.QUIET: settings.is_quiet,
     settings.DETERMINISTIC: settings.wants_determinism,
 }
-ALONE = Rank(None, 0, 1)
+ALONE = Rank(None, 0, 1, 1)
 DRIVER = Path(__file__).resolve().parents[2] / "kim_driver_cpp"
 
 

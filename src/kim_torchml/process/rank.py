@@ -17,22 +17,38 @@ class Rank:
         rank: Rank in the whole run, or None where no launcher is known.
         local_rank: Rank among the processes on this node; 0 where no launcher is known.
         local_size: Number of processes on this node; 1 where no launcher is known.
+        size: Number of all processes that were launched together; 1 where no launcher is known.
     """
 
     rank: int | None
     local_rank: int
     local_size: int
+    size: int
 
 
-# Launcher: (rank, node-local rank, node-local size). The launcher nearest to the process comes first: under mpirun in a
-# Slurm job, the variables of both are set. kim_driver_cpp/report.cpp has a table of the same launchers for errors
-# before Python runs, with the number of all processes in place of the node's.
+@dataclass(frozen=True)
+class _Launcher:
+    """Names of the variables that a launcher sets; see `Rank`."""
+
+    rank: str
+    local_rank: str
+    local_size: str
+    size: str
+
+
+# The launcher nearest to the process comes first: under mpirun in a Slurm job, the variables of both are set. The size
+# is that of what was launched together: SLURM_NTASKS is the job's, also in a batch script that runs one process.
+# kim_driver_cpp/report.cpp has a table of the same launchers for errors before Python runs.
 _LAUNCHERS = {
-    "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
-    "MVAPICH": ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
-    "MPICH, Hydra, Intel MPI": ("PMI_RANK", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
-    "PALS (Cray)": ("PALS_RANKID", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE"),
-    "Slurm": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
+    "Open MPI": _Launcher(
+        "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_SIZE"
+    ),
+    "MVAPICH": _Launcher(
+        "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_SIZE"
+    ),
+    "MPICH, Hydra, Intel MPI": _Launcher("PMI_RANK", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PMI_SIZE"),
+    "PALS (Cray)": _Launcher("PALS_RANKID", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE", "PMI_SIZE"),
+    "Slurm": _Launcher("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NUM_TASKS"),
 }
 
 
@@ -48,13 +64,20 @@ def find_rank(environment: Mapping[str, str] = os.environ) -> Rank:
     Source:
         Documentation of Open MPI, MVAPICH2, MPICH (Hydra), Intel MPI, HPE PALS and Slurm (srun).
     """
-    for rank_name, local_rank_name, local_size_name in _LAUNCHERS.values():
-        if local_rank_name in environment:
-            local_rank = _number(environment, local_rank_name)
-            rank = _number(environment, rank_name) if rank_name in environment else None
-            size = _local_size(environment, local_size_name) if local_size_name in environment else 1
-            return Rank(rank, local_rank, max(size, local_rank + 1))
-    return Rank(None, 0, 1)
+    for launcher in _LAUNCHERS.values():
+        if launcher.local_rank in environment:
+            return _rank_of(launcher, environment)
+    return Rank(rank=None, local_rank=0, local_size=1, size=1)
+
+
+def _rank_of(launcher: _Launcher, environment: Mapping[str, str]) -> Rank:
+    """Return the rank that a launcher tells of; there are at least the processes that its other variables imply."""
+    local_rank = _number(environment, launcher.local_rank)
+    rank = _number(environment, launcher.rank) if launcher.rank in environment else None
+    local_size = _local_size(environment, launcher.local_size) if launcher.local_size in environment else 1
+    local_size = max(local_size, local_rank + 1)
+    size = _number(environment, launcher.size) if launcher.size in environment else 1
+    return Rank(rank, local_rank, local_size, max(size, local_size, 0 if rank is None else rank + 1))
 
 
 def _local_size(environment: Mapping[str, str], name: str) -> int:
