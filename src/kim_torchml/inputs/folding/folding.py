@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Folding from step to step: what was proven for one configuration is proven again for the next in one pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kim_torchml.inputs.folding.completeness import all_shifts, missing_image, spread
+from kim_torchml.inputs.folding.errors import FoldingRefusedError
+from kim_torchml.inputs.folding.inference import fitted_vectors, infer
+from kim_torchml.inputs.folding.proof import is_in_blocks, prove_without_order
+from kim_torchml.inputs.folding.rows import ParticleList, Rows
+
+# Cells over which contributing particles may be spread before images may be missing, which is then looked at; again
+# where they have spread by as many cells more.
+_SPREAD = 1.0
+_MORE_SPREAD = 0.25
+# Å that a vector of the lattice may have moved since it was inferred: beyond that it is inferred anew.
+_MOST_STRAIN = 0.05
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """Rows that were proven for a list of particles, and what proves them for other coordinates.
+
+    Attributes:
+        species_codes: KIM's species codes, shape [n].
+        contributing: whether each particle contributes, shape [n].
+        rows: the rows.
+        images: images with an owner: a slice where these are the last particles, else shape [m].
+        owners: owner of each, shape [m].
+        shifts: translation of each in terms of the lattice, shape [m, d], float64.
+        fit: matrix that gives the lattice's vectors from translations, shape [d, m].
+        is_in_blocks: whether the order of the list proves the owners.
+    """
+
+    species_codes: np.ndarray
+    contributing: np.ndarray
+    rows: Rows
+    images: slice | np.ndarray
+    owners: np.ndarray
+    shifts: np.ndarray
+    fit: np.ndarray | None
+    is_in_blocks: bool
+
+
+class Folding:
+    """What is known from earlier configurations of one simulation.
+
+    Attributes:
+        n_inferred: number of inferences so far.
+    """
+
+    def __init__(self, warn: Callable[[str], None] | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            warn: What to do with a sentence about a list that lacks images.
+        """
+        self._warn = warn
+        self._spread = _SPREAD
+        self._proven: _Proven | None = None
+        self._lattice: np.ndarray | None = None
+        self.n_inferred = 0
+
+    def rows(self, particles: ParticleList, cutoff: float, reached: Callable[[], np.ndarray]) -> Rows:
+        """Return the row of every particle of a configuration.
+
+        Args:
+            particles: The configuration.
+            cutoff: Cutoff of the edges, Å.
+            reached: Function that returns which particles are in an edge, shape [n], bool; it is called where owners
+                are inferred.
+        Raises:
+            FoldingRefusedError: If there are no proven rows.
+        """
+        rows = self._proven_again(particles, cutoff)
+        if rows is None:
+            self._proven = None
+            self.n_inferred += 1
+            rows = infer(particles, cutoff, reached(), self._lattice)
+            self._keep(particles, rows)
+            self._look_for_atoms_outside(particles, rows, cutoff)
+        return rows
+
+    def forget(self) -> None:
+        """Let the next configuration's owners be inferred, with the lattice tried first that is known."""
+        self._proven = None
+
+    def _keep(self, particles: ParticleList, rows: Rows) -> None:
+        mapped = particles.images[rows.row_of_particle[particles.images] >= 0]
+        owners = particles.own[rows.row_of_particle[mapped]]
+        shifts = rows.shifts[mapped].astype(np.float64)
+        n = len(particles)
+        are_last = bool(len(mapped)) and mapped[0] == n - len(mapped)
+        self._proven = _Proven(
+            particles.species_codes.copy(),
+            particles.contributing.copy(),
+            rows,
+            slice(n - len(mapped), n) if are_last else mapped,
+            owners,
+            shifts,
+            fitted_vectors(shifts),
+            is_in_blocks(owners, shifts),
+        )
+        self._lattice = rows.lattice
+
+    def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
+        """Warn where atoms are so far outside the cell that the simulator has not listed all images.
+
+        The energy is then wrong with any model, folded or not.
+        """
+        cells = spread(particles, rows)
+        if self._warn is None or cells < self._spread:
+            return
+        self._spread = cells + _MORE_SPREAD
+        missing = missing_image(particles, rows, cutoff, all_shifts(particles, rows, cutoff))
+        if missing is not None:
+            self._warn(
+                f"the simulator's list of particles lacks the image of particle {missing.owner} that is "
+                f"{missing.distance:.6g} Å from particle {missing.near}, as the contributing particles are spread over "
+                f"{cells:.1f} cells; energies and forces are wrong with any model: move the atoms into the cell (in "
+                "ASE, atoms.wrap())"
+            )
+
+    def _proven_again(self, particles: ParticleList, cutoff: float) -> Rows | None:
+        """Return the rows if they hold for these particles, with the lattice as it is now; else None."""
+        known = self._proven
+        if (
+            known is None
+            or not np.array_equal(known.species_codes, particles.species_codes)
+            or not np.array_equal(known.contributing, particles.contributing)
+        ):
+            return None
+        if not len(known.owners):
+            return known.rows
+        translations = particles.coordinates[known.images] - particles.coordinates[known.owners]
+        lattice = known.rows.lattice if known.fit is None else known.fit @ translations
+        difference = translations - known.shifts @ lattice
+        if not np.abs(difference).max() < particles.tolerance:
+            return None
+        if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < _MOST_STRAIN:
+            return None
+        self._lattice = lattice
+        rows = replace(known.rows, lattice=lattice)
+        # A list without an order proves nothing by itself: the next configuration may have two explanations.
+        return rows if known.is_in_blocks or _is_proven(particles, rows, cutoff) else None
+
+
+def _is_proven(particles: ParticleList, rows: Rows, cutoff: float) -> bool:
+    try:
+        prove_without_order(particles, rows, cutoff)
+    except FoldingRefusedError:
+        return False
+    return True

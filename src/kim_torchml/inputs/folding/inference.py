@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The lattice and the owner of every image, from coordinates, species and the order of the list alone.
+
+Translations are found one after the other: the image nearest to the middle that no owner explains gives candidates, the
+likeliest joins the lattice, and so on until all images are explained; where that leads nowhere, the next candidate
+is tried. Whatever is found is proven before it is used.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from kim_torchml.inputs.folding.candidates import Candidates
+from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
+from kim_torchml.inputs.folding.image_finder import ImageFinder
+from kim_torchml.inputs.folding.lattice import Lattice, lattice_of
+from kim_torchml.inputs.folding.proof import prove
+from kim_torchml.inputs.folding.rows import ParticleList, Rows
+
+# So many lattices are tried by the order of the list, and as many by votes; identical molecules need 20 to 40.
+_MOST_LATTICES = 60
+# A lattice that explains all images but is not proven counts as so many: proofs take time, and others fail alike.
+_UNPROVEN = 4
+# A known lattice may have been strained since: so many images tell by how much, each within the first of these
+# distances that is enough, Å.
+_STRAINED_IMAGES = 16
+_STRAIN_REACHES = (0.01, 0.3)
+# A lattice that explains all images but less than this part is taken for the right one, in messages.
+_FEW_UNEXPLAINED = 0.1
+# Owners are never a matter of chance: the same particles give the same owners.
+_SEED = 0
+
+
+def infer(
+    particles: ParticleList, cutoff: float, needed: np.ndarray | None = None, known: np.ndarray | None = None
+) -> Rows:
+    """Return the row of every particle.
+
+    Args:
+        particles: The configuration.
+        cutoff: Cutoff of the edges, Å.
+        needed: Particles that must have a row: those with an edge, shape [n], bool; by default all.
+        known: Lattice that was found earlier and may have been strained since, shape [d, 3], Å; it is tried first.
+    Returns:
+        Rows that are proven.
+    Raises:
+        FoldingRefusedError: If there are none.
+    """
+    needed_images = np.ones(len(particles.images), dtype=bool) if needed is None else needed[particles.images]
+    search = _Search(particles, cutoff, needed_images)
+    if known is not None and len(known):
+        rows = search.settle(search.strained(Lattice(known)), is_known=True)
+        if rows is not None:
+            return rows
+    return search.from_nothing()
+
+
+class _Search:
+    """The search for one configuration."""
+
+    def __init__(self, particles: ParticleList, cutoff: float, needed: np.ndarray) -> None:
+        """Begin.
+
+        Args:
+            particles: The configuration.
+            cutoff: Cutoff of the edges, Å.
+            needed: Images that must have an owner, shape [images], bool.
+        """
+        self._particles = particles
+        self._cutoff = cutoff
+        self._needed = needed
+        self._random = np.random.default_rng(_SEED)
+        self._tried = 0
+        self._why: FoldingRefusedError | None = None
+        self._unexplained: np.ndarray = np.flatnonzero(needed)
+        # The image nearest to the middle that the best lattice leaves, and how many it leaves.
+        self._left, self._fewest = 0, len(needed) + 1
+
+    def from_nothing(self) -> Rows:
+        """Return the rows, without knowing a lattice.
+
+        Raises:
+            FoldingRefusedError: If there are none.
+        """
+        particles = self._particles
+        if not len(particles.own) and self._needed.any():
+            raise FoldingRefusedError("particles that do not contribute must be images of contributing ones, got none")
+        nothing = Lattice(np.zeros((0, 3)))
+        rows = self.settle(ImageFinder(particles, nothing))
+        if rows is not None:
+            return rows
+        candidates = Candidates(particles, self._cutoff, self._random)
+        for candidates_of in (candidates.by_order, candidates.by_vote):
+            self._tried = 0
+            rows = self._search(nothing, candidates_of)
+            if rows is not None:
+                return rows
+        raise self._reason()
+
+    def _reason(self) -> FoldingRefusedError:
+        """Return what comes nearest to the truth of all that was found wrong."""
+        if isinstance(self._why, AmbiguousOwnersError):
+            return self._why
+        # The few images that a lattice leaves are what is wrong, rather than the lattice that explains all others.
+        if self._fewest < _FEW_UNEXPLAINED * np.count_nonzero(self._needed):
+            return self._unexplained_error(self._left, "the lattice that explains the others")
+        return self._why or self._unexplained_error(self._left, "any of the lattices that were tried")
+
+    def _unexplained_error(self, image: int, lattices: str) -> FoldingRefusedError:
+        place = place_of(int(self._particles.images[image]), self._particles.coordinates)
+        return FoldingRefusedError(
+            f"{place} must be a periodic image of a contributing particle, got none that it is an image of under "
+            f"{lattices}"
+        )
+
+    def _search(self, lattice: Lattice, candidates_of: Callable[[int], Iterator[np.ndarray]]) -> Rows | None:
+        """Return proven rows with a lattice that contains this one, or None.
+
+        Args:
+            lattice: The lattice.
+            candidates_of: Function that gives translations for an image.
+        """
+        self._tried += 1
+        if self._tried > _MOST_LATTICES:
+            return None
+        rows = self.settle(ImageFinder(self._particles, lattice))
+        if rows is not None or not len(self._unexplained):
+            return rows
+        nearest = self._nearest_unexplained()
+        for translation in candidates_of(nearest):
+            longer = lattice_of(np.array([*lattice.vectors, translation]), self._particles.tolerance)
+            if longer is None or lattice.is_same(longer):
+                continue
+            rows = self._search(longer, candidates_of)
+            if rows is not None or self._tried > _MOST_LATTICES:
+                return rows
+        return None
+
+    def _nearest_unexplained(self) -> int:
+        """Return the unexplained image, by its index among the images, that is nearest to the middle."""
+        particles = self._particles
+        middle = particles.coordinates[particles.own].mean(axis=0)
+        places = particles.coordinates[particles.images[self._unexplained]]
+        return int(self._unexplained[np.argmin(((places - middle) ** 2).sum(axis=1))])
+
+    def settle(self, finder: ImageFinder, is_known: bool = False) -> Rows | None:
+        """Return the rows under a lattice if they are proven; sets `_unexplained` to the images that lack an owner.
+
+        Args:
+            finder: The contributing particles under that lattice.
+            is_known: Whether it was proven for an earlier configuration.
+        """
+        particles, lattice = self._particles, finder.lattice
+        images = particles.images
+        self._unexplained = images[:0]
+        places = finder if particles.places is particles else ImageFinder(particles.places, lattice)
+        if places.equivalent_pair is not None:
+            return None
+        if not lattice.rank:
+            owners = np.full(len(images), -1, dtype=np.int64)
+        else:
+            owners = finder.find(particles.coordinates[images], particles.species_codes[images])
+        self._unexplained = np.flatnonzero((owners < 0) & self._needed)
+        if len(self._unexplained):
+            if lattice.rank and len(self._unexplained) < self._fewest:
+                self._left, self._fewest = self._nearest_unexplained(), len(self._unexplained)
+            return None
+        try:
+            return self._proven(lattice, owners, places, is_known)
+        except FoldingRefusedError as error:
+            if self._why is None or isinstance(error, AmbiguousOwnersError):
+                self._why = error
+            self._tried += _UNPROVEN
+            return None
+
+    def _proven(self, lattice: Lattice, owners: np.ndarray, places: ImageFinder, is_known: bool) -> Rows:
+        """Return the rows for owners, by the index among contributing particles, of all images; -1 for none."""
+        particles = self._particles
+        has_owner = owners >= 0
+        images = particles.images[has_owner]
+        rows = np.full(len(particles), -1, dtype=np.int64)
+        rows[particles.own] = np.arange(len(particles.own))
+        rows[images] = owners[has_owner]
+        translations = particles.coordinates[images] - particles.coordinates[particles.own[owners[has_owner]]]
+        of_images, _ = lattice.nearest(translations)
+        vectors = fitted_vectors(of_images)
+        shifts = np.zeros((len(particles), lattice.rank), dtype=np.int64)
+        shifts[images] = of_images
+        # All images together tell the lattice better than the few that it was found by.
+        polished = lattice.vectors if vectors is None else vectors @ translations
+        found = Rows(len(particles.own), rows, polished, shifts)
+        needed = np.ones(len(particles), dtype=bool)
+        needed[particles.images] = self._needed
+        prove(particles, found, self._cutoff, needed, places, is_known)
+        return found
+
+    def strained(self, lattice: Lattice) -> ImageFinder:
+        """Return the contributing particles under a lattice as it is now: it may have been strained since it was found.
+
+        A few images show by how much.
+        """
+        particles = self._particles
+        finder = ImageFinder(particles, lattice)
+        sample = self._random.permutation(particles.images[self._needed])[:_STRAINED_IMAGES]
+        for reach in _STRAIN_REACHES:
+            translations, shifts = [], []
+            for image in sample:
+                place = particles.coordinates[image]
+                near = finder.find_near(place, int(particles.species_codes[image]), reach)
+                if near is not None:
+                    translations.append(place - particles.coordinates[particles.own[near[0]]])
+                    shifts.append(near[1])
+            fit = fitted_vectors(np.array(shifts).reshape(-1, lattice.rank))
+            if fit is None:
+                continue
+            off = np.abs(np.array(translations) - np.array(shifts) @ lattice.vectors).max()
+            is_as_it_was = off < 0.5 * particles.tolerance
+            return finder if is_as_it_was else ImageFinder(particles, Lattice(fit @ np.array(translations)))
+        return finder
+
+
+def fitted_vectors(shifts: np.ndarray) -> np.ndarray | None:
+    """Return the matrix [d, m] that gives a lattice's vectors from translations [m, 3], by least squares.
+
+    Args:
+        shifts: The translations in terms of the lattice, shape [m, d].
+    Returns:
+        None where these do not tell all vectors.
+    """
+    squares = shifts.T @ shifts
+    if not shifts.shape[1] or np.linalg.matrix_rank(squares) < shifts.shape[1]:
+        return None
+    fit: np.ndarray = np.linalg.solve(squares, shifts.T)
+    return fit

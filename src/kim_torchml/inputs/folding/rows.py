@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What folding is made from, and what it gives."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+# An image is its owner plus a translation up to the rounding of the simulator and of its units: so many Å, and so many
+# for each Å of the largest coordinate.
+_TOLERANCE = 1e-7
+_RELATIVE_TOLERANCE = 4e-9
+
+
+@dataclass(frozen=True)
+class ParticleList:
+    """The particles of one configuration, in the simulator's order.
+
+    Attributes:
+        coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
+        species_codes: KIM's species codes, shape [n], int32.
+        contributing: whether each particle contributes, shape [n], bool.
+    """
+
+    coordinates: np.ndarray
+    species_codes: np.ndarray
+    contributing: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.species_codes)
+
+    @cached_property
+    def own(self) -> np.ndarray:
+        """Contributing particles, ascending."""
+        return np.flatnonzero(self.contributing)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """Particles that do not contribute, ascending."""
+        return np.flatnonzero(~self.contributing)
+
+    @cached_property
+    def tolerance(self) -> float:
+        """How far an image may be from where its owner and the lattice place it, along each axis, Å."""
+        return _TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(self.coordinates).max(initial=0.0))
+
+    @cached_property
+    def places(self) -> "ParticleList":
+        """The same particles, all of one species: two of any species cannot be at one place."""
+        if len(self) == 0 or (self.species_codes == self.species_codes[0]).all():
+            return self
+        return replace(self, species_codes=np.zeros_like(self.species_codes))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The row of each particle: images have that of their owner.
+
+    Attributes:
+        n_own: number of rows: one for each contributing particle, ascending.
+        row_of_particle: row of each particle, shape [n], int64; -1 for an image that is in no edge and has no owner.
+        lattice: translations of the lattice, shape [d, 3] with d from 0 to 3, float64, Å.
+        shifts: translation from the owner to each particle in terms of the lattice, shape [n, d], int64; 0 for
+            contributing particles, and for images without an owner.
+    """
+
+    n_own: int
+    row_of_particle: np.ndarray
+    lattice: np.ndarray
+    shifts: np.ndarray
