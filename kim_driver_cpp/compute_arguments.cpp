@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "gil.hpp"
+
 namespace py = pybind11;
 
 namespace kim_torchml {
@@ -91,6 +93,16 @@ py::array read_only(py::array array) {
 }
 
 }  // namespace
+
+ComputeScratch::~ComputeScratch() {
+    // A host may destroy arguments while Python ends, or afterwards: then nothing of Python's can be freed any more.
+    if (Py_IsInitialized() == 0) {
+        memory.release();
+        return;
+    }
+    const GilLock gil;
+    memory = py::object();
+}
 
 ComputeInputs read_inputs(const KIM::ModelComputeArguments& arguments, int n_elements, double to_angstrom,
                           std::vector<double>* room) {

@@ -21,10 +21,17 @@ struct Output {
 // The model buffer of KIM's compute arguments. Every thread computes with arguments of its own, so nothing here is
 // shared.
 struct ComputeScratch {
+    ComputeScratch() = default;
+    // Takes the GIL to free what is Python's.
+    ~ComputeScratch();
+    ComputeScratch(const ComputeScratch&) = delete;
+    ComputeScratch& operator=(const ComputeScratch&) = delete;
+
     std::vector<Output> supported;    // asking KIM for any other output is an error
     std::vector<double> coordinates;  // in Å; used where the simulator's unit is another
     long step = 0;                    // number of the last compute, counted by the model
     NeighbourLists neighbour_lists;
+    pybind11::object memory;  // what the model keeps from one compute with these arguments to the next
 };
 
 // KimArguments: KIM's type for the arguments of a compute, or for those that are about to be destroyed.

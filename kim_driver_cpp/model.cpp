@@ -143,6 +143,7 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
     auto scratch = std::make_unique<ComputeScratch>();
     const GilLock gil;
     scratch->supported = declare_support(*arguments, model_.attr("prepare")());
+    scratch->memory = model_.attr("new_memory")();
     arguments->SetModelBufferPointer(scratch.release());
 }
 
@@ -161,7 +162,8 @@ void Model::compute(const KIM::ModelComputeArguments& arguments) {
         py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !callback_needs_gil));
     model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
                            view(particles.contributing, particles.n), neighbours,
-                           requested_outputs(arguments, scratch->supported, particles.n), scratch->step, started);
+                           requested_outputs(arguments, scratch->supported, particles.n), scratch->step, started,
+                           scratch->memory);
 }
 
 void Model::close() {

@@ -23,6 +23,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
 from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.inputs import Neighbours, PairKind, Particles
+from kim_torchml.inputs.folding import Folding
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
@@ -102,6 +103,13 @@ class Model:
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
 
+    def new_memory(self) -> object:
+        """Return what one set of compute arguments keeps from one compute to the next.
+
+        Threads compute with arguments of their own, so they share no memory.
+        """
+        return Folding()
+
     def _kind(self) -> str:
         """Return the kind of input, and whether the program is compiled where that could be."""
         how = self._how()
@@ -150,6 +158,7 @@ class Model:
         outputs: Mapping[str, np.ndarray],
         step: int = 0,
         started: float | None = None,
+        memory: object | None = None,
     ) -> None:
         """Compute the requested outputs and write them.
 
@@ -161,6 +170,7 @@ class Model:
             outputs: KIM's name of each output that was asked for, and the array to overwrite, in the simulator's units.
             step: Number of this compute.
             started: When the simulator called, by time.perf_counter; by default now.
+            memory: What `new_memory` has given for these compute arguments; None where this is their only compute.
         Raises:
             DriverError: If the model fails; then nothing has been written.
         """
