@@ -119,6 +119,12 @@ def bad_models(collection: KimCollection, built_once: BuiltOnce, tmp_path_factor
     built_once.install("bad_models", lambda own: own.install_models(models, build), collection)
 
 
+@pytest.fixture
+def staged_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all particles be rows of their own, for tests in which those that do not contribute are nobody's images."""
+    monkeypatch.setenv("KIM_TORCHML_EDGES", "staged")
+
+
 @pytest.fixture(scope="session")
 def simulator(built_once: BuiltOnce, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C++ simulator of these tests."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models as tiny
-from configurations import mixed
+from configurations import crystal, of_atoms
 from kim_collection import HERE, KimCollection, python_path
 
 pytestmark = pytest.mark.every_system
@@ -19,8 +19,10 @@ HOST = f"""
 import sys
 import remembering
 import tiny_models as tiny
-from configurations import mixed
+from configurations import crystal, of_atoms
 from kimpy_host import ENERGY, KimpyModel
+
+particles = of_atoms(crystal(), tiny.CUTOFF)
 
 def say(what):
     sys.stderr.write(what + "\\n")
@@ -45,7 +47,7 @@ def run(collection: KimCollection) -> Run:
 
 
 def test_each_has_its_own_from_compute_to_compute(run: Run) -> None:
-    lines = run("for host in (first, second, first, first, second): host.compute(mixed(), (ENERGY,))")
+    lines = run("for host in (first, second, first, first, second): host.compute(particles, (ENERGY,))")
     assert lines[:7] == ["made 0", "made 1", "used 0", "used 1", "used 0", "used 0", "used 1"]
 
 
@@ -54,7 +56,7 @@ def test_it_is_kept_when_a_compute_fails(run: Run, release_gil: bool) -> None:
     lines = run(f"""
 for claimed_n in (None, -1, None):
     try:
-        first.compute(mixed(), (ENERGY,), release_gil={release_gil}, claimed_n=claimed_n)
+        first.compute(particles, (ENERGY,), release_gil={release_gil}, claimed_n=claimed_n)
     except RuntimeError:
         say("failed")
 """)
@@ -64,13 +66,13 @@ for claimed_n in (None, -1, None):
 
 def test_it_is_freed_when_its_arguments_are_destroyed(run: Run) -> None:
     lines = run("""
-for host in (first, second): host.compute(mixed(), (ENERGY,))
+for host in (first, second): host.compute(particles, (ENERGY,))
 del first.arguments
 say("one")
-second.compute(mixed(), (ENERGY,))
+second.compute(particles, (ENERGY,))
 second.create_arguments()
 say("two")
-second.compute(mixed(), (ENERGY,))
+second.compute(particles, (ENERGY,))
 """)
     start = lines.index("freed 0")
     assert lines[start:][:7] == ["freed 0", "one", "used 1", "made 2", "freed 1", "two", "used 2"]
@@ -79,7 +81,7 @@ second.compute(mixed(), (ENERGY,))
 def test_a_host_that_destroys_nothing_before_its_python_ends(run: Run) -> None:
     """Its variables are deleted while Python ends."""
     lines = run("""
-for host in (first, second): host.compute(mixed(), (ENERGY,))
+for host in (first, second): host.compute(particles, (ENERGY,))
 say("end")
 """)
     assert lines[-1] == "end"
@@ -87,7 +89,7 @@ say("end")
 
 def test_threads_of_a_simulator_without_python(simulator: Path, collection: KimCollection, own_folder: Path) -> None:
     """Arguments are created and destroyed in threads that do not hold the GIL, while others compute."""
-    mixed().write(own_folder / "particles.txt")
+    of_atoms(crystal(), tiny.CUTOFF).write(own_folder / "particles.txt")
     site = own_folder / "site"
     site.mkdir()
     shutil.copy(HERE / "remembering.py", site / "sitecustomize.py")

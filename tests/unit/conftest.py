@@ -22,6 +22,8 @@ def plain_environment(monkeypatch):
     monkeypatch.setenv("KIM_TORCHML_QUIET", "1")
     # The user's own cache may have a test's program, and compiling takes a minute.
     monkeypatch.setenv("KIM_TORCHML_COMPILE", "never")
+    # Most configurations are not periodic: their particles that do not contribute are no images.
+    monkeypatch.setenv("KIM_TORCHML_EDGES", "staged")
 
 
 @pytest.fixture(autouse=True)

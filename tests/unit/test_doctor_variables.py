@@ -11,6 +11,7 @@ from kim_torchml.tools.doctor.check_python import check_torch_and_numpy
 from kim_torchml.tools.doctor.check_variables import (
     check_cache_variable,
     check_compile_word,
+    check_edges_word,
     check_on_error,
     check_stores,
     check_switches,
@@ -163,6 +164,18 @@ def test_word_for_compiling(value, status, fake):
         )
         assert finding.advice == "Correct it, or remove it:"
         assert finding.commands == ("export KIM_TORCHML_COMPILE=cached", "unset KIM_TORCHML_COMPILE")
+
+
+@pytest.mark.parametrize(("value", "status"), [("folded", "ok"), (" Auto ", "ok"), ("never", "problem")])
+def test_word_for_edges(value, status, fake):
+    assert check_edges_word(fake.machine()) == []
+    fake.environment["KIM_TORCHML_EDGES"] = value
+    finding = only(check_edges_word(fake.machine()))
+    assert finding.status.value == status
+    assert ("KIM_TORCHML_EDGES must be auto, staged or folded, got 'never'" in finding.found) is (status == "problem")
+    if status == "problem":
+        assert finding.found.startswith("no model can be opened: ")
+        assert finding.commands == ("export KIM_TORCHML_EDGES=auto", "unset KIM_TORCHML_EDGES")
 
 
 def test_place_of_the_cache(fake, tmp_path):

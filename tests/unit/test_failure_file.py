@@ -117,8 +117,11 @@ def test_coordinates_in_other_units():
 def test_settings_that_results_depend_on(monkeypatch):
     monkeypatch.setenv("KIM_MODEL_ELEMENTS_MAP", "1")
     monkeypatch.setenv("KIM_MODEL_EXECUTION_DEVICE", "cuda:1")
+    monkeypatch.setenv("KIM_TORCHML_EDGES", "folded")
     atoms = ase.io.read(saved_in(save()[0]))
-    assert atoms.info["settings"] == "KIM_MODEL_EXECUTION_DEVICE=cuda:1 KIM_MODEL_ELEMENTS_MAP=1"
+    assert atoms.info["settings"] == (
+        "KIM_MODEL_EXECUTION_DEVICE=cuda:1 KIM_MODEL_ELEMENTS_MAP=1 KIM_TORCHML_EDGES=folded"
+    )
 
 
 def test_rank_is_in_the_name(monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from kim_torchml.driver.edges_choice import chosen_inputs
 from kim_torchml.driver.host_modes import without_host_modes
 from kim_torchml.driver.limits import LimitCheck
 from kim_torchml.driver.memory_errors import FEWER_PARTICLES, enough_memory
@@ -65,14 +66,14 @@ class Model:
         self._opened = open_files(folder, names, self._device, elements_map, stores_of_process())
         self._program = self._opened.program
         self.description = self._opened.files.description
-        self._inputs = self._opened.inputs
+        self._inputs = chosen_inputs(self._opened.inputs, self._rank)
         self.species = list(self.description.species)
         self.file_name = self.description.model_file
         self.cutoff = self._inputs.cutoff
         self.influence_distance = self._inputs.influence_distance
         self.needs_noncontributing_neighbours = self._inputs.needs_noncontributing_neighbours
         self.parameters = self._opened.parameters()
-        self._limits = LimitCheck(self.description, self._warn_of_limit)
+        self._limits = LimitCheck(self.description, self._warn_of_rank)
         self._tell_profile: Callable[[], None] | None = None
         self._profile = self._begin_profile() if settings.wants_profile() else None
 
@@ -103,22 +104,21 @@ class Model:
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
 
-    def new_memory(self) -> object:
+    def new_memory(self) -> Folding:
         """Return what one set of compute arguments keeps from one compute to the next.
 
         Threads compute with arguments of their own, so they share no memory.
         """
-        return Folding()
+        return Folding(self._warn_of_rank)
 
     def _kind(self) -> str:
-        """Return the kind of input, and whether the program is compiled where that could be."""
-        how = self._how()
-        return f"{self.description.kind}, {how}" if how else self.description.kind
+        """Return the kind of input, and what was chosen of several ways to compute."""
+        return ", ".join(filter(None, (self.description.kind, self._inputs.way, self._how())))
 
     def _how(self) -> str:
         return UNCOMPILED if self._has_own_parameters() and self._opened.how else self._opened.how
 
-    def _warn_of_limit(self, sentence: str) -> None:
+    def _warn_of_rank(self, sentence: str) -> None:
         notices.warn_of_rank(self._rank, sentence, about=hash(self._opened.files.program))
 
     def _doubts(self, capability: Capability) -> Iterator[str]:
@@ -145,7 +145,7 @@ class Model:
     def _capability(self) -> Capability:
         """Return what the model gives with parameters as they are now: whether it has forces may depend on them."""
         if self._has_own_parameters():
-            return find_capability(self._program, self._inputs)
+            return find_capability(self._program, self._opened.inputs)
         return self._opened.capability()
 
     @without_host_modes
@@ -158,7 +158,7 @@ class Model:
         outputs: Mapping[str, np.ndarray],
         step: int = 0,
         started: float | None = None,
-        memory: object | None = None,
+        memory: Folding | None = None,
     ) -> None:
         """Compute the requested outputs and write them.
 
@@ -175,7 +175,9 @@ class Model:
             DriverError: If the model fails; then nothing has been written.
         """
         with nullcontext() if self._profile is None else self._profile.compute(started):
-            self._compute(Particles(coordinates, species_codes, contributing.astype(bool), neighbours), outputs, step)
+            folding = Folding() if memory is None else memory
+            particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours, folding)
+            self._compute(particles, outputs, step)
 
     def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
         if not particles.n_contributing:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from kim_torchml.errors import shortened
+from kim_torchml.inputs.folding import Folding
 from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
@@ -87,12 +88,14 @@ class Particles:
         species_codes: KIM's species codes, shape [n], int32.
         contributing: whether each particle contributes, shape [n], bool.
         neighbours: neighbour lists of these particles.
+        folding: what is known of the owners of images from earlier configurations of the same simulation.
     """
 
     coordinates: np.ndarray
     species_codes: np.ndarray
     contributing: np.ndarray
     neighbours: Neighbours
+    folding: Folding = field(default_factory=Folding)
     _lists: dict[float, tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -204,6 +207,11 @@ class InputKind(ABC):
         *others, last = (f"{each.name} [{', '.join(map(str, each.sizes))}]" for each in self.arguments)
         called = f"{', '.join(others)} and {last}" if others else last
         return f"the model is called with {shortened(called)}, floating numbers in {self.model.dtype}"
+
+    @property
+    def way(self) -> str:
+        """Which of several ways these inputs are built in, for people; empty where there is no choice."""
+        return ""
 
     @property
     def n_species(self) -> int:

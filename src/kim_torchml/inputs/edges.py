@@ -2,13 +2,18 @@
 """Kind edges: the model gets the vectors of edges, and energies are differentiated by these.
 
 Arguments: species [n], edge_index [2, E] (centre, neighbour), edge_vectors [E, 3] = r[neighbour] - r[centre].
+
+Staged, every particle that layers reach is a row. Folded, rows are the contributing particles alone, each of which
+stands for its images too; forces act on the images all the same, as simulators expect it.
 """
 
 import copy
+from functools import partial
 
 import torch
 
 from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, rows_that_contribute, to_tensor
+from kim_torchml.inputs.folding import FoldingRefusedError, ParticleList
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder
@@ -17,7 +22,12 @@ _VECTORS = "edge_vectors"
 
 
 class EdgeInputs(InputKind):
-    """One set of edges for all layers; rows are the contributing particles and what they reach."""
+    """One set of edges for all layers.
+
+    Attributes:
+        n_layers: number of layers.
+        is_folded: whether rows are the contributing particles alone.
+    """
 
     file_format = KindFormat(
         n_inputs=3, has_layers=True, in_parameter_files=False, one_energy_per_row=True, may_be_exported=True
@@ -38,6 +48,7 @@ class EdgeInputs(InputKind):
     def _set_layers(self, n_layers: int) -> None:
         """Let each layer reach one cutoff farther."""
         self.n_layers = n_layers
+        self.is_folded = False
         self.influence_distance = self.cutoff * n_layers
         self.needs_noncontributing_neighbours = n_layers > 1
 
@@ -46,6 +57,21 @@ class EdgeInputs(InputKind):
         deeper = copy.copy(self)
         deeper._set_layers(n_layers)
         return deeper
+
+    def folded(self) -> "EdgeInputs":
+        """Return a builder of the same inputs with one row for a particle and all of its images."""
+        shallow = copy.copy(self)
+        shallow.is_folded = True
+        shallow.influence_distance = self.cutoff
+        shallow.needs_noncontributing_neighbours = False
+        return shallow
+
+    @property
+    def way(self) -> str:
+        """Whether images are folded, where more than one layer makes a difference."""
+        if self.n_layers == 1:
+            return ""
+        return f"{self.n_layers} layers {'folded' if self.is_folded else 'staged'}"
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -58,7 +84,10 @@ class EdgeInputs(InputKind):
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
-        edges = EdgeSet(*particles.neighbours.edges(self.cutoff, self.n_layers))
+        if self.is_folded:
+            edges = self._folded_edges(particles)
+        else:
+            edges = EdgeSet(*particles.neighbours.edges(self.cutoff, self.n_layers))
         rows = edges.particle_of_row
         # Differences are taken in double precision; the model may change its copy.
         vectors = to_tensor(edges.vectors, device).to(dtype, copy=True).requires_grad_(True)
@@ -76,3 +105,21 @@ class EdgeInputs(InputKind):
             n_pairs=len(edges.vectors),
             edges=edges,
         )
+
+    def _folded_edges(self, particles: Particles) -> EdgeSet:
+        """Return the edges between rows of owners.
+
+        Raises:
+            FoldingRefusedError: If there are no proven owners.
+        """
+        listed = ParticleList(particles.coordinates, particles.species_codes, particles.contributing)
+        neighbours = particles.neighbours
+        # Since the last inference a particle without an owner may have come near enough for an edge: then the owners
+        # are inferred again, of all that have one.
+        for _ in range(2):
+            rows = particles.folding.rows(listed, self.cutoff, partial(neighbours.reached, self.cutoff))
+            edges = neighbours.folded_edges(self.cutoff, rows.row_of_particle)
+            if edges is not None:
+                return EdgeSet(listed.own, *edges)
+            particles.folding.forget()
+        raise FoldingRefusedError("neighbour lists must stay as they are during one compute, got others")

@@ -20,6 +20,11 @@ CACHE = "KIM_TORCHML_CACHE"
 COMPILE = "KIM_TORCHML_COMPILE"
 # Whether compiled programs are used: not at all, where the cache has them, or made where it has none.
 NEVER, CACHED, NOW = COMPILE_WORDS = ("never", "cached", "now")
+EDGES = "KIM_TORCHML_EDGES"
+# Whether images are rows of their own: as it suits the run, always, or never.
+AUTO, STAGED, FOLDED = EDGES_WORDS = ("auto", "staged", "folded")
+# Variables without which models open, and with which they open only if it is one of these words, in any case.
+WORDS = {COMPILE: COMPILE_WORDS, EDGES: EDGES_WORDS}
 DUMP = "KIM_TORCHML_DUMP"
 # What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
 ON_ERROR = "KIM_TORCHML_ON_ERROR"
@@ -35,7 +40,7 @@ OFF_WORDS = ("", "0", "false", "no", "off")
 
 def variables_that_change_results() -> str:
     """Return the variables that change results, as "NAME=value ...", without those that are not set."""
-    return " ".join(f"{name}={os.environ[name]}" for name in (DEVICE, ELEMENTS_MAP) if name in os.environ)
+    return " ".join(f"{name}={os.environ[name]}" for name in (DEVICE, ELEMENTS_MAP, EDGES) if name in os.environ)
 
 
 def dump_folder() -> str:
@@ -110,13 +115,13 @@ def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     )
 
 
-def why_no_compile_word(text: str) -> str:
-    """Return what is wrong with a value of KIM_TORCHML_COMPILE, or an empty string."""
-    if text.strip().lower() in ("", *COMPILE_WORDS):
+def why_no_word(name: str, text: str) -> str:
+    """Return what is wrong with the value of KIM_TORCHML_COMPILE or KIM_TORCHML_EDGES, or an empty string."""
+    words = WORDS[name]
+    if text.strip().lower() in ("", *words):
         return ""
     return (
-        f"the environment variable {COMPILE} must be {', '.join(COMPILE_WORDS[:-1])} or {COMPILE_WORDS[-1]}, got "
-        f"'{shortened(text, 60)}'"
+        f"the environment variable {name} must be {', '.join(words[:-1])} or {words[-1]}, got '{shortened(text, 60)}'"
     )
 
 
@@ -126,10 +131,23 @@ def compile_word(environment: Mapping[str, str] = os.environ) -> str:
     Raises:
         DriverError: If it is another word.
     """
-    text = environment.get(COMPILE, "")
-    if reason := why_no_compile_word(text):
+    return _word(COMPILE, environment) or CACHED
+
+
+def edges_word(environment: Mapping[str, str] = os.environ) -> str:
+    """Return what KIM_TORCHML_EDGES asks for, by default "auto".
+
+    Raises:
+        DriverError: If it is another word.
+    """
+    return _word(EDGES, environment) or AUTO
+
+
+def _word(name: str, environment: Mapping[str, str]) -> str:
+    text = environment.get(name, "")
+    if reason := why_no_word(name, text):
         raise DriverError(f"{reason}; correct or unset it")
-    return text.strip().lower() or CACHED
+    return text.strip().lower()
 
 
 def compile_settings() -> tuple[str, str]:

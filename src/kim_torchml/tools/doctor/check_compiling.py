@@ -55,7 +55,7 @@ def check_compiling(machine: Machine) -> list[Finding]:
 
 def _why_left_out(machine: Machine) -> str:
     """Return why nothing of compiling is checked, or an empty string."""
-    if settings.why_no_compile_word(machine.variables.get(settings.COMPILE, "")):
+    if settings.why_no_word(settings.COMPILE, machine.variables.get(settings.COMPILE, "")):
         return f"needs a word that {settings.COMPILE} may be"
     word = settings.compile_word(machine.variables)
     return f"{settings.COMPILE} is {word}: {_UNCOMPILED}" if word == settings.NEVER else ""

@@ -55,13 +55,22 @@ def check_on_error(machine: Machine) -> list[Finding]:
 
 def check_compile_word(machine: Machine) -> list[Finding]:
     """Check that KIM_TORCHML_COMPILE is a word that says whether compiled programs are used."""
-    text = machine.variables.get(settings.COMPILE, "")
+    return _check_word(machine, settings.COMPILE, settings.CACHED)
+
+
+def check_edges_word(machine: Machine) -> list[Finding]:
+    """Check that KIM_TORCHML_EDGES is a word that says whether images are folded."""
+    return _check_word(machine, settings.EDGES, settings.AUTO)
+
+
+def _check_word(machine: Machine, name: str, default: str) -> list[Finding]:
+    text = machine.variables.get(name, "")
     if not text.strip():
         return []
-    if reason := settings.why_no_compile_word(text):
-        remedy = (f"export {settings.COMPILE}={settings.CACHED}", f"unset {settings.COMPILE}")
-        return [problem(settings.COMPILE, f"no model can be opened: {reason}", "Correct it, or remove it:", *remedy)]
-    return [ok(settings.COMPILE, settings.compile_word(machine.variables))]
+    if reason := settings.why_no_word(name, text):
+        remedy = (f"export {name}={default}", f"unset {name}")
+        return [problem(name, f"no model can be opened: {reason}", "Correct it, or remove it:", *remedy)]
+    return [ok(name, text.strip().lower())]
 
 
 def check_cache_variable(machine: Machine) -> list[Finding]:
