@@ -62,14 +62,19 @@ def cluster(seed: int = 1) -> Atoms:
     return atoms
 
 
-def of_atoms(atoms: Atoms, reach: float = 0.0) -> Configuration:
-    """Return the atoms as contributing particles, followed by their images within `reach` (Å)."""
+def of_atoms(atoms: Atoms, reach: float = 0.0, by_translation: bool = False) -> Configuration:
+    """Return the atoms as contributing particles, followed by their images within `reach` (Å).
+
+    Images come owner by owner, or one translation after the other, as simulators list them.
+    """
     codes = np.array([SPECIES[symbol] for symbol in atoms.symbols], dtype=np.int32)
     contributing = np.ones(len(atoms), dtype=np.int32)
     if not atoms.pbc.any():
         return Configuration(atoms.positions.copy(), codes, contributing)
     _, other, shift = neighbor_list("ijS", atoms, reach)
     images = np.unique(np.column_stack([other, shift])[np.any(shift != 0, axis=1)], axis=0)
+    if by_translation:
+        images = images[np.lexsort(images.T)]
     positions = atoms.positions[images[:, 0]] + images[:, 1:] @ atoms.cell.array
     return Configuration(
         np.concatenate([atoms.positions, positions]),

@@ -41,6 +41,7 @@ def beside_an_isolated_atom() -> Configuration:
     return of_atoms(atoms + Atoms("Si", positions=[[60.0, 0.0, 0.0]]))
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.usefixtures("examples")
 @pytest.mark.parametrize("make", [crystal, shuffled_crystal, with_any_contributing, beside_an_isolated_atom])
 def test_both_kinds_agree(make: Callable[[], Configuration]) -> None:

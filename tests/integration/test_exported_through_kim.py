@@ -82,6 +82,7 @@ def few(flags: list[int], distance: float = 60.0) -> Configuration:
     return Configuration(coordinates, np.zeros(len(flags), dtype=np.int32), np.array(flags, dtype=np.int32))
 
 
+@pytest.mark.usefixtures("staged_edges")
 @of_all_twins
 @pytest.mark.parametrize("make", [periodic, with_any_contributing, beside_an_isolated_atom])
 def test_in_kimpy(twins: Twins, make: Callable[[Twins], Configuration]) -> None:
@@ -97,6 +98,7 @@ def test_in_kimpy(twins: Twins, make: Callable[[Twins], Configuration]) -> None:
     [few([1]), few([0]), few([]), few([1, 1]), few([0, 0, 0], 2.4), few([0, 1], 2.4)],
     ids=["one", "one of another rank", "none", "two without an edge", "three of another rank", "half a pair"],
 )
+@pytest.mark.usefixtures("staged_edges")
 def test_few_particles(twins: Twins, particles: Configuration) -> None:
     model = KimpyModel(twins.exported)
     expect_same(
@@ -110,6 +112,7 @@ def test_few_particles(twins: Twins, particles: Configuration) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("staged_edges")
 def test_forces_are_minus_the_gradient() -> None:
     model = KimpyModel(EXAMPLE.exported)
     particles = with_any_contributing(EXAMPLE)
@@ -170,6 +173,7 @@ def host(simulator: Path, collection: KimCollection, own_folder: Path) -> Simula
     return Simulator(simulator, collection, own_folder)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @of_all_twins
 def test_in_the_cpp_simulator(host: Simulator, twins: Twins) -> None:
     """Both in one process, in turn; and four threads."""
@@ -177,12 +181,12 @@ def test_in_the_cpp_simulator(host: Simulator, twins: Twins) -> None:
     flags = np.random.default_rng(4).integers(0, 2, len(whole)).astype(np.int32)
     particles = Configuration(whole.coordinates, whole.codes, flags)
     particles.write(host.folder / FILE)
-    found = host.lines("two", twins.exported, twins.scripted, FILE)
+    found = host.lines("two", twins.exported, twins.scripted, FILE, KIM_TORCHML_EDGES="staged")
     assert len(found) == 4
     assert [found[2], found[3]] == [found[0], found[1]]
     assert_as_from_kimpy(found[0], twins.exported, particles)
     assert_as_from_kimpy(found[1], twins.scripted, particles)
-    threads = host.lines("threads", twins.exported, FILE, "5")
+    threads = host.lines("threads", twins.exported, FILE, "5", KIM_TORCHML_EDGES="staged")
     assert [each | {"requests": None} for each in threads] == [found[0] | {"requests": None}] * 4
 
 

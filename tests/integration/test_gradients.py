@@ -34,6 +34,7 @@ def check(model: KimpyModel, particles: Configuration, chosen: list[int]) -> Non
     np.testing.assert_allclose(torque, 0.0, rtol=0, atol=1e-11)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", MODELS)
 def test_contributing_and_other_particles_in_any_order(name: str) -> None:
     particles = mixed()
@@ -50,6 +51,7 @@ def test_cluster(name: str) -> None:
     check(KimpyModel(name), of_atoms(cluster()), [0, 17])
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.EDGES_3])
 def test_crystal_with_its_images(name: str) -> None:
     """The particles that are checked include the last one, an image at the edge."""

@@ -47,6 +47,7 @@ def strain_derivative(model: KimpyModel, configuration: Configuration, step: flo
     return result
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", TINY)
 def test_the_virial_is_the_derivative_by_a_strain(name: str) -> None:
     model, particles = KimpyModel(name), mixed()
@@ -140,6 +141,7 @@ def test_lammps_tells_its_user_where_there_is_no_stress_of_atoms(
     assert not KimpyModel(name).supports(PARTICLE_VIRIALS)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", OF_PAIRS)
 @pytest.mark.parametrize("make", [mixed, lambda: of_atoms(cluster(), 3.0)])
 def test_virials_of_particles_sum_to_the_virial(make, name: str) -> None:

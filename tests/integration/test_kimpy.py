@@ -50,6 +50,7 @@ def test_model_that_gives_a_total_has_no_particle_energies(name: str) -> None:
         (tiny.EDGES_3, 3),
     ],
 )
+@pytest.mark.usefixtures("staged_edges")
 def test_cutoff_and_influence_distance(name: str, layers: int) -> None:
     model = KimpyModel(name)
     assert model.cutoff == tiny.CUTOFF
@@ -58,6 +59,7 @@ def test_cutoff_and_influence_distance(name: str, layers: int) -> None:
     assert list(will_not_request) == [int(layers == 1)]
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", LOCAL_MODELS + TOTAL_MODELS)
 def test_outputs_do_not_depend_on_what_else_is_asked_for(name: str) -> None:
     model = KimpyModel(name)
@@ -70,6 +72,7 @@ def test_outputs_do_not_depend_on_what_else_is_asked_for(name: str) -> None:
                 np.testing.assert_array_equal(found, expected[output])
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", [tiny.RAW, tiny.GRAPH_2, tiny.DESCRIPTOR, tiny.EDGES_3])
 def test_outputs_are_overwritten(name: str) -> None:
     model = KimpyModel(name)
@@ -81,6 +84,7 @@ def test_outputs_are_overwritten(name: str) -> None:
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", LOCAL_MODELS + TOTAL_MODELS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_interleaved_particles_give_what_contributing_first_gives(name: str, seed: int) -> None:
@@ -96,6 +100,7 @@ def test_interleaved_particles_give_what_contributing_first_gives(name: str, see
         np.testing.assert_allclose(ours if output == VIRIAL else ours[order], theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.parametrize("name", LOCAL_MODELS)
 def test_particle_energies_sum_to_the_energy(name: str) -> None:
     particles = mixed()

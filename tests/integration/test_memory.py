@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models as tiny
-from configurations import mixed
+from configurations import Configuration, cluster, crystal, mixed, of_atoms
 from kim_collection import KimCollection
 
+FILE = "particles.txt"
 WINDOWS = 5
 PAGE = 4096  # bytes
 
@@ -43,9 +44,8 @@ def slopes(
     program: Path, collection: KimCollection, folder: Path, plan: Plan, model: str, leak: int = 0, **variables: str
 ) -> tuple[float, float]:
     """Return how memory grows, in bytes per repetition: allocated memory in the best window, resident memory in all."""
-    particles = folder / "particles.txt"
-    if not particles.exists():
-        mixed().write(particles)
+    if not (folder / FILE).exists():
+        mixed().write(folder / FILE)
     count = plan.warm_up + WINDOWS * plan.window
     settings = {
         "KIM_TORCHML_QUIET": "1",
@@ -54,7 +54,7 @@ def slopes(
         "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
     }
     done = subprocess.run(
-        [str(program), plan.command, model, particles.name, str(count), str(leak)],
+        [str(program), plan.command, model, FILE, str(count), str(leak)],
         cwd=folder,
         env=collection.environment | settings | variables,
         capture_output=True,
@@ -81,7 +81,23 @@ def test_memory_does_not_grow(
     simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, name: str
 ) -> None:
     """It does not in 1200 computes with changing neighbour lists, nor in hundreds of lives of a model."""
-    allocated, resident = slopes(simulator, collection, own_folder, plan, name)
+    # Each particle moves by itself, as no image does.
+    allocated, resident = slopes(simulator, collection, own_folder, plan, name, KIM_TORCHML_EDGES="staged")
+    assert allocated < plan.limit
+    assert resident < PAGE
+
+
+@pytest.mark.parametrize(
+    ("plan", "particles"),
+    [(COMPUTES, of_atoms(cluster())), (LIVES, of_atoms(crystal(), tiny.CUTOFF, by_translation=True))],
+    ids=["run", "live"],
+)
+def test_memory_does_not_grow_where_images_are_folded(
+    simulator: Path, collection: KimCollection, own_folder: Path, plan: Plan, particles: Configuration
+) -> None:
+    """Particles that move by themselves have no images; in each life of a model, owners are inferred."""
+    particles.write(own_folder / FILE)
+    allocated, resident = slopes(simulator, collection, own_folder, plan, tiny.EDGES_3, KIM_TORCHML_EDGES="folded")
     assert allocated < plan.limit
     assert resident < PAGE
 

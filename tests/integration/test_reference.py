@@ -98,6 +98,7 @@ def test_lammps_and_ase_agree(lammps: dict, model: str) -> None:
     np.testing.assert_allclose(found.forces, atoms.get_forces(), rtol=0, atol=1e-10)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @pytest.mark.usefixtures("examples")
 @pytest.mark.parametrize("model", EXAMPLES)
 def test_forces_of_examples_are_minus_the_gradient(model: str) -> None:

@@ -23,6 +23,8 @@ SANITIZER_OPTIONS = {
     "PYTHONMALLOC": "malloc",
 }
 FLAGS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+# The simulator's particles are nobody's images.
+SETTINGS = {"KIM_TORCHML_QUIET": "1", "KIM_TORCHML_EDGES": "staged"}
 # How many odd calls of each model.
 CALLS = {tiny.RAW: 600, tiny.GRAPH_2: 600, tiny.DESCRIPTOR: 250, tiny.EDGES_3: 400}
 
@@ -57,7 +59,7 @@ def fuzz(fuzz_program: Path, sanitized_collection: KimCollection, tmp_path_facto
         with (folder / "stderr").open("a+b") as stderr:
             done = subprocess.run(
                 [str(fuzz_program), *map(str, arguments)],
-                env=sanitized_collection.environment | SANITIZER_OPTIONS | {"KIM_TORCHML_QUIET": "1"},
+                env=sanitized_collection.environment | SANITIZER_OPTIONS | SETTINGS,
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
