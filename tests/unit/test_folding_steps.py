@@ -304,3 +304,22 @@ def test_one_folding_for_two_systems_in_turns():
         for structure in structures:
             made = padded(structure, "ASE", CUTOFF)
             host.rows(made.moved(random_steps(made, random, 0.01)))
+
+
+def test_an_atom_so_far_away_that_rounding_hides_images():
+    made = padded(silicon(), "LAMMPS", CUTOFF)
+    simulator = Simulator()
+    simulator.rows(made)
+    lost = made.particles().coordinates.copy()
+    lost[3] += 1e8
+    expected = r"^coordinates must be small enough .*, got particle 3 at .*move the system to the origin.*=staged"
+    particles = replace(made.particles(), coordinates=lost)
+    with pytest.raises(FoldingRefusedError, match=expected):
+        simulator.folding.rows(particles, CUTOFF, lambda: made.reached(CUTOFF))
+
+
+def test_a_cluster_may_spread_as_far_as_it_likes():
+    points = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1e8, 0.0, 0.0]])
+    particles = ParticleList(points, np.zeros(3, dtype=np.int32), np.ones(3, dtype=bool))
+    rows = Folding().rows(particles, CUTOFF, lambda: np.ones(3, dtype=bool))
+    assert rows.row_of_particle.tolist() == [0, 1, 2]

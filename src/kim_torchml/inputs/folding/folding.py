@@ -138,7 +138,7 @@ class Folding:
         translations = particles.coordinates[known.images] - particles.coordinates[known.owners]
         lattice = known.rows.lattice if known.fit is None else known.fit @ translations
         difference = translations - known.shifts @ lattice
-        if not np.abs(difference).max() < particles.tolerance:
+        if not particles.is_resolved or not np.abs(difference).max() < particles.tolerance:
             return None
         if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < _MOST_STRAIN:
             return None

@@ -46,6 +46,7 @@ def infer(
     Raises:
         FoldingRefusedError: If there are none.
     """
+    _check_extent(particles)
     needed_images = np.ones(len(particles.images), dtype=bool) if needed is None else needed[particles.images]
     search = _Search(particles, cutoff, needed_images)
     if known is not None and len(known):
@@ -53,6 +54,17 @@ def infer(
         if rows is not None:
             return rows
     return search.from_nothing()
+
+
+def _check_extent(particles: ParticleList) -> None:
+    """Check that places of atoms can be told apart; a cluster without images is folded anywhere."""
+    if len(particles.images) and not particles.is_resolved:
+        farthest = int(np.argmax(np.abs(particles.coordinates).max(axis=1)))
+        raise FoldingRefusedError(
+            f"coordinates must be small enough to tell images from other places, got "
+            f"{place_of(farthest, particles.coordinates)}",
+            "move the system to the origin",
+        )
 
 
 class _Search:

@@ -8,6 +8,8 @@ import numpy as np
 
 # A translation is as good as none if no component is larger than so many tolerances.
 _NOTHING = 50.0
+# No particle has an image of itself nearer than this, Å: shorter vectors come of places that rounding tells apart.
+_SHORTEST = 0.1
 # Relative difference of squared lengths below which a vector counts as no shorter than another.
 _SHORTER = 1e-9
 
@@ -97,7 +99,9 @@ def lattice_of(translations: np.ndarray, tolerance: float) -> Lattice | None:
         if not _shorten_one(vectors):
             break
     basis = np.array(vectors).reshape(-1, 3)
-    if len(basis) > 3 or (len(basis) and np.linalg.matrix_rank(basis, tol=1e-3) < len(basis)):
+    if len(basis) > 3 or (len(basis) and np.linalg.norm(basis, axis=1).min() < _SHORTEST):
+        return None
+    if len(basis) and np.linalg.matrix_rank(basis, tol=1e-3) < len(basis):
         return None
     return Lattice(basis)
 

@@ -10,6 +10,7 @@ import numpy as np
 # for each Å of the largest coordinate.
 _TOLERANCE = 1e-7
 _RELATIVE_TOLERANCE = 4e-9
+_LARGEST_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class ParticleList:
     def tolerance(self) -> float:
         """How far an image may be from where its owner and the lattice place it, along each axis, Å."""
         return _TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(self.coordinates).max(initial=0.0))
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the tolerance is far below the distance of atoms, so that images can be told from other places."""
+        return self.tolerance < _LARGEST_TOLERANCE
 
     @cached_property
     def places(self) -> "ParticleList":
