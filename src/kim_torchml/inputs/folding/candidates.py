@@ -26,6 +26,10 @@ _RANDOM_VOTERS = 192
 _PROBES = 800
 # After so many in a row that told nothing, more are unlikely to.
 _IN_VAIN = 64
+# So many images are looked at together with the next one in the list; in lists without order few have the same
+# translation, and in those with one all but the last of each block.
+_PAIRS_IN_LIST = 32
+_PART_IN_ORDER = 0.3
 # The shortest candidates that are kept where nothing else tells them apart.
 _MOST_RANKED = 2000
 # So many are worth a deeper search.
@@ -58,6 +62,19 @@ class Candidates:
             particles.places, self._owners.lattice
         )  # fmt: skip
 
+    def list_may_have_order(self) -> bool:
+        """Return whether enough of some random images are explained together with the next one, owners ascending."""
+        starts = self._random.permutation(max(len(self._images) - 1, 0))[:_PAIRS_IN_LIST]
+        in_order = 0
+        for image in starts:
+            every = self._all_of(image)
+            together = self._owners.find(
+                self._images[image + 1] - every, np.full(len(every), self._image_codes[image + 1])
+            )
+            owners = np.flatnonzero(self._own_codes == self._image_codes[image])
+            in_order += int((together > owners).any())
+        return in_order >= _PART_IN_ORDER * len(starts)
+
     def by_order(self, image: int) -> Iterator[np.ndarray]:
         """Yield translations [3] that explain an image and map no contributing particle onto another, likeliest first.
 
@@ -66,9 +83,13 @@ class Candidates:
         Args:
             image: Index among the images.
         """
-        translations = self._without_unlikely(self._likely_by_neighbours_in_list(image, self._all_of(image)))
-        likeliest = self._by_explained_part(image, translations)
-        yield from islice((each for each in likeliest if not self._overlaps(each)), _MOST_YIELDED)
+        every = self._all_of(image)
+        explains_near = self._explains_neighbours_in_list(image, every)
+        likely = every[explains_near] if np.count_nonzero(explains_near) <= _FEW else every
+        # An image may be alone in its block: those that its neighbours in the list do not share come afterwards.
+        for translations in (likely, every[~explains_near]) if len(likely) < len(every) else (every,):
+            likeliest = self._by_explained_part(image, self._without_unlikely(translations))
+            yield from islice((each for each in likeliest if not self._overlaps(each)), _MOST_YIELDED)
 
     def by_vote(self, image: int) -> Iterator[np.ndarray]:
         """Yield translations [3] that explain an image and that nothing speaks against, likeliest first.
@@ -110,14 +131,13 @@ class Candidates:
         moved = self._own + translation
         return bool((self._places.find(moved, np.zeros(len(moved), dtype=np.int32)) >= 0).any())
 
-    def _likely_by_neighbours_in_list(self, image: int, translations: np.ndarray) -> np.ndarray:
-        """Return those that explain the image before or after it in the list as well, if these tell anything."""
-        explains_near = np.zeros(len(translations), dtype=bool)
+    def _explains_neighbours_in_list(self, image: int, translations: np.ndarray) -> np.ndarray:
+        """Return which translations [m, 3] explain the image before or after an image in the list as well, bool [m]."""
+        explains = np.zeros(len(translations), dtype=bool)
         for other in (image - 1, image + 1):
             if 0 <= other < len(self._images):
-                explains_near |= self._explain(other, translations)
-        is_few = 0 < np.count_nonzero(explains_near) <= _FEW
-        return translations[explains_near] if is_few else translations
+                explains |= self._explain(other, translations)
+        return explains
 
     def _likely_by_probes(self, translations: np.ndarray) -> np.ndarray:
         """Return the translations that map none of some random contributing particles onto another."""

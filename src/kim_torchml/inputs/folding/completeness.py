@@ -8,8 +8,6 @@ import numpy as np
 
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
-# Rounding may put a pair on either side of the cutoff.
-_WITHIN = 1.0 - 1e-9
 # More predicted images than these are not looked at where only a warning is at stake.
 _MOST_PREDICTED = 10_000_000
 
@@ -81,7 +79,8 @@ def missing_image(particles: ParticleList, rows: Rows, cutoff: float, shifts: np
         owners = np.flatnonzero(is_near)
         moved = fractions[owners] + shift
         owners = owners[((moved >= least) & (moved <= most)).all(axis=1)]
-        pair = _near_pair(places[owners], own, _WITHIN * cutoff) if len(owners) else None
+        # Rounding may put a pair on either side of the cutoff.
+        pair = _near_pair(places[owners], own, cutoff - 2.0 * particles.tolerance) if len(owners) else None
         if pair is not None:
             place = places[owners[pair[0]]]
             distance = float(np.linalg.norm(place - own[pair[1]]))

@@ -9,8 +9,6 @@ from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice
 from kim_torchml.inputs.folding.rows import ParticleList
 
-# Rounding may put a pair on either side of the cutoff.
-_WITHIN = 1.0 - 1e-9
 # So many places where a particle is missing are looked at.
 _MOST_PLACES = 256
 
@@ -60,7 +58,9 @@ class Contradictions:
         # The nearest places are tried: others are likely to be out of reach.
         places = places[~is_there]
         squared = ((places - self._middle) ** 2).sum(axis=1)
+        # Rounding may put a pair on either side of the cutoff.
+        within = self._cutoff - 2.0 * particles.tolerance
         for place in places[np.argsort(squared)[:_MOST_PLACES]]:
-            if ((self._own - place) ** 2).sum(axis=1).min() < (_WITHIN * self._cutoff) ** 2:
+            if ((self._own - place) ** 2).sum(axis=1).min() < within**2:
                 return True
         return False

@@ -9,7 +9,8 @@ import numpy as np
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image, spread
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.inference import fitted_vectors, infer
-from kim_torchml.inputs.folding.proof import is_in_blocks, prove_without_order
+from kim_torchml.inputs.folding.list_order import is_in_blocks
+from kim_torchml.inputs.folding.proof import prove_without_order
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # Cells over which contributing particles may be spread before images may be missing, which is then looked at; again
@@ -62,6 +63,7 @@ class Folding:
         self._spread = _SPREAD
         self._proven: _Proven | None = None
         self._lattice: np.ndarray | None = None
+        self._is_ordered = True
         self.n_inferred = 0
 
     def rows(self, particles: ParticleList, cutoff: float, reached: Callable[[], np.ndarray]) -> Rows:
@@ -79,7 +81,7 @@ class Folding:
         if rows is None:
             self._proven = None
             self.n_inferred += 1
-            rows = infer(particles, cutoff, reached(), self._lattice)
+            rows = infer(particles, cutoff, reached(), self._lattice, self._is_ordered)
             self._keep(particles, rows)
             self._look_for_atoms_outside(particles, rows, cutoff)
         return rows
@@ -105,6 +107,7 @@ class Folding:
             is_in_blocks(owners, shifts),
         )
         self._lattice = rows.lattice
+        self._is_ordered = self._proven.is_in_blocks
 
     def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
         """Warn where atoms are so far outside the cell that the simulator has not listed all images.

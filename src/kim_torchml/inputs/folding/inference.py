@@ -7,6 +7,8 @@ is tried. Whatever is found is proven before it is used.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import chain, islice
 
 import numpy as np
 
@@ -14,13 +16,19 @@ from kim_torchml.inputs.folding.candidates import Candidates
 from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice, lattice_of
+from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, joint_explanations, mapping_of
 from kim_torchml.inputs.folding.proof import prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # So many lattices are tried by the order of the list, and as many by votes; identical molecules need 20 to 40.
-_MOST_LATTICES = 60
+_MOST_LATTICES = 80
 # A lattice that explains all images but is not proven counts as so many: proofs take time, and others fail alike.
 _UNPROVEN = 4
+_OTHER_STARTS = 2
+_FEW_OWNERS = 16
+# So many translations that explain two blocks of the list as one are tried, each with so many lattices.
+_MOST_RIVALS = 8
+_LATTICES_OF_RIVAL = 16
 # A known lattice may have been strained since: so many images tell by how much, each within the first of these
 # distances that is enough, Å.
 _STRAINED_IMAGES = 16
@@ -32,28 +40,33 @@ _SEED = 0
 
 
 def infer(
-    particles: ParticleList, cutoff: float, needed: np.ndarray | None = None, known: np.ndarray | None = None
+    particles: ParticleList,
+    cutoff: float,
+    needed: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+    is_ordered: bool = True,
 ) -> Rows:
     """Return the row of every particle.
 
     Args:
         particles: The configuration.
         cutoff: Cutoff of the edges, Å.
-        needed: Particles that must have a row: those with an edge, shape [n], bool; by default all.
+        needed: Particles with an edge, shape [n], bool; by default all. Where no image has one, none gets a row. Else
+            all must have one, as simulators list nothing but images: one that a lattice leaves speaks against it.
         known: Lattice that was found earlier and may have been strained since, shape [d, 3], Å; it is tried first.
+        is_ordered: Whether earlier lists of the same simulation had an order.
     Returns:
         Rows that are proven.
     Raises:
         FoldingRefusedError: If there are none.
     """
     _check_extent(particles)
-    needed_images = np.ones(len(particles.images), dtype=bool) if needed is None else needed[particles.images]
-    search = _Search(particles, cutoff, needed_images)
+    search = _Search(particles, cutoff, needed, is_ordered)
     if known is not None and len(known):
         rows = search.settle(search.strained(Lattice(known)), is_known=True)
         if rows is not None:
-            return rows
-    return search.from_nothing()
+            return search.with_fewest_blocks(rows)
+    return search.with_fewest_blocks(search.from_nothing())
 
 
 def _check_extent(particles: ParticleList) -> None:
@@ -70,23 +83,28 @@ def _check_extent(particles: ParticleList) -> None:
 class _Search:
     """The search for one configuration."""
 
-    def __init__(self, particles: ParticleList, cutoff: float, needed: np.ndarray) -> None:
+    def __init__(self, particles: ParticleList, cutoff: float, needed: np.ndarray | None, is_ordered: bool) -> None:
         """Begin.
 
         Args:
             particles: The configuration.
             cutoff: Cutoff of the edges, Å.
-            needed: Images that must have an owner, shape [images], bool.
+            needed: Particles with an edge, shape [n], bool; None for all.
+            is_ordered: Whether owners must explain the order of the list, until all else has failed. A perfect crystal
+                has others, which are right until the first of its atoms moves.
         """
+        self._is_ordered = is_ordered
         self._particles = particles
         self._cutoff = cutoff
         self._needed = needed
+        images = particles.images
+        self._is_any_needed = bool(len(images)) and (needed is None or bool(needed[images].any()))
         self._random = np.random.default_rng(_SEED)
         self._tried = 0
         self._why: FoldingRefusedError | None = None
-        self._unexplained: np.ndarray = np.flatnonzero(needed)
+        self._unexplained: np.ndarray = images[:0]
         # The image nearest to the middle that the best lattice leaves, and how many it leaves.
-        self._left, self._fewest = 0, len(needed) + 1
+        self._left, self._fewest = 0, len(images) + 1
 
     def from_nothing(self) -> Rows:
         """Return the rows, without knowing a lattice.
@@ -95,26 +113,64 @@ class _Search:
             FoldingRefusedError: If there are none.
         """
         particles = self._particles
-        if not len(particles.own) and self._needed.any():
+        if not len(particles.own) and self._is_any_needed:
             raise FoldingRefusedError("particles that do not contribute must be images of contributing ones, got none")
         nothing = Lattice(np.zeros((0, 3)))
         rows = self.settle(ImageFinder(particles, nothing))
         if rows is not None:
             return rows
-        candidates = Candidates(particles, self._cutoff, self._random)
-        for candidates_of in (candidates.by_order, candidates.by_vote):
-            self._tried = 0
-            rows = self._search(nothing, candidates_of)
-            if rows is not None:
-                return rows
+        # Blocks of few images tell nothing of the order.
+        if len(particles.own) <= _FEW_OWNERS or self._candidates.list_may_have_order():
+            self._is_ordered, self._tried = True, 0
+            rows = self._search(nothing, self._candidates.by_order)
+        if rows is None:
+            self._is_ordered, self._tried = False, 0
+            rows = self._search(nothing, self._candidates.by_vote)
+        if rows is not None:
+            return rows
         raise self._reason()
+
+    def with_fewest_blocks(self, rows: Rows) -> Rows:
+        """Return proven rows, or others that are proven too and need fewer blocks of the list.
+
+        Parts of a system that are farther apart than the cutoff, or images across one direction alone, may be explained
+        by another lattice block by block. It splits blocks of the true one, whose parts have a translation in common.
+        """
+        particles, lattice = self._particles, Lattice(rows.lattice)
+        mapping = self._needed_part(rows)
+        if not is_in_blocks(mapping.owners, mapping.shifts):
+            return rows
+        for translation in islice(joint_explanations(particles, lattice, mapping), _MOST_RIVALS):
+            start = lattice_of(translation[np.newaxis], particles.tolerance)
+            if start is None or not start.rank or self._is_symmetry(lattice, translation):
+                continue
+            self._tried = _MOST_LATTICES - _LATTICES_OF_RIVAL
+            rival = self._search(start, self._candidates.by_order)
+            if rival is not None and len(self._needed_part(rival).starts) < len(mapping.starts):
+                return self.with_fewest_blocks(rival)
+        return rows
+
+    def _needed_part(self, rows: Rows) -> Mapping:
+        """Return the images with an edge that have an owner."""
+        mapping = mapping_of(self._particles, rows)
+        return mapping if self._needed is None else mapping.of(self._needed[mapping.images])
+
+    def _is_symmetry(self, lattice: Lattice, translation: np.ndarray) -> bool:
+        """Return whether a translation leaves the folded system as it is."""
+        particles = self._particles
+        moved = particles.coordinates[particles.own] + translation
+        return bool((ImageFinder(particles, lattice).find(moved, particles.species_codes[particles.own]) >= 0).all())
+
+    @cached_property
+    def _candidates(self) -> Candidates:
+        return Candidates(self._particles, self._cutoff, self._random)
 
     def _reason(self) -> FoldingRefusedError:
         """Return what comes nearest to the truth of all that was found wrong."""
         if isinstance(self._why, AmbiguousOwnersError):
             return self._why
         # The few images that a lattice leaves are what is wrong, rather than the lattice that explains all others.
-        if self._fewest < _FEW_UNEXPLAINED * np.count_nonzero(self._needed):
+        if self._fewest < _FEW_UNEXPLAINED * len(self._particles.images):
             return self._unexplained_error(self._left, "the lattice that explains the others")
         return self._why or self._unexplained_error(self._left, "any of the lattices that were tried")
 
@@ -138,8 +194,7 @@ class _Search:
         rows = self.settle(ImageFinder(self._particles, lattice))
         if rows is not None or not len(self._unexplained):
             return rows
-        nearest = self._nearest_unexplained()
-        for translation in candidates_of(nearest):
+        for translation in chain.from_iterable(map(candidates_of, self._starts())):
             longer = lattice_of(np.array([*lattice.vectors, translation]), self._particles.tolerance)
             if longer is None or lattice.is_same(longer):
                 continue
@@ -147,6 +202,14 @@ class _Search:
             if rows is not None or self._tried > _MOST_LATTICES:
                 return rows
         return None
+
+    def _starts(self) -> list[int]:
+        """Return unexplained images, by their index among the images: the nearest to the middle, and random others.
+
+        The nearest may be alone in its block; most images are in large ones.
+        """
+        others = self._random.permutation(self._unexplained)[:_OTHER_STARTS]
+        return [self._nearest_unexplained(), *map(int, others)]
 
     def _nearest_unexplained(self) -> int:
         """Return the unexplained image, by its index among the images, that is nearest to the middle."""
@@ -172,7 +235,13 @@ class _Search:
             owners = np.full(len(images), -1, dtype=np.int64)
         else:
             owners = finder.find(particles.coordinates[images], particles.species_codes[images])
-        self._unexplained = np.flatnonzero((owners < 0) & self._needed)
+        left = np.flatnonzero(owners < 0)
+        if lattice.rank and 0 < len(left) < _FEW_UNEXPLAINED * len(images):
+            # The few images that it was found by tell the lattice less well than all others do together.
+            lattice, owners = self._refined(lattice, owners)
+            places = ImageFinder(particles.places, lattice)
+            left = np.flatnonzero(owners < 0)
+        self._unexplained = left if self._is_any_needed else images[:0]
         if len(self._unexplained):
             if lattice.rank and len(self._unexplained) < self._fewest:
                 self._left, self._fewest = self._nearest_unexplained(), len(self._unexplained)
@@ -185,8 +254,24 @@ class _Search:
             self._tried += _UNPROVEN
             return None
 
-    def _proven(self, lattice: Lattice, owners: np.ndarray, places: ImageFinder, is_known: bool) -> Rows:
-        """Return the rows for owners, by the index among contributing particles, of all images; -1 for none."""
+    def _refined(self, lattice: Lattice, owners: np.ndarray) -> tuple[Lattice, np.ndarray]:
+        """Return a lattice that is fitted to the images with owners, and the owners of all images under it."""
+        particles = self._particles
+        has_owner = owners >= 0
+        images = particles.images[has_owner]
+        translations = particles.coordinates[images] - particles.coordinates[particles.own[owners[has_owner]]]
+        fit = fitted_vectors(lattice.nearest(translations)[0])
+        if fit is None:
+            return lattice, owners
+        refined = Lattice(fit @ translations)
+        finder = ImageFinder(particles, refined)
+        return refined, finder.find(particles.coordinates[particles.images], particles.species_codes[particles.images])
+
+    def _proven(self, lattice: Lattice, owners: np.ndarray, places: ImageFinder, is_known: bool) -> Rows | None:
+        """Return the rows for owners, by the index among contributing particles, of all images; -1 for none.
+
+        They are None where the list has to have an order and has none under this lattice.
+        """
         particles = self._particles
         has_owner = owners >= 0
         images = particles.images[has_owner]
@@ -201,9 +286,9 @@ class _Search:
         # All images together tell the lattice better than the few that it was found by.
         polished = lattice.vectors if vectors is None else vectors @ translations
         found = Rows(len(particles.own), rows, polished, shifts)
-        needed = np.ones(len(particles), dtype=bool)
-        needed[particles.images] = self._needed
-        prove(particles, found, self._cutoff, needed, places, is_known)
+        if self._is_ordered and not is_in_blocks(particles.own[owners[has_owner]], of_images):
+            return None
+        prove(particles, found, self._cutoff, self._needed, places, is_known)
         return found
 
     def strained(self, lattice: Lattice) -> ImageFinder:
@@ -213,7 +298,7 @@ class _Search:
         """
         particles = self._particles
         finder = ImageFinder(particles, lattice)
-        sample = self._random.permutation(particles.images[self._needed])[:_STRAINED_IMAGES]
+        sample = self._random.permutation(particles.images)[:_STRAINED_IMAGES]
         for reach in _STRAIN_REACHES:
             translations, shifts = [], []
             for image in sample:

@@ -2,15 +2,13 @@
 """The proof that owners are right; it knows nothing of how they were found.
 
 P1: no two contributing particles are images of each other.
-P2: every image with an edge is its owner plus whole translations of one lattice, and of its species.
+P2: every image is its owner plus whole translations of one lattice, and of its species, unless no image has an edge.
 P3: coordinates alone can have more than one explanation (a crystal with a defect deeper than the halo). So the list of
 images must have the order that simulators give it, one block for each translation with owners ascending; or no other
 translation explains images, other than symmetries of the folded system, which change nothing.
 P4: with each translation of an image with an edge, all images within the cutoff that it predicts are there, and so its
 inverse: a lattice that is too dense, or tilted another way, explains all images, and more.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from kim_torchml.inputs.folding.contradictions import Contradictions
 from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice
+from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, mapping_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # P3 without an order: so many images of each translation are tried, and for each so many images near it vote.
@@ -35,21 +34,6 @@ _SAME = 1e-4
 _FEW_OWNERS = 16
 
 
-@dataclass(frozen=True)
-class _Mapping:
-    """The images that have an owner.
-
-    Attributes:
-        images: the images, shape [m].
-        owners: owner of each, shape [m].
-        shifts: translation of each in terms of the lattice, shape [m, d].
-    """
-
-    images: np.ndarray
-    owners: np.ndarray
-    shifts: np.ndarray
-
-
 def prove(
     particles: ParticleList,
     rows: Rows,
@@ -64,7 +48,7 @@ def prove(
         particles: The configuration.
         rows: Rows that were found for it.
         cutoff: Cutoff of the edges, Å.
-        needed: Particles that must have a row, shape [n], bool; by default all.
+        needed: Particles with an edge, shape [n], bool; by default all.
         finder: The contributing particles of `particles.places` under the lattice of the rows, if they are sorted
             already.
         is_known: Whether the lattice was proven for an earlier configuration of the same simulation. If it is that of a
@@ -75,7 +59,7 @@ def prove(
     _check_shapes(particles, rows)
     lattice = Lattice(rows.lattice)
     _check_distinct(particles, finder or ImageFinder(particles.places, lattice))
-    mapping = _mapping(particles, rows)
+    mapping = mapping_of(particles, rows)
     _check_images(particles, rows, mapping, needed)
     are_ordered = is_in_blocks(mapping.owners, mapping.shifts)
     if not (is_known and are_ordered and lattice.rank == 3 and rows.n_own > _FEW_OWNERS):
@@ -147,16 +131,10 @@ def _check_distinct(particles: ParticleList, finder: ImageFinder) -> None:
         )
 
 
-def _mapping(particles: ParticleList, rows: Rows) -> _Mapping:
-    images = particles.images[rows.row_of_particle[particles.images] >= 0]
-    owners = particles.own[rows.row_of_particle[images]] if len(images) else images
-    return _Mapping(images, owners, rows.shifts[images])
-
-
-def _check_images(particles: ParticleList, rows: Rows, mapping: _Mapping, needed: np.ndarray | None) -> None:
+def _check_images(particles: ParticleList, rows: Rows, mapping: Mapping, needed: np.ndarray | None) -> None:
     has_no_row = rows.row_of_particle < 0
-    missing = np.flatnonzero(has_no_row if needed is None else has_no_row & needed)
-    if len(missing):
+    missing = np.flatnonzero(has_no_row)
+    if len(missing) and (needed is None or needed[particles.images].any()):
         raise FoldingRefusedError(
             f"{place_of(int(missing[0]), particles.coordinates)} must be a periodic image of a contributing particle, "
             f"got none that it is an image of ({len(missing)} such particles)"
@@ -180,31 +158,6 @@ def _check_images(particles: ParticleList, rows: Rows, mapping: _Mapping, needed
         )
 
 
-def _numbers(shifts: np.ndarray) -> np.ndarray:
-    """Return one whole number for each translation [m, d], the same for the same translation."""
-    numbers = np.zeros(len(shifts), dtype=np.int64)
-    for along in shifts.T:
-        numbers = numbers * (int(np.ptp(along)) + 1 if len(along) else 1) + (along - along.min(initial=0))
-    return numbers
-
-
-def is_in_blocks(owners: np.ndarray, shifts: np.ndarray) -> bool:
-    """Return whether a list of images has one block for each translation, with owners ascending.
-
-    Args:
-        owners: Owner of each image, in the order of the list, shape [m].
-        shifts: Its translation in terms of the lattice, shape [m, d].
-    """
-    if len(owners) < 2:
-        return True
-    numbers = _numbers(shifts.astype(np.int64))
-    is_same = numbers[1:] == numbers[:-1]
-    if (np.diff(owners)[is_same] <= 0).any():
-        return False
-    first_of_blocks = numbers[np.append(True, ~is_same)]
-    return len(np.unique(first_of_blocks)) == len(first_of_blocks)
-
-
 def _check_unique(particles: ParticleList, rows: Rows, cutoff: float) -> None:
     """Prove that no other translation explains images, other than symmetries of the folded system.
 
@@ -217,7 +170,7 @@ def _check_unique(particles: ParticleList, rows: Rows, cutoff: float) -> None:
     lattice = Lattice(rows.lattice)
     folded, plain = ImageFinder(particles, lattice), ImageFinder(particles, Lattice(np.zeros((0, 3))))
     contradictions = Contradictions(particles, cutoff)
-    mapping = _mapping(particles, rows)
+    mapping = mapping_of(particles, rows)
     coordinates, codes = particles.coordinates, particles.species_codes
     own, own_codes = coordinates[particles.own], codes[particles.own]
     looked_at: set[tuple[int, ...]] = set()
@@ -257,7 +210,7 @@ def _voted_for(plain: ImageFinder, particles: ParticleList, translations: np.nda
     return most_voted
 
 
-def _to_try(mapping: _Mapping) -> np.ndarray:
+def _to_try(mapping: Mapping) -> np.ndarray:
     """Return places in the mapping: a few of each translation, spread over its images."""
     _, which = np.unique(mapping.shifts, axis=0, return_inverse=True)
     which = which.reshape(-1)
