@@ -67,6 +67,10 @@ def test_there_are_at_least_the_ranks_that_are_known_to_be_there():
     assert find_rank(node | {"OMPI_COMM_WORLD_SIZE": "2"}).size == 6
 
 
+def test_a_launcher_that_tells_no_local_rank():
+    assert find_rank(variables("PMI_RANK=0 PMI_SIZE=8")) == Rank(rank=None, local_rank=0, local_size=1, size=8)
+
+
 def test_a_size_without_its_launcher():
     """A variable of a size alone may be left from anywhere."""
     assert find_rank(variables("PMI_SIZE=8 SLURM_STEP_NUM_TASKS=8 OMPI_COMM_WORLD_SIZE=8")).size == 1

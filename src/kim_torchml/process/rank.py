@@ -17,7 +17,7 @@ class Rank:
         rank: Rank in the whole run, or None where no launcher is known.
         local_rank: Rank among the processes on this node; 0 where no launcher is known.
         local_size: Number of processes on this node; 1 where no launcher is known.
-        size: Number of all processes that were launched together; 1 where no launcher is known.
+        size: Number of all processes that were launched together; 1 where nothing tells of others.
     """
 
     rank: int | None
@@ -67,7 +67,11 @@ def find_rank(environment: Mapping[str, str] = os.environ) -> Rank:
     for launcher in _LAUNCHERS.values():
         if launcher.local_rank in environment:
             return _rank_of(launcher, environment)
-    return Rank(rank=None, local_rank=0, local_size=1, size=1)
+    # A launcher that tells no local rank (Flux, with PMI's variables) may still tell that there are several processes.
+    told = [each for each in _LAUNCHERS.values() if each.rank in environment and each.size in environment]
+    return Rank(
+        rank=None, local_rank=0, local_size=1, size=max([1, *(_number(environment, each.size) for each in told)])
+    )
 
 
 def _rank_of(launcher: _Launcher, environment: Mapping[str, str]) -> Rank:

@@ -23,7 +23,7 @@ NEVER, CACHED, NOW = COMPILE_WORDS = ("never", "cached", "now")
 EDGES = "KIM_TORCHML_EDGES"
 # Whether images are rows of their own: as it suits the run, always, or never.
 AUTO, STAGED, FOLDED = EDGES_WORDS = ("auto", "staged", "folded")
-# Variables without which models open, and with which they open only if it is one of these words, in any case.
+# Each of these variables is unset or one of these words, in upper or lower case; else no model opens.
 WORDS = {COMPILE: COMPILE_WORDS, EDGES: EDGES_WORDS}
 DUMP = "KIM_TORCHML_DUMP"
 # What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
