@@ -20,11 +20,14 @@ from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, joint_e
 from kim_torchml.inputs.folding.proof import prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
-# So many lattices are tried by the order of the list, and as many by votes; identical molecules need 20 to 40.
+# So many lattices are tried by the order of the list, and as many by votes; identical molecules need 20 to 40. Those
+# that map a contributing particle onto another do not count: it takes little time to see that they are wrong.
 _MOST_LATTICES = 80
 # A lattice that explains all images but is not proven counts as so many: proofs take time, and others fail alike.
 _UNPROVEN = 4
+# Unexplained images that candidates are taken from, beside the nearest.
 _OTHER_STARTS = 2
+# The order of so few particles in a list tells nothing.
 _FEW_OWNERS = 16
 # So many translations that explain two blocks of the list as one are tried, each with so many lattices.
 _MOST_RIVALS = 8
@@ -188,9 +191,6 @@ class _Search:
             lattice: The lattice.
             candidates_of: Function that gives translations for an image.
         """
-        self._tried += 1
-        if self._tried > _MOST_LATTICES:
-            return None
         rows = self.settle(ImageFinder(self._particles, lattice))
         if rows is not None or not len(self._unexplained):
             return rows
@@ -199,7 +199,7 @@ class _Search:
             if longer is None or lattice.is_same(longer):
                 continue
             rows = self._search(longer, candidates_of)
-            if rows is not None or self._tried > _MOST_LATTICES:
+            if rows is not None or self._tried >= _MOST_LATTICES:
                 return rows
         return None
 
@@ -231,6 +231,7 @@ class _Search:
         places = finder if particles.places is particles else ImageFinder(particles.places, lattice)
         if places.equivalent_pair is not None:
             return None
+        self._tried += 1
         if not lattice.rank:
             owners = np.full(len(images), -1, dtype=np.int64)
         else:
