@@ -101,19 +101,21 @@ def test_malformed_mappings_are_refused(bases, name):
         prove(padded.particles(), MALFORMED[name](padded.rows()), 5.0)
 
 
-def test_particles_that_no_edge_needs_may_lack_an_owner(bases):
+def test_images_may_lack_owners_where_none_has_an_edge(bases):
     padded = bases["displaced; LAMMPS, listed"]
-    needed = padded.reached(4.0)
-    rows = padded.rows()
+    rows, is_own = padded.rows(), padded.particles().contributing
     unmapped = replace(
         rows,
-        row_of_particle=np.where(needed, rows.row_of_particle, -1),
-        shifts=np.where(needed[:, None], rows.shifts, 0),
+        row_of_particle=np.where(is_own, rows.row_of_particle, -1),
+        shifts=np.where(is_own[:, None], rows.shifts, 0),
     )
-    assert not needed.all()
-    prove(padded.particles(), unmapped, 4.0, needed)
-    with pytest.raises(FoldingRefusedError, match=ADVICE):
-        prove(padded.particles(), unmapped, 4.0)
+    prove(padded.particles(), unmapped, 4.0, is_own)
+    # One edge is enough: what a lattice leaves of a list speaks against it.
+    needed = is_own.copy()
+    needed[padded.particles().images[0]] = True
+    for each in (needed, None):
+        with pytest.raises(FoldingRefusedError, match=ADVICE):
+            prove(padded.particles(), unmapped, 4.0, each)
 
 
 def test_lattices_sheared_by_the_vector_between_two_atoms_are_refused(bases):
@@ -179,6 +181,15 @@ def test_lattices_that_predict_missing_images(simulator, is_shuffled):
                     prove(padded.particles(), rows, 5.0, needed)
                 seen += 1
     assert seen == 3
+
+
+def test_a_list_without_order_that_is_too_long_to_look_at(bases, monkeypatch):
+    padded = bases["displaced; LAMMPS, shuffled"]
+    monkeypatch.setattr("kim_torchml.inputs.folding.completeness._MOST_PREDICTED", 1000)
+    with pytest.raises(
+        FoldingRefusedError, match=r"must be short enough to look at all images .*; simulate fewer atoms"
+    ):
+        prove(padded.particles(), padded.rows(), 5.0)
 
 
 def sublattice(lattice, parity):

@@ -2,6 +2,7 @@
 """Folding from step to step: what moves, is strained, listed anew, changes species or number; and who is asked when."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -274,6 +275,48 @@ def test_no_particles_and_none_that_contributes():
     assert rows.row_of_particle.tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e100, 3e5])
+@pytest.mark.parametrize("of_image", [False, True], ids=["contributing", "image"])
+def test_coordinates_that_cannot_be_told_apart(value, of_image):
+    """Rounding so far from the origin is as large as displacements of atoms are; the next step is right again."""
+    made, host = padded(silicon(), "LAMMPS", CUTOFF), Simulator()
+    host.rows(made)
+    place = int(made.images[7] if of_image else made.own[7])
+    wrong = replace(made, coordinates=changed(made.coordinates, (place, 1), value)).particles()
+    expected = rf"coordinates must be numbers and within 2.5e5 Å of the origin.* got particle {place} at .*=staged"
+    for folding in (host.folding, Folding()):
+        with pytest.raises(FoldingRefusedError, match=expected):
+            folding.rows(wrong, CUTOFF, lambda: np.ones(len(made), dtype=bool))
+    host.rows(made)
+    # A cluster has no images that must be told apart.
+    cluster = ParticleList(wrong.coordinates, wrong.species_codes, np.ones(len(made), dtype=bool))
+    assert Folding().rows(cluster, CUTOFF, lambda: np.ones(len(made), dtype=bool)).n_own == len(made)
+
+
+def test_atoms_at_one_place():
+    """They are no reason to refuse a cluster; where there are images, they are what the refusal names."""
+    twice = replace(silicon(), coordinates=changed(silicon().coordinates, 9, silicon().coordinates[4]))
+    rows, _ = Simulator().rows(padded(twice.bounded(False, False, False), "LAMMPS", CUTOFF))
+    assert rows.row_of_particle.tolist() == list(range(64))
+    expected = r"no two contributing particles may be at one place .* got particle 4 at .* and particle 9 at "
+    with pytest.raises(FoldingRefusedError, match=expected):
+        Simulator().rows(padded(twice, "LAMMPS", CUTOFF))
+
+
+def test_images_that_are_missing_are_told_of_once():
+    """An atom drifts away from the others, cell by cell, and its images are not listed."""
+    made, said = padded(silicon(), "ASE", CUTOFF), []
+    folding, drifting = Folding(said.append), made.owner == 5
+    for cells in (0, 3, 4, 5):
+        listed = np.ones(len(made), dtype=bool) if cells == 0 else made.contributing | ~drifting
+        coordinates = made.coordinates + np.where(drifting[:, None], cells * made.lattice[0], 0.0)
+        particles = ParticleList(coordinates[listed], made.species_codes[listed], made.contributing[listed])
+        folding.rows(particles, CUTOFF, partial(np.ones, len(particles), dtype=bool))
+        folding.forget()
+        assert len(said) == (cells > 0)
+    assert "lacks the image of particle" in said[0]
+
+
 def test_an_earlier_lattice_is_not_trusted():
     """The lattice of an earlier box, sheared by a translation of the crystal, explains every image of this one."""
     structure = crystal("diamond", 4, 4, 4).with_foreign()
@@ -312,7 +355,9 @@ def test_an_atom_so_far_away_that_rounding_hides_images():
     simulator.rows(made)
     lost = made.particles().coordinates.copy()
     lost[3] += 1e8
-    expected = r"^coordinates must be small enough .*, got particle 3 at .*move the system to the origin.*=staged"
+    expected = (
+        r"^coordinates must be numbers and within .*, got particle 3 at .*move the atoms towards the origin.*=staged"
+    )
     particles = replace(made.particles(), coordinates=lost)
     with pytest.raises(FoldingRefusedError, match=expected):
         simulator.folding.rows(particles, CUTOFF, lambda: made.reached(CUTOFF))

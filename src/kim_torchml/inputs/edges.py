@@ -122,4 +122,6 @@ class EdgeInputs(InputKind):
             if edges is not None:
                 return EdgeSet(listed.own, *edges)
             particles.folding.forget()
-        raise FoldingRefusedError("neighbour lists must stay as they are during one compute, got others")
+        raise FoldingRefusedError(
+            "neighbour lists must stay as they are during one compute, got others", "let no other thread change them"
+        )

@@ -8,7 +8,7 @@ import numpy as np
 
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
-# More predicted images than these are not looked at where only a warning is at stake.
+# More predicted images than these, of all translations together, would take minutes and gigabytes to look at.
 _MOST_PREDICTED = 10_000_000
 
 
@@ -39,10 +39,11 @@ def spread(particles: ParticleList, rows: Rows) -> float:
     return float(np.ptp(fractions, axis=0).max())
 
 
-def all_shifts(particles: ParticleList, rows: Rows, cutoff: float) -> np.ndarray:
+def all_shifts(particles: ParticleList, rows: Rows, cutoff: float) -> np.ndarray | None:
     """Return all translations that may bring one contributing particle within the cutoff of another, shape [k, d].
 
-    They are none where there would be too many to look at.
+    Returns:
+        None where they are too many to look at.
     """
     if not len(rows.lattice) or not rows.n_own:
         return np.zeros((0, len(rows.lattice)), dtype=np.int64)
@@ -50,7 +51,7 @@ def all_shifts(particles: ParticleList, rows: Rows, cutoff: float) -> np.ndarray
     extent = np.ptp(particles.coordinates[particles.own] @ inverse, axis=0)
     most = np.floor(extent + cutoff * np.linalg.norm(inverse, axis=0)).astype(np.int64)
     if np.prod(2.0 * most + 1.0) * rows.n_own > _MOST_PREDICTED:
-        return np.zeros((0, len(rows.lattice)), dtype=np.int64)
+        return None
     every = np.array(list(itertools.product(*(range(-each, each + 1) for each in most))), dtype=np.int64)
     return every[every.any(axis=1)]
 

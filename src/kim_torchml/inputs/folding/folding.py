@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Folding from step to step: what was proven for one configuration is proven again for the next in one pass."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -118,8 +119,11 @@ class Folding:
         if self._warn is None or cells < self._spread:
             return
         self._spread = cells + _MORE_SPREAD
-        missing = missing_image(particles, rows, cutoff, all_shifts(particles, rows, cutoff))
+        shifts = all_shifts(particles, rows, cutoff)
+        missing = None if shifts is None else missing_image(particles, rows, cutoff, shifts)
         if missing is not None:
+            # Once is enough, however far the atoms go.
+            self._spread = math.inf
             self._warn(
                 f"the simulator's list of particles lacks the image of particle {missing.owner} that is "
                 f"{missing.distance:.6g} Å from particle {missing.near}, as the contributing particles are spread over "
@@ -138,10 +142,12 @@ class Folding:
             return None
         if not len(known.owners):
             return known.rows
+        if particles.farthest is not None:
+            return None
         translations = particles.coordinates[known.images] - particles.coordinates[known.owners]
         lattice = known.rows.lattice if known.fit is None else known.fit @ translations
         difference = translations - known.shifts @ lattice
-        if not particles.is_resolved or not np.abs(difference).max() < particles.tolerance:
+        if not np.abs(difference).max() < particles.tolerance:
             return None
         if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < _MOST_STRAIN:
             return None

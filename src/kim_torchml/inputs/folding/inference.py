@@ -7,6 +7,7 @@ is tried. Whatever is found is proven before it is used.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -16,13 +17,14 @@ from kim_torchml.inputs.folding.candidates import Candidates
 from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice, lattice_of
-from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, joint_explanations, mapping_of
-from kim_torchml.inputs.folding.proof import prove
+from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, joint_explanations, mapping_of, numbers_of
+from kim_torchml.inputs.folding.proof import check_distinct, prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # So many lattices are tried by the order of the list, and as many by votes; identical molecules need 20 to 40. Those
-# that map a contributing particle onto another do not count: it takes little time to see that they are wrong.
+# that map a contributing particle onto another count less: it takes little time to see that they are wrong.
 _MOST_LATTICES = 80
+_OVERLAPPING = 0.2
 # A lattice that explains all images but is not proven counts as so many: proofs take time, and others fail alike.
 _UNPROVEN = 4
 # Unexplained images that candidates are taken from, beside the nearest.
@@ -55,7 +57,8 @@ def infer(
         particles: The configuration.
         cutoff: Cutoff of the edges, Å.
         needed: Particles with an edge, shape [n], bool; by default all. Where no image has one, none gets a row. Else
-            all must have one, as simulators list nothing but images: one that a lattice leaves speaks against it.
+            all must be explained, as simulators list nothing but images: one that a lattice leaves speaks against it.
+            Those get a row that share their translation, or its inverse, with one that has an edge.
         known: Lattice that was found earlier and may have been strained since, shape [d, 3], Å; it is tried first.
         is_ordered: Whether earlier lists of the same simulation had an order.
     Returns:
@@ -63,24 +66,20 @@ def infer(
     Raises:
         FoldingRefusedError: If there are none.
     """
-    _check_extent(particles)
+    farthest = particles.farthest
+    is_any_needed = len(particles.images) and (needed is None or needed[particles.images].any())
+    if farthest is not None and is_any_needed:
+        raise FoldingRefusedError(
+            "coordinates must be numbers and within 2.5e5 Å of the origin, for images to be told apart, got "
+            f"{place_of(farthest, particles.coordinates)}",
+            "move the atoms towards the origin",
+        )
     search = _Search(particles, cutoff, needed, is_ordered)
     if known is not None and len(known):
         rows = search.settle(search.strained(Lattice(known)), is_known=True)
         if rows is not None:
-            return search.with_fewest_blocks(rows)
-    return search.with_fewest_blocks(search.from_nothing())
-
-
-def _check_extent(particles: ParticleList) -> None:
-    """Check that places of atoms can be told apart; a cluster without images is folded anywhere."""
-    if len(particles.images) and not particles.is_resolved:
-        farthest = int(np.argmax(np.abs(particles.coordinates).max(axis=1)))
-        raise FoldingRefusedError(
-            f"coordinates must be small enough to tell images from other places, got "
-            f"{place_of(farthest, particles.coordinates)}",
-            "move the system to the origin",
-        )
+            return search.proven_part(search.with_fewest_blocks(rows))
+    return search.proven_part(search.with_fewest_blocks(search.from_nothing()))
 
 
 class _Search:
@@ -103,7 +102,7 @@ class _Search:
         images = particles.images
         self._is_any_needed = bool(len(images)) and (needed is None or bool(needed[images].any()))
         self._random = np.random.default_rng(_SEED)
-        self._tried = 0
+        self._tried = 0.0
         self._why: FoldingRefusedError | None = None
         self._unexplained: np.ndarray = images[:0]
         # The image nearest to the middle that the best lattice leaves, and how many it leaves.
@@ -116,18 +115,19 @@ class _Search:
             FoldingRefusedError: If there are none.
         """
         particles = self._particles
-        if not len(particles.own) and self._is_any_needed:
-            raise FoldingRefusedError("particles that do not contribute must be images of contributing ones, got none")
         nothing = Lattice(np.zeros((0, 3)))
         rows = self.settle(ImageFinder(particles, nothing))
         if rows is not None:
             return rows
+        if not len(particles.own):
+            raise FoldingRefusedError("particles that do not contribute must be images of contributing ones, got none")
+        check_distinct(particles, ImageFinder(particles.places, nothing))
         # Blocks of few images tell nothing of the order.
         if len(particles.own) <= _FEW_OWNERS or self._candidates.list_may_have_order():
-            self._is_ordered, self._tried = True, 0
+            self._is_ordered, self._tried = True, 0.0
             rows = self._search(nothing, self._candidates.by_order)
         if rows is None:
-            self._is_ordered, self._tried = False, 0
+            self._is_ordered, self._tried = False, 0.0
             rows = self._search(nothing, self._candidates.by_vote)
         if rows is not None:
             return rows
@@ -152,6 +152,22 @@ class _Search:
             if rival is not None and len(self._needed_part(rival).starts) < len(mapping.starts):
                 return self.with_fewest_blocks(rival)
         return rows
+
+    def proven_part(self, rows: Rows) -> Rows:
+        """Return the rows without those of images whose translation makes no image with an edge, nor its inverse does.
+
+        Nothing is proven of such a translation but that it explains this image, which may have an edge one day.
+        """
+        if self._needed is None:
+            return rows
+        mapping, part = mapping_of(self._particles, rows), self._needed_part(rows)
+        numbers = numbers_of(np.concatenate([mapping.shifts, part.shifts, -part.shifts]))
+        unproven = mapping.images[~np.isin(numbers[: len(mapping.images)], np.unique(numbers[len(mapping.images) :]))]
+        if not len(unproven):
+            return rows
+        row_of_particle, shifts = rows.row_of_particle.copy(), rows.shifts.copy()
+        row_of_particle[unproven], shifts[unproven] = -1, 0
+        return replace(rows, row_of_particle=row_of_particle, shifts=shifts)
 
     def _needed_part(self, rows: Rows) -> Mapping:
         """Return the images with an edge that have an owner."""
@@ -229,9 +245,10 @@ class _Search:
         images = particles.images
         self._unexplained = images[:0]
         places = finder if particles.places is particles else ImageFinder(particles.places, lattice)
-        if places.equivalent_pair is not None:
+        if lattice.rank and places.equivalent_pair is not None:
+            self._tried += _OVERLAPPING
             return None
-        self._tried += 1
+        self._tried += 1.0
         if not lattice.rank:
             owners = np.full(len(images), -1, dtype=np.int64)
         else:

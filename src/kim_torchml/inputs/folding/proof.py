@@ -58,7 +58,8 @@ def prove(
     """
     _check_shapes(particles, rows)
     lattice = Lattice(rows.lattice)
-    _check_distinct(particles, finder or ImageFinder(particles.places, lattice))
+    if lattice.rank:
+        check_distinct(particles, finder or ImageFinder(particles.places, lattice))
     mapping = mapping_of(particles, rows)
     _check_images(particles, rows, mapping, needed)
     are_ordered = is_in_blocks(mapping.owners, mapping.shifts)
@@ -74,7 +75,14 @@ def prove_without_order(particles: ParticleList, rows: Rows, cutoff: float) -> N
     Raises:
         FoldingRefusedError: If it is not proven.
     """
-    _check_complete(particles, rows, cutoff, all_shifts(particles, rows, cutoff))
+    shifts = all_shifts(particles, rows, cutoff)
+    if shifts is None:
+        raise FoldingRefusedError(
+            "a list of particles whose order does not tell owners must be short enough to look at all images that the "
+            f"lattice predicts, got {rows.n_own} contributing particles",
+            "simulate fewer atoms",
+        )
+    _check_complete(particles, rows, cutoff, shifts)
     _check_unique(particles, rows, cutoff)
 
 
@@ -122,12 +130,21 @@ def _check_shapes(particles: ParticleList, rows: Rows) -> None:
         raise FoldingRefusedError(f"rows must be from 0 to {n_own - 1}, or -1, got others")
 
 
-def _check_distinct(particles: ParticleList, finder: ImageFinder) -> None:
+def check_distinct(particles: ParticleList, finder: ImageFinder) -> None:
+    """Prove P1.
+
+    Args:
+        particles: The configuration.
+        finder: The contributing particles of `particles.places`, under a lattice.
+    Raises:
+        FoldingRefusedError: If two are images of each other, or at one place.
+    """
     pair = finder.equivalent_pair
     if pair is not None:
         first, second = (place_of(int(particles.own[each]), particles.coordinates) for each in sorted(pair))
         raise FoldingRefusedError(
-            f"no two contributing particles may be periodic images of each other, got {first} and {second}"
+            f"no two contributing particles may be at one place or periodic images of each other, got {first} and "
+            f"{second}"
         )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 # for each Å of the largest coordinate.
 _TOLERANCE = 1e-7
 _RELATIVE_TOLERANCE = 4e-9
-_LARGEST_TOLERANCE = 0.01
+# Coordinates that need a larger tolerance, Å, do not tell images from other particles: they are beyond 2.5e5 Å.
+_LARGEST_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,11 @@ class ParticleList:
         return _TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(self.coordinates).max(initial=0.0))
 
     @property
-    def is_resolved(self) -> bool:
-        """Whether the tolerance is far below the distance of atoms, so that images can be told from other places."""
-        return self.tolerance < _LARGEST_TOLERANCE
+    def farthest(self) -> int | None:
+        """A particle that is too far from the origin for images to be told apart, or at no number; None if none is."""
+        if self.tolerance < _LARGEST_TOLERANCE:
+            return None
+        return int(np.argmax(np.abs(self.coordinates).max(axis=1)))
 
     @cached_property
     def places(self) -> "ParticleList":
@@ -64,7 +67,7 @@ class Rows:
 
     Attributes:
         n_own: number of rows: one for each contributing particle, ascending.
-        row_of_particle: row of each particle, shape [n], int64; -1 for an image that is in no edge and has no owner.
+        row_of_particle: row of each particle, shape [n], int64; -1 for an image without an edge and a proven owner.
         lattice: translations of the lattice, shape [d, 3] with d from 0 to 3, float64, Å.
         shifts: translation from the owner to each particle in terms of the lattice, shape [n, d], int64; 0 for
             contributing particles, and for images without an owner.
