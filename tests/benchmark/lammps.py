@@ -50,13 +50,16 @@ def find_models(names: list[str]) -> list[str]:
     return [name for name in names if name in installed]
 
 
-def measure(model: str, cells: int, steps: int, commands: str = "", **variables: str) -> dict[str, float]:
-    """Run LAMMPS once, with more commands before the run; return CPU times in ms, memory in MB, and numbers."""
+def input_of(model: str, cells: int, steps: int, commands: str = "") -> str:
+    """Return LAMMPS' input, with more commands before the run."""
+    return _INPUT.format(model=model, cells=cells, steps=steps, commands=commands)
+
+
+def measure_file(model: str, cells: int, steps: int, commands: str = "", **variables: str) -> dict[str, dict]:
+    """Run LAMMPS once, with more commands before the run; return what the recorder has written."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "times.json"
-        (Path(folder) / "in.benchmark").write_text(
-            _INPUT.format(model=model, cells=cells, steps=steps, commands=commands)
-        )
+        (Path(folder) / "in.benchmark").write_text(input_of(model, cells, steps, commands))
         environment = os.environ | {
             "KIM_TORCHML_BENCHMARK": str(record),
             "PYTHONPATH": str(HERE / "recorder"),
@@ -70,7 +73,13 @@ def measure(model: str, cells: int, steps: int, commands: str = "", **variables:
         )
         if run.returncode != 0:
             sys.exit(f"LAMMPS failed with {model}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
-        data = json.loads(record.read_text())
+        recorded: dict[str, dict] = json.loads(record.read_text())
+    return recorded
+
+
+def measure(model: str, cells: int, steps: int, commands: str = "", **variables: str) -> dict[str, float]:
+    """Run LAMMPS once, with more commands before the run; return CPU times in ms, memory in MB, and numbers."""
+    data = measure_file(model, cells, steps, commands, **variables)
     times, facts = data["times"], data["facts"]
     # Step 0 belongs to the set-up. Where other work comes and goes on the machine, the ratio in pairs is steadier.
     step, compute, build, bare, check = (

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A model driver that computes nothing: what creating a model of create.py costs KIM itself. It publishes as many
-// parameters as those models have, of the same extents, and does not look at the model's files.
+// A model driver that computes nothing: what creating a model of create.py costs KIM itself, and what a step of
+// folded_edges.py costs LAMMPS itself. It publishes as many parameters as the models of create.py have, of the same
+// extents, and does not look at the model's files; BENCHMARK_CUTOFF says how far its lists reach, in Å.
 #include <KIM_ModelDriverHeaders.hpp>
 #include <array>
+#include <cstdlib>
 #include <string>
 
 namespace {
@@ -74,6 +76,9 @@ extern "C" int idle_driver_create(KIM::ModelDriverCreate* const kim, KIM::Length
         return kim->SetRoutinePointer(name, KIM::LANGUAGE_NAME::cpp, true, reinterpret_cast<KIM::Function*>(routine));
     };
     auto* model = new Model;
+    if (const char* const cutoff = std::getenv("BENCHMARK_CUTOFF")) {
+        model->cutoff = std::strtod(cutoff, nullptr);
+    }
     kim->SetModelBufferPointer(model);
     point_to_cutoffs(kim, model);
     return kim->SetModelNumbering(KIM::NUMBERING::zeroBased) ||

@@ -2,7 +2,8 @@
 """Imported by the Python that the driver starts, where this folder is on PYTHONPATH: takes CPU times of every compute.
 
 After each compute the bare model's forward and backward run on the very same inputs, so that both see the same state
-of the machine. When Python ends, the times go to the file named in KIM_TORCHML_BENCHMARK.
+of the machine. Where KIM_TORCHML_BENCHMARK_INPUTS names a file they do not run, and the first inputs are saved there.
+When Python ends, the times go to the file named in KIM_TORCHML_BENCHMARK.
 """
 
 import atexit
@@ -19,6 +20,7 @@ from pathlib import Path
 _WATCHED = "kim_torchml.driver.model"
 _times: dict[str, list[float]] = {"compute": [], "build": [], "bare": [], "step": [], "check": []}
 _facts: dict[str, float] = {}
+_INPUTS = os.environ.get("KIM_TORCHML_BENCHMARK_INPUTS", "")
 
 
 def _seconds_since_start() -> float:
@@ -29,6 +31,14 @@ def _seconds_since_start() -> float:
 def _write() -> None:
     _facts["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     Path(os.environ["KIM_TORCHML_BENCHMARK"]).write_text(json.dumps({"times": _times, "facts": _facts}))
+
+
+def _save_once(arguments) -> None:
+    """Save what a model is called with, unless that is done."""
+    import numpy as np
+
+    if not Path(_INPUTS).exists():
+        np.savez(_INPUTS, *(argument.detach().numpy() for argument in arguments))
 
 
 def _watch(model_module) -> None:
@@ -72,9 +82,8 @@ def _watch(model_module) -> None:
         plain_compute(self, *arguments)
         end = time.process_time()
         _times["step"].append(end - latest["bare ended"])
-        _times["bare"].append(bare())
+        _times["bare"].append(0.0 if _INPUTS else bare())
         _times["check"].append(latest["check"])
-        latest["bare ended"] = time.process_time()
         _times["compute"].append(end - begin)
         _times["build"].append(latest["built"] - begin)
         if len(_times["compute"]) == 1:
@@ -82,6 +91,11 @@ def _watch(model_module) -> None:
             _facts["first_compute_cpu_s"] = time.process_time() - _times["bare"][0]
         _facts["rows"] = latest["inputs"].n_rows
         _facts["edges"] = sum(each.shape[1] for each in latest["inputs"].arguments if _is_edge_index(each))
+        if _INPUTS:
+            _save_once(latest["inputs"].arguments)
+            # The driver keeps no inputs from one compute to the next.
+            latest["inputs"] = None
+        latest["bare ended"] = time.process_time()
 
     model_module.Model.compute = compute
     model_module.evaluate = evaluate
