@@ -24,7 +24,7 @@ def resident() -> int:
 
 
 def any_particles(random: np.random.Generator, whole: Configuration) -> Configuration:
-    """Return some particles of many, moved a little, which contribute or not."""
+    """Return some particles of many, moved a little, which contribute or not: those that do not are nobody's images."""
     chosen = random.permutation(len(whole))[: random.integers(1, len(whole))]
     coordinates = whole.coordinates[chosen] + random.normal(0.0, 0.02, (len(chosen), 3))
     return Configuration(coordinates, whole.codes[chosen], random.integers(0, 2, len(chosen)).astype(np.int32))

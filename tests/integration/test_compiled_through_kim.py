@@ -41,6 +41,8 @@ pytestmark = [
 PARAMETERS = {"initial": "features of every particle before the first convolution"}
 # Compiling takes a minute, and more where other tests compile too, s.
 PATIENCE = 600.0
+# How images are treated by default: a rank of several sees only a part of the system.
+WAYS = {1: "folded", 2: "staged"}
 both = pytest.mark.parametrize("twins", [pytest.param(EXAMPLE, id="double"), pytest.param(SINGLE, id="single")])
 
 
@@ -139,8 +141,8 @@ def test_one_rank_compiles_while_the_other_waits(compiled: Compiled) -> None:
     assert all(line.startswith("[kim-torchml rank 0] ") for line in waiting)
     assert 2 <= len(progress) - len(waiting) < PATIENCE / 5
     assert len(first_uses) == 2
-    for line in first_uses:
-        assert re.search(r", model model\.pt2 \(Edges, compiled \(program x \d+\.\d\)\), device cpu, ", line), line
+    used = rf", model model\.pt2 \(Edges, 2 layers {WAYS[2]}, compiled \(program x \d+\.\d\)\), device cpu, "
+    assert all(re.search(used, line) for line in first_uses), first_uses
     assert len(compiled.entries) == 2
 
 
@@ -168,8 +170,21 @@ def test_it_is_what_runs(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @both
-@pytest.mark.parametrize("make", [periodic, with_any_contributing, beside_an_isolated_atom])
-def test_in_kimpy(twins: Twins, make: Callable[[Twins], Configuration]) -> None:
+@pytest.mark.parametrize(
+    ("make", "edges"),
+    [
+        (periodic, "folded"),
+        (periodic, "staged"),
+        (beside_an_isolated_atom, "folded"),
+        (beside_an_isolated_atom, "staged"),
+        # Particles that do not contribute are nobody's images there.
+        (with_any_contributing, "staged"),
+    ],
+)
+def test_in_kimpy(
+    twins: Twins, make: Callable[[Twins], Configuration], edges: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIM_TORCHML_EDGES", edges)
     particles = make(twins)
     model = KimpyModel(twins.exported)
     found, expected = model.compute(particles, OUTPUTS), KimpyModel(twins.scripted).compute(particles, OUTPUTS)
@@ -179,6 +194,7 @@ def test_in_kimpy(twins: Twins, make: Callable[[Twins], Configuration]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("staged_edges")
 @both
 @pytest.mark.parametrize(
     "particles",
@@ -190,6 +206,7 @@ def test_few_particles(twins: Twins, particles: Configuration) -> None:
     expect_same(twins, found, expected, len(particles))
 
 
+@pytest.mark.usefixtures("staged_edges")
 def test_forces_are_minus_the_gradient() -> None:
     model, particles = KimpyModel(EXAMPLE.exported), with_any_contributing(EXAMPLE)
     (_, forces) = model.compute(particles)
@@ -244,7 +261,7 @@ def runs(models: KimCollection, compiled: Compiled, tmp_path_factory: pytest.Tem
         assert run.returncode == 0, run.stdout + run.stderr
         lines = lines_of_driver(run.stderr)
         assert len(lines) == ranks
-        used = r"model model\.pt2 \(Edges, compiled \(program x \d+\.\d\)\)"
+        used = rf"model model\.pt2 \(Edges, 2 layers {WAYS[ranks]}, compiled \(program x \d+\.\d\)\), device cpu, "
         assert all(re.search(used, line) for line in lines), lines
     return done
 
@@ -287,7 +304,7 @@ def test_sizes_change_in_every_step(models: KimCollection, compiled: Compiled, o
     script = Path(__file__).with_name("compiled_session.py")
     done = models.run_python(
         script, twins.exported, "1000", timeout=PATIENCE, **compiled.variables, TMPDIR=str(temporary),
-        KIM_TORCHML_QUIET="1",
+        KIM_TORCHML_QUIET="1", KIM_TORCHML_EDGES="staged",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -312,7 +329,8 @@ def test_hundreds_of_lives(simulator: Path, models: KimCollection, compiled: Com
     temporary = own_folder / "temporary"
     temporary.mkdir()
     few([1, 1, 0, 1], 2.4).write(own_folder / "particles.txt")
-    variables = {**compiled.variables, "TMPDIR": str(temporary)}
+    # The particle that does not contribute is nobody's image.
+    variables = {**compiled.variables, "TMPDIR": str(temporary), "KIM_TORCHML_EDGES": "staged"}
     allocated, resident = slopes(simulator, models, own_folder, LIVES, EXAMPLE.exported, **variables)
     assert allocated < LIVES.limit
     assert resident < PAGE
@@ -335,7 +353,7 @@ def energy_of(models: KimCollection, twins: Twins, **variables: str) -> tuple[fl
     assert done.returncode == 0, done.stderr
     lines = [line.removeprefix("[kim-torchml] ").rstrip() for line in lines_of_driver(done.stderr)]
     (first,) = (line for line in lines if line.startswith("driver "))
-    assert "(Edges, not compiled)" in first
+    assert ", model model.pt2 (Edges, 2 layers folded, not compiled), device cpu, " in first
     return float(done.stdout), [line for line in lines if line is not first]
 
 
