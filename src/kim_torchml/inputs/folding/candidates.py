@@ -13,7 +13,7 @@ import numpy as np
 
 from kim_torchml.inputs.folding.contradictions import Contradictions
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import Lattice
+from kim_torchml.inputs.folding.lattice import NO_LATTICE
 from kim_torchml.inputs.folding.rows import ParticleList
 
 # So many candidates are looked at one by one; with more, cheaper ways come first.
@@ -57,10 +57,8 @@ class Candidates:
         self._own_codes = particles.species_codes[particles.own]
         self._images = particles.coordinates[particles.images]
         self._image_codes = particles.species_codes[particles.images]
-        self._owners = ImageFinder(particles, Lattice(np.zeros((0, 3))))
-        self._places = self._owners if particles.places is particles else ImageFinder(
-            particles.places, self._owners.lattice
-        )  # fmt: skip
+        self._owners = ImageFinder(particles, NO_LATTICE)
+        self._places = self._owners if particles.places is particles else ImageFinder(particles.places, NO_LATTICE)
 
     def list_may_have_order(self) -> bool:
         """Return whether enough of some random images are explained together with the next one, owners ascending."""

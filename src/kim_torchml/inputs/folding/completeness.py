@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kim_torchml.inputs.folding.list_order import mapping_of, numbers_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # More predicted images than these, of all translations together, would take minutes and gigabytes to look at.
@@ -92,12 +93,10 @@ def missing_image(particles: ParticleList, rows: Rows, cutoff: float, shifts: np
 
 def _present(particles: ParticleList, rows: Rows, shifts: np.ndarray) -> np.ndarray:
     """Return which translations of which contributing particles are in the list, bool [k, n_own]."""
-    images = particles.images[rows.row_of_particle[particles.images] >= 0]
-    known = np.concatenate([shifts, rows.shifts[images]])
-    _, number = np.unique(known, axis=0, return_inverse=True)
-    number = number.reshape(-1)
+    mapping = mapping_of(particles, rows)
+    _, number = np.unique(numbers_of(np.concatenate([shifts, mapping.shifts])), return_inverse=True)
     is_there = np.zeros((int(number.max(initial=-1)) + 1, rows.n_own), dtype=bool)
-    is_there[number[len(shifts) :], rows.row_of_particle[images]] = True
+    is_there[number[len(shifts) :], rows.row_of_particle[mapping.images]] = True
     present: np.ndarray = is_there[number[: len(shifts)]]
     return present
 

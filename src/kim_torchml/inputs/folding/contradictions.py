@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import Lattice
+from kim_torchml.inputs.folding.lattice import NO_LATTICE
 from kim_torchml.inputs.folding.rows import ParticleList
 
 # So many places where a particle is missing are looked at.
@@ -33,7 +33,7 @@ class Contradictions:
         self._middle = self._own.mean(axis=0)
         self._low, self._high = self._own.min(axis=0) - cutoff, self._own.max(axis=0) + cutoff
         everywhere = replace(particles.places, contributing=np.ones(len(particles), dtype=bool))
-        self._all = ImageFinder(everywhere, Lattice(np.zeros((0, 3))))
+        self._all = ImageFinder(everywhere, NO_LATTICE)
 
     def of(self, translation: np.ndarray) -> bool:
         """Return whether something speaks against a translation [3], Å."""

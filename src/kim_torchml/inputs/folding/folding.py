@@ -10,7 +10,7 @@ import numpy as np
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image, spread
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.inference import fitted_vectors, infer
-from kim_torchml.inputs.folding.list_order import is_in_blocks
+from kim_torchml.inputs.folding.list_order import is_in_blocks, mapping_of
 from kim_torchml.inputs.folding.proof import prove_without_order
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
@@ -92,9 +92,8 @@ class Folding:
         self._proven = None
 
     def _keep(self, particles: ParticleList, rows: Rows) -> None:
-        mapped = particles.images[rows.row_of_particle[particles.images] >= 0]
-        owners = particles.own[rows.row_of_particle[mapped]]
-        shifts = rows.shifts[mapped].astype(np.float64)
+        mapping = mapping_of(particles, rows)
+        mapped, shifts = mapping.images, mapping.shifts.astype(np.float64)
         n = len(particles)
         are_last = bool(len(mapped)) and mapped[0] == n - len(mapped)
         self._proven = _Proven(
@@ -102,10 +101,10 @@ class Folding:
             particles.contributing.copy(),
             rows,
             slice(n - len(mapped), n) if are_last else mapped,
-            owners,
+            mapping.owners,
             shifts,
             fitted_vectors(shifts),
-            is_in_blocks(owners, shifts),
+            is_in_blocks(mapping.owners, mapping.shifts),
         )
         self._lattice = rows.lattice
         self._is_ordered = self._proven.is_in_blocks

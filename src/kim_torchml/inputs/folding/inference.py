@@ -16,8 +16,15 @@ import numpy as np
 from kim_torchml.inputs.folding.candidates import Candidates
 from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import Lattice, lattice_of
-from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, joint_explanations, mapping_of, numbers_of
+from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice, lattice_of
+from kim_torchml.inputs.folding.list_order import (
+    FEW_OWNERS,
+    Mapping,
+    is_in_blocks,
+    joint_explanations,
+    mapping_of,
+    numbers_of,
+)
 from kim_torchml.inputs.folding.proof import check_distinct, prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
@@ -29,8 +36,6 @@ _OVERLAPPING = 0.2
 _UNPROVEN = 4
 # Unexplained images that candidates are taken from, beside the nearest.
 _OTHER_STARTS = 2
-# The order of so few particles in a list tells nothing.
-_FEW_OWNERS = 16
 # So many translations that explain two blocks of the list as one are tried, each with so many lattices.
 _MOST_RIVALS = 8
 _LATTICES_OF_RIVAL = 16
@@ -66,15 +71,14 @@ def infer(
     Raises:
         FoldingRefusedError: If there are none.
     """
+    search = _Search(particles, cutoff, needed, is_ordered)
     farthest = particles.farthest
-    is_any_needed = len(particles.images) and (needed is None or needed[particles.images].any())
-    if farthest is not None and is_any_needed:
+    if farthest is not None and search.is_any_needed:
         raise FoldingRefusedError(
             "coordinates must be numbers and within 2.5e5 Å of the origin, for images to be told apart, got "
             f"{place_of(farthest, particles.coordinates)}",
             "move the atoms towards the origin",
         )
-    search = _Search(particles, cutoff, needed, is_ordered)
     if known is not None and len(known):
         rows = search.settle(search.strained(Lattice(known)), is_known=True)
         if rows is not None:
@@ -83,7 +87,11 @@ def infer(
 
 
 class _Search:
-    """The search for one configuration."""
+    """The search for one configuration.
+
+    Attributes:
+        is_any_needed: whether an image has an edge, so that owners are needed.
+    """
 
     def __init__(self, particles: ParticleList, cutoff: float, needed: np.ndarray | None, is_ordered: bool) -> None:
         """Begin.
@@ -100,7 +108,7 @@ class _Search:
         self._cutoff = cutoff
         self._needed = needed
         images = particles.images
-        self._is_any_needed = bool(len(images)) and (needed is None or bool(needed[images].any()))
+        self.is_any_needed = bool(len(images)) and (needed is None or bool(needed[images].any()))
         self._random = np.random.default_rng(_SEED)
         self._tried = 0.0
         self._why: FoldingRefusedError | None = None
@@ -115,20 +123,19 @@ class _Search:
             FoldingRefusedError: If there are none.
         """
         particles = self._particles
-        nothing = Lattice(np.zeros((0, 3)))
-        rows = self.settle(ImageFinder(particles, nothing))
+        rows = self.settle(ImageFinder(particles, NO_LATTICE))
         if rows is not None:
             return rows
         if not len(particles.own):
             raise FoldingRefusedError("particles that do not contribute must be images of contributing ones, got none")
-        check_distinct(particles, ImageFinder(particles.places, nothing))
+        check_distinct(particles, ImageFinder(particles.places, NO_LATTICE))
         # Blocks of few images tell nothing of the order.
-        if len(particles.own) <= _FEW_OWNERS or self._candidates.list_may_have_order():
+        if len(particles.own) <= FEW_OWNERS or self._candidates.list_may_have_order():
             self._is_ordered, self._tried = True, 0.0
-            rows = self._search(nothing, self._candidates.by_order)
+            rows = self._search(NO_LATTICE, self._candidates.by_order)
         if rows is None:
             self._is_ordered, self._tried = False, 0.0
-            rows = self._search(nothing, self._candidates.by_vote)
+            rows = self._search(NO_LATTICE, self._candidates.by_vote)
         if rows is not None:
             return rows
         raise self._reason()
@@ -143,9 +150,10 @@ class _Search:
         mapping = self._needed_part(rows)
         if not is_in_blocks(mapping.owners, mapping.shifts):
             return rows
+        folded = ImageFinder(particles, lattice)
         for translation in islice(joint_explanations(particles, lattice, mapping), _MOST_RIVALS):
             start = lattice_of(translation[np.newaxis], particles.tolerance)
-            if start is None or not start.rank or self._is_symmetry(lattice, translation):
+            if start is None or not start.rank or folded.is_symmetry(translation):
                 continue
             self._tried = _MOST_LATTICES - _LATTICES_OF_RIVAL
             rival = self._search(start, self._candidates.by_order)
@@ -173,12 +181,6 @@ class _Search:
         """Return the images with an edge that have an owner."""
         mapping = mapping_of(self._particles, rows)
         return mapping if self._needed is None else mapping.of(self._needed[mapping.images])
-
-    def _is_symmetry(self, lattice: Lattice, translation: np.ndarray) -> bool:
-        """Return whether a translation leaves the folded system as it is."""
-        particles = self._particles
-        moved = particles.coordinates[particles.own] + translation
-        return bool((ImageFinder(particles, lattice).find(moved, particles.species_codes[particles.own]) >= 0).all())
 
     @cached_property
     def _candidates(self) -> Candidates:
@@ -259,7 +261,7 @@ class _Search:
             lattice, owners = self._refined(lattice, owners)
             places = ImageFinder(particles.places, lattice)
             left = np.flatnonzero(owners < 0)
-        self._unexplained = left if self._is_any_needed else images[:0]
+        self._unexplained = left if self.is_any_needed else images[:0]
         if len(self._unexplained):
             if lattice.rank and len(self._unexplained) < self._fewest:
                 self._left, self._fewest = self._nearest_unexplained(), len(self._unexplained)
@@ -272,12 +274,16 @@ class _Search:
             self._tried += _UNPROVEN
             return None
 
+    def _with_owners(self, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the images that have an owner, their owners, and the translations from these to them, shape [m, 3]."""
+        particles = self._particles
+        images, their_owners = particles.images[owners >= 0], particles.own[owners[owners >= 0]]
+        return images, their_owners, particles.coordinates[images] - particles.coordinates[their_owners]
+
     def _refined(self, lattice: Lattice, owners: np.ndarray) -> tuple[Lattice, np.ndarray]:
         """Return a lattice that is fitted to the images with owners, and the owners of all images under it."""
         particles = self._particles
-        has_owner = owners >= 0
-        images = particles.images[has_owner]
-        translations = particles.coordinates[images] - particles.coordinates[particles.own[owners[has_owner]]]
+        _, _, translations = self._with_owners(owners)
         fit = fitted_vectors(lattice.nearest(translations)[0])
         if fit is None:
             return lattice, owners
@@ -291,12 +297,10 @@ class _Search:
         They are None where the list has to have an order and has none under this lattice.
         """
         particles = self._particles
-        has_owner = owners >= 0
-        images = particles.images[has_owner]
+        images, their_owners, translations = self._with_owners(owners)
         rows = np.full(len(particles), -1, dtype=np.int64)
         rows[particles.own] = np.arange(len(particles.own))
-        rows[images] = owners[has_owner]
-        translations = particles.coordinates[images] - particles.coordinates[particles.own[owners[has_owner]]]
+        rows[images] = rows[their_owners]
         of_images, _ = lattice.nearest(translations)
         vectors = fitted_vectors(of_images)
         shifts = np.zeros((len(particles), lattice.rank), dtype=np.int64)
@@ -304,7 +308,7 @@ class _Search:
         # All images together tell the lattice better than the few that it was found by.
         polished = lattice.vectors if vectors is None else vectors @ translations
         found = Rows(len(particles.own), rows, polished, shifts)
-        if self._is_ordered and not is_in_blocks(particles.own[owners[has_owner]], of_images):
+        if self._is_ordered and not is_in_blocks(their_owners, of_images):
             return None
         prove(particles, found, self._cutoff, self._needed, places, is_known)
         return found

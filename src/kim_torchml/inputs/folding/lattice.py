@@ -83,6 +83,9 @@ class Lattice:
         return bool(np.isclose(own, others, rtol=1e-9))
 
 
+NO_LATTICE = Lattice(np.zeros((0, 3)))
+
+
 def lattice_of(translations: np.ndarray, tolerance: float) -> Lattice | None:
     """Return the lattice that translations generate, with short vectors; None if they generate none.
 

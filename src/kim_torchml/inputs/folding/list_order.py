@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import Lattice
+from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
+
+# The order of the images of so few contributing particles may be chance.
+FEW_OWNERS = 16
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def joint_explanations(particles: ParticleList, lattice: Lattice, mapping: Mappi
     if len(starts) < 2 or len(particles.own) < 2:
         return
     ends = np.append(starts[1:], len(mapping.images))
-    plain = ImageFinder(particles, Lattice(np.zeros((0, 3))))
+    plain = ImageFinder(particles, NO_LATTICE)
     for pair in _pairs_that_fit(particles, lattice, particles.coordinates[mapping.images], starts):
         part = mapping.images[starts[pair] : ends[pair + 1]]
         yield from _explaining_all(particles, plain, part, int(ends[pair] - starts[pair]))

@@ -16,8 +16,8 @@ from kim_torchml.inputs.folding.completeness import all_shifts, missing_image
 from kim_torchml.inputs.folding.contradictions import Contradictions
 from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import Lattice
-from kim_torchml.inputs.folding.list_order import Mapping, is_in_blocks, mapping_of
+from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
+from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, is_in_blocks, mapping_of, numbers_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # P3 without an order: so many images of each translation are tried, and for each so many images near it vote.
@@ -30,8 +30,6 @@ _FEWEST_VOTES = 2
 _MOST_ALTERNATIVES = 64
 # Translations that are equal within so many Å are looked at once.
 _SAME = 1e-4
-# Blocks of so few images have an order by chance.
-_FEW_OWNERS = 16
 
 
 def prove(
@@ -63,8 +61,8 @@ def prove(
     mapping = mapping_of(particles, rows)
     _check_images(particles, rows, mapping, needed)
     are_ordered = is_in_blocks(mapping.owners, mapping.shifts)
-    if not (is_known and are_ordered and lattice.rank == 3 and rows.n_own > _FEW_OWNERS):
-        _check_complete(particles, rows, cutoff, _occurring_shifts(particles, rows, needed))
+    if not (is_known and are_ordered and lattice.rank == 3 and rows.n_own > FEW_OWNERS):
+        _check_complete(particles, rows, cutoff, _occurring_shifts(mapping, needed))
     if not are_ordered:
         prove_without_order(particles, rows, cutoff)
 
@@ -86,11 +84,9 @@ def prove_without_order(particles: ParticleList, rows: Rows, cutoff: float) -> N
     _check_unique(particles, rows, cutoff)
 
 
-def _occurring_shifts(particles: ParticleList, rows: Rows, needed: np.ndarray | None) -> np.ndarray:
+def _occurring_shifts(mapping: Mapping, needed: np.ndarray | None) -> np.ndarray:
     """Return the translations of images with an edge, and their inverses: those of the edges' other ends."""
-    is_mapped = rows.row_of_particle[particles.images] >= 0
-    has_edge = is_mapped if needed is None else is_mapped & needed[particles.images]
-    occurring = rows.shifts[particles.images[has_edge]]
+    occurring = mapping.shifts if needed is None else mapping.shifts[needed[mapping.images]]
     shifts = np.unique(np.concatenate([occurring, -occurring]), axis=0)
     return shifts[shifts.any(axis=1)]
 
@@ -149,8 +145,7 @@ def check_distinct(particles: ParticleList, finder: ImageFinder) -> None:
 
 
 def _check_images(particles: ParticleList, rows: Rows, mapping: Mapping, needed: np.ndarray | None) -> None:
-    has_no_row = rows.row_of_particle < 0
-    missing = np.flatnonzero(has_no_row)
+    missing = np.flatnonzero(rows.row_of_particle < 0)
     if len(missing) and (needed is None or needed[particles.images].any()):
         raise FoldingRefusedError(
             f"{place_of(int(missing[0]), particles.coordinates)} must be a periodic image of a contributing particle, "
@@ -185,7 +180,7 @@ def _check_unique(particles: ParticleList, rows: Rows, cutoff: float) -> None:
         FoldingRefusedError: If another translation does.
     """
     lattice = Lattice(rows.lattice)
-    folded, plain = ImageFinder(particles, lattice), ImageFinder(particles, Lattice(np.zeros((0, 3))))
+    folded, plain = ImageFinder(particles, lattice), ImageFinder(particles, NO_LATTICE)
     contradictions = Contradictions(particles, cutoff)
     mapping = mapping_of(particles, rows)
     coordinates, codes = particles.coordinates, particles.species_codes
@@ -204,8 +199,7 @@ def _check_unique(particles: ParticleList, rows: Rows, cutoff: float) -> None:
             if key in looked_at:
                 continue
             looked_at.add(key)
-            is_symmetry = (folded.find(own + translation, own_codes) >= 0).all()
-            if not is_symmetry and not contradictions.of(translation):
+            if not folded.is_symmetry(translation) and not contradictions.of(translation):
                 raise AmbiguousOwnersError(
                     f"the owner of {place_of(int(image), coordinates)} must be the only one possible, got two: the "
                     "particles are a crystal that is perfect near the boundary but not everywhere, in a list without "
@@ -229,8 +223,7 @@ def _voted_for(plain: ImageFinder, particles: ParticleList, translations: np.nda
 
 def _to_try(mapping: Mapping) -> np.ndarray:
     """Return places in the mapping: a few of each translation, spread over its images."""
-    _, which = np.unique(mapping.shifts, axis=0, return_inverse=True)
-    which = which.reshape(-1)
+    which = numbers_of(mapping.shifts)
     order = np.argsort(which, kind="stable")
     starts = np.flatnonzero(np.append(True, np.diff(which[order]) != 0)) if len(order) else order
     tried = []

@@ -50,7 +50,8 @@ def compile_command(target: str, device: str | None, force: bool) -> None:
         from kim_torchml.tools.model_info.target import find_target
 
         found, show = find_target(target, os.environ), shown(progress, target)
-        for remark in remarks_on_word():
+        remarks = remarks_on_word()
+        for remark in remarks:
             click.echo(remark, err=True)
         wanted, asked_in = (device, "--device") if device else (settings.execution_device(), settings.DEVICE)
         compiled = compile_model(found, wanted, force, os.environ, show, asked_in)
@@ -62,7 +63,7 @@ def compile_command(target: str, device: str | None, force: bool) -> None:
             err=True,
         )
     # A word that is none has been told of; the driver of another environment may see another GPU.
-    elif not remarks_on_word() and (reason := why_no_model_opens()):
+    elif not remarks and (reason := why_no_model_opens()):
         click.echo(f"warning: simulators open no model: {reason}", err=True)
 
 
