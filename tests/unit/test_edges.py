@@ -5,12 +5,9 @@ import itertools
 
 import numpy as np
 import pytest
+from compiled_lists import compiled, compiled_lists
 from particles import Configuration, cluster, interleaved, spread, with_images
 from slow_neighbours import SlowNeighbours
-
-compiled = pytest.importorskip(
-    "kim_torchml.inputs._neighbour_lists", reason="the package's compiled part is not here (pip install . builds it)"
-)
 
 CUTOFF = 1.9
 
@@ -44,15 +41,6 @@ CONFIGURATIONS = {
     "gas": gas(),
     "chain": chain(),
 }
-
-
-def compiled_lists(configuration, list_cutoff=np.inf):
-    """Return the compiled neighbour lists, made from lists that reach to `list_cutoff`, each in an arbitrary order."""
-    slow, random = configuration.neighbours(), np.random.default_rng(8)
-    lists = [random.permutation(slow.neighbours(i, list_cutoff)) for i in range(len(configuration))]
-    counts = np.array([len(neighbours) for neighbours in lists], dtype=np.int32)
-    flat = np.concatenate([*lists, []]).astype(np.int32)
-    return compiled.NeighbourLists(configuration.coordinates, configuration.contributing, counts, flat)
 
 
 def assert_same_edges(found, expected):

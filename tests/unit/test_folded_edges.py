@@ -5,15 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
+from compiled_lists import compiled, compiled_lists, dense_lists
 from effort import seed, times
 from particles import Configuration, cluster, interleaved, owner_of_image, spread, with_images
 
-from kim_torchml.evaluation.dense_neighbours import DenseNeighbours
 from kim_torchml.evaluation.probe_configurations import FEW, MANY, probe_particles
-
-compiled = pytest.importorskip(
-    "kim_torchml.inputs._neighbour_lists", reason="the package's compiled part is not here (pip install . builds it)"
-)
 
 CUTOFF = 1.9
 # Edge lengths of cells, and the directions in which they repeat.
@@ -24,19 +20,6 @@ CELLS = {
     "wire": ((1.1, 4.0, 4.0), (True, False, False)),
     "cluster": ((4.0, 4.0, 4.0), (False, False, False)),
 }
-
-
-def fast(configuration, list_cutoff=np.inf):
-    """Return the compiled lists, made from lists that reach to `list_cutoff`, each in an arbitrary order."""
-    slow, random = configuration.neighbours(), np.random.default_rng(4)
-    lists = [random.permutation(slow.neighbours(i, list_cutoff)) for i in range(len(configuration))]
-    counts = np.array([len(each) for each in lists], dtype=np.int32)
-    flat = np.concatenate([*lists, []]).astype(np.int32)
-    return compiled.NeighbourLists(configuration.coordinates, configuration.contributing, counts, flat)
-
-
-def dense(configuration):
-    return DenseNeighbours(configuration.coordinates, configuration.contributing.astype(bool))
 
 
 def assert_same(found, expected, about=""):
@@ -84,7 +67,11 @@ def test_edges_are_those_of_the_periodic_system(name, n):
     cell, directions = CELLS[name]
     configuration, row_of_particle, own = periodic(np.random.default_rng([5, n]), n, cell, directions, CUTOFF)
     assert sorted(set(row_of_particle)) == list(range(n))
-    for lists in (fast(configuration), fast(configuration, CUTOFF + 0.3), dense(configuration)):
+    for lists in (
+        compiled_lists(configuration),
+        compiled_lists(configuration, CUTOFF + 0.3),
+        dense_lists(configuration),
+    ):
         edge_index, particles, vectors = lists.folded_edges(CUTOFF, row_of_particle)
         found = np.column_stack([edge_index.T, vectors])
         found = np.array(sorted(found.tolist(), key=sort_key)).reshape(-1, 5)
@@ -117,7 +104,11 @@ def test_random_clouds():
         configuration, rows, cutoff = random_case(random)
         slow = configuration.neighbours()
         expected, reached = slow.folded_edges(cutoff, rows), slow.reached(cutoff)
-        for lists in (fast(configuration), fast(configuration, cutoff + 0.7), dense(configuration)):
+        for lists in (
+            compiled_lists(configuration),
+            compiled_lists(configuration, cutoff + 0.7),
+            dense_lists(configuration),
+        ):
             about = f"seed {start}, {number}"
             assert_same(lists.folded_edges(cutoff, rows), expected, about)
             assert_same([lists.reached(cutoff)], [reached], about)
@@ -145,7 +136,7 @@ def test_probes_give_the_edges_of_their_own_lists(shape):
 def test_an_edge_that_leads_to_a_particle_without_a_row():
     """Particle 2 is beyond the cutoff of the contributing particle 0, so that nobody needs its row."""
     line = Configuration([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [0] * 3, [1, 0, 0])
-    lists = fast(line)
+    lists = compiled_lists(line)
     assert lists.reached(1.5).tolist() == [True, True, False]
     edge_index, particles, vectors = lists.folded_edges(1.5, [0, 0, -1])
     assert (edge_index.tolist(), particles.tolist(), vectors.tolist()) == ([[0], [0]], [[0], [1]], [[1, 0, 0]])
@@ -159,7 +150,7 @@ def test_an_edge_that_leads_to_a_particle_without_a_row():
 @pytest.mark.parametrize("flag", [0, 1])
 def test_no_neighbours(n, flag):
     alone = Configuration(np.arange(n)[:, None] * [10.0, 0, 0], [0] * n, [flag] * n)
-    for lists in (fast(alone), dense(alone)):
+    for lists in (compiled_lists(alone), dense_lists(alone)):
         edge_index, particles, vectors = lists.folded_edges(CUTOFF, np.arange(n))
         assert [each.shape for each in (edge_index, particles, vectors)] == [(2, 0), (2, 0), (0, 3)]
         assert lists.reached(CUTOFF).tolist() == [bool(flag)] * n
@@ -175,7 +166,7 @@ def test_only_lists_of_contributing_particles_are_asked_for():
 def test_edges_of_one_layer_are_among_those_of_the_same_object():
     """Folded edges are the edges of one layer whose centre contributes, where every particle is a row of its own."""
     configuration = interleaved(cluster(40, 5.0, n_contributing=22))
-    lists = fast(configuration)
+    lists = compiled_lists(configuration)
     _, particles, vectors = lists.folded_edges(CUTOFF, np.arange(40))
     _, _, all_particles, all_vectors = lists.edges(CUTOFF, 1)
     of_contributing = configuration.contributing[all_particles[0]] == 1
@@ -186,7 +177,7 @@ def test_edges_of_one_layer_are_among_those_of_the_same_object():
 
 def test_arrays_own_their_memory():
     configuration = cluster(20, 4.0)
-    lists = fast(configuration)
+    lists = compiled_lists(configuration)
     rows = np.arange(20)
     arrays = [*lists.folded_edges(CUTOFF, rows), lists.reached(CUTOFF)]
     before = [array.copy() for array in arrays]
@@ -242,13 +233,13 @@ def test_a_cutoff_that_is_none(cutoff):
     with pytest.raises(ValueError, match="`cutoff` must be positive, got "):
         two([0, 0], cutoff)
     with pytest.raises(ValueError, match="`cutoff` must be positive, got "):
-        fast(cluster(3)).reached(cutoff)
+        compiled_lists(cluster(3)).reached(cutoff)
 
 
 def test_particles_far_from_the_origin():
     points = spread(12, 4.0, seed=2) + 5000.0
     configuration = Configuration(points, [0] * 12, [1] * 12)
     assert_same(
-        fast(configuration).folded_edges(CUTOFF, np.arange(12)),
+        compiled_lists(configuration).folded_edges(CUTOFF, np.arange(12)),
         configuration.neighbours().folded_edges(CUTOFF, np.arange(12)),
     )

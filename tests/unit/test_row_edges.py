@@ -3,14 +3,9 @@
 
 import numpy as np
 import pytest
+from compiled_lists import compiled_lists, dense_lists
 from effort import seed, times
 from particles import Configuration, cluster, interleaved
-
-from kim_torchml.evaluation.dense_neighbours import DenseNeighbours
-
-compiled = pytest.importorskip(
-    "kim_torchml.inputs._neighbour_lists", reason="the package's compiled part is not here (pip install . builds it)"
-)
 
 
 def random_configuration(random):
@@ -22,18 +17,6 @@ def random_configuration(random):
     points[far] += 100.0 * np.arange(1, n + 1)[far, None]
     flags = random.random(n) < random.choice([0.0, 0.2, 0.6, 1.0])
     return Configuration(points, np.zeros(n), flags), random.choice([0.3, 1.2, 2.5])
-
-
-def fast(configuration, random, list_cutoff=np.inf):
-    slow = configuration.neighbours()
-    lists = [random.permutation(slow.neighbours(i, list_cutoff)) for i in range(len(configuration))]
-    counts = np.array([len(each) for each in lists], dtype=np.int32)
-    flat = np.concatenate([*lists, []]).astype(np.int32)
-    return compiled.NeighbourLists(configuration.coordinates, configuration.contributing, counts, flat)
-
-
-def dense(configuration):
-    return DenseNeighbours(configuration.coordinates, configuration.contributing.astype(bool))
 
 
 def assert_same_extremes(found, expected, configuration):
@@ -64,7 +47,7 @@ def test_random_configurations():
         slow = configuration.neighbours()
         expected = slow.edges(cutoff, n_layers)
         skin = random.choice([0.0, 0.7, np.inf])
-        for lists in (fast(configuration, random, cutoff + skin), dense(configuration)):
+        for lists in (compiled_lists(configuration, cutoff + skin, random), dense_lists(configuration)):
             assert lists.closest_pair() is None
             assert lists.most_neighbours() is None
             found = lists.edges(cutoff, n_layers)
@@ -84,7 +67,7 @@ def test_random_configurations():
 
 
 @pytest.mark.parametrize("way", ["of_contributing", "staged_edges", "edges"])
-@pytest.mark.parametrize("make", [lambda each: fast(each, np.random.default_rng(2)), dense], ids=["compiled", "dense"])
+@pytest.mark.parametrize("make", [compiled_lists, dense_lists], ids=["compiled", "dense"])
 def test_extremes_are_those_of_the_lists_that_were_asked_for(way, make):
     """Particles 2 and 3 are the closest, and particle 3 has most neighbours: only two layers ask for its list."""
     line = np.array([0.0, 1.0, 2.0, 2.4, 3.3, 3.35 + 1.9])
@@ -105,7 +88,7 @@ def test_the_closest_pair_in_any_order():
     distances[np.arange(30), np.arange(30)] = np.inf
     counts = (distances <= 1.9).sum(axis=1)
     for mixed in (configuration, interleaved(configuration)):
-        lists = fast(mixed, np.random.default_rng(1), 2.5)
+        lists = compiled_lists(mixed, 2.5)
         lists.edges(1.9, 4)
         first, second, distance = lists.closest_pair()
         assert distance == pytest.approx(distances.min(), rel=1e-14)
@@ -114,7 +97,7 @@ def test_the_closest_pair_in_any_order():
 
 
 def test_particles_in_one_place():
-    lists = fast(Configuration(np.zeros((3, 3)), [0] * 3, [0, 1, 0]), np.random.default_rng(0))
+    lists = compiled_lists(Configuration(np.zeros((3, 3)), [0] * 3, [0, 1, 0]))
     rows, _, particles, vectors = lists.edges(1.0, 1)
     assert (rows.tolist(), particles.tolist()) == ([0, 1, 2], [[0, 1, 1, 2], [1, 0, 2, 1]])
     assert not vectors.any()
