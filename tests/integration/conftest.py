@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from bad_models import all_bad_models
 from built_once import BuiltOnce
+from compiled_models import Compiled, compile_models, read_compiled, scripted_models
 from example_models import EXAMPLES, REFERENCE, find_reference
 from kim_collection import (
     DRIVER,
@@ -117,6 +118,29 @@ def bad_models(collection: KimCollection, built_once: BuiltOnce, tmp_path_factor
     """Add the models of bad_models.py to the collection."""
     models, build = [bad.model for bad in all_bad_models()], tmp_path_factory.mktemp("models")
     built_once.install("bad_models", lambda own: own.install_models(models, build), collection)
+
+
+@pytest.fixture(scope="session")
+def compiled(
+    collection: KimCollection,
+    examples: None,
+    install_models: Callable[[list[PortableModel]], None],
+    built_once: BuiltOnce,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Compiled:
+    """Models that this machine has compiled."""
+    del examples
+    install_models(scripted_models())
+    folder = tmp_path_factory.mktemp("compiled")
+    built_once.copy("compiled", lambda own: compile_models(collection, own), folder)
+    return read_compiled(collection, folder)
+
+
+@pytest.fixture
+def compiled_here(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models that this process creates run compiled."""
+    for name, value in compiled.variables.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

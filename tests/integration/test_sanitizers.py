@@ -23,10 +23,9 @@ SANITIZER_OPTIONS = {
     "PYTHONMALLOC": "malloc",
 }
 FLAGS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
-# The simulator's particles are nobody's images.
-SETTINGS = {"KIM_TORCHML_QUIET": "1", "KIM_TORCHML_EDGES": "staged"}
 # How many odd calls of each model.
 CALLS = {tiny.RAW: 600, tiny.GRAPH_2: 600, tiny.DESCRIPTOR: 250, tiny.EDGES_3: 400}
+FOLDED_CALLS = 200
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +52,14 @@ def fuzz_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fuzz(fuzz_program: Path, sanitized_collection: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> Fuzz:
     """Return a function that runs the simulator and returns its exit code, stdout and stderr."""
 
-    def function(*arguments: str | int) -> tuple[int, str, str]:
+    def function(*arguments: str | int, edges: str = "staged") -> tuple[int, str, str]:
         folder = tmp_path_factory.mktemp("run")
+        settings = {"KIM_TORCHML_QUIET": "1", "KIM_TORCHML_EDGES": edges}
         # stderr is a file, because the program itself reads what the driver writes there.
         with (folder / "stderr").open("a+b") as stderr:
             done = subprocess.run(
                 [str(fuzz_program), *map(str, arguments)],
-                env=sanitized_collection.environment | SANITIZER_OPTIONS | SETTINGS,
+                env=sanitized_collection.environment | SANITIZER_OPTIONS | settings,
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -90,8 +90,19 @@ def counts_of_odd_calls(fuzz: Fuzz) -> dict[str, dict]:
 @pytest.mark.parametrize("name", CALLS)
 def test_odd_calls(counts_of_odd_calls: dict[str, dict], name: str) -> None:
     """Each odd call ends as it should, and the sound call after it gives the same bits as before."""
-    counts = counts_of_odd_calls[name]
-    assert sum(map(sum, counts.values())) == times(CALLS[name])
+    expect_all_kinds(counts_of_odd_calls[name], times(CALLS[name]))
+
+
+def test_odd_calls_where_images_are_folded(fuzz: Fuzz) -> None:
+    """They are those above, but for those in which a particle moves without its images."""
+    words = [tiny.EDGES_3, seed(len(CALLS)), times(FOLDED_CALLS)]
+    (counts,) = results_of(fuzz("periodic", *words, edges="folded"))
+    expect_all_kinds(counts, times(FOLDED_CALLS))
+
+
+def expect_all_kinds(counts: dict[str, list[int]], calls: int) -> None:
+    """Check that there were as many odd calls as these, of every kind."""
+    assert sum(map(sum, counts.values())) == calls
     assert [kind for kind, (succeeded, refused) in counts.items() if succeeded + refused == 0] == []
     assert len(counts) > 20
 

@@ -8,6 +8,7 @@ import torch
 from fake_machine import FakeMachine
 from opening import open_model
 
+from kim_torchml.engines.exported.compiled.cache import Cache
 from kim_torchml.process import notices
 
 # The variables that users, launchers and schedulers set begin with these.
@@ -43,6 +44,12 @@ def one_thread():
 def fake(tmp_path):
     """Return a machine for the doctor, with nothing on it."""
     return FakeMachine(tmp_path)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Return a cache of compiled programs in a folder that is not there yet."""
+    return Cache(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from compile_caches import KEY, filled
 from model_folders import compile_library, edges_files
-from test_compile_cache import FOUND, KEY
 from test_installing import Kim
 
 from kim_torchml.engines.exported.compiled.cache import Cache
@@ -35,11 +35,7 @@ def run(*words):
 
 def add(cache, name, **changes):
     """Add an entry of a name; return the beginning of its key."""
-    key = dataclasses.replace(KEY, **changes)
-    with cache.locked(key, wait=lambda seconds: None), cache.unfinished() as folder:
-        (folder / "program.so").write_bytes(b"native code")
-        entry = cache.publish(folder, key, name, FOUND)
-    return entry.folder.name[:12]
+    return filled(cache, dataclasses.replace(KEY, **changes), name=name).folder.name[:12]
 
 
 def keys(cache):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kim_torchml.errors import shortened
-from kim_torchml.inputs.folding import Folding
+from kim_torchml.inputs.folding import Folding, ParticleList
 from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
@@ -80,28 +80,19 @@ class EdgeSet:
 
 
 @dataclass(frozen=True)
-class Particles:
-    """One configuration, as KIM gives it.
+class Particles(ParticleList):
+    """One configuration, as KIM gives it: the list of its particles, with their neighbours.
 
     Attributes:
-        coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
-        species_codes: KIM's species codes, shape [n], int32.
-        contributing: whether each particle contributes, shape [n], bool.
         neighbours: neighbour lists of these particles.
         folding: what is known of the owners of images from earlier configurations of the same simulation.
     """
 
-    coordinates: np.ndarray
-    species_codes: np.ndarray
-    contributing: np.ndarray
     neighbours: Neighbours
     folding: Folding = field(default_factory=Folding)
     _lists: dict[float, tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-
-    def __len__(self) -> int:
-        return len(self.species_codes)
 
     @cached_property
     def n_contributing(self) -> int:

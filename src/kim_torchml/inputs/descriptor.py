@@ -57,7 +57,7 @@ class DescriptorInputs(PairKind):
         neighbourhoods = Neighbourhoods(
             coordinates=rows,
             species_codes=_indices(particles.species_codes, device),
-            centres=_indices(np.flatnonzero(particles.contributing), device),
+            centres=_indices(particles.own, device),
             counts=_indices(counts, device),
             neighbours=_indices(neighbours, device),
         )
@@ -67,7 +67,7 @@ class DescriptorInputs(PairKind):
     def build_by_pair(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> PairInputs:
         """Return inputs of the same values, with one row for each centre and each of its neighbours."""
         counts, neighbours = particles.neighbour_lists(self.cutoff)
-        centres = np.flatnonzero(particles.contributing)
+        centres = particles.own
         particle_of_row = np.concatenate([centres, neighbours])
         rows = leaf(particles.coordinates[particle_of_row], dtype, device)
         neighbourhoods = Neighbourhoods(

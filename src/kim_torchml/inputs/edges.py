@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, rows_that_contribute, to_tensor
-from kim_torchml.inputs.folding import FoldingRefusedError, ParticleList
+from kim_torchml.inputs.folding import FoldingRefusedError
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder
@@ -112,15 +112,14 @@ class EdgeInputs(InputKind):
         Raises:
             FoldingRefusedError: If there are no proven owners.
         """
-        listed = ParticleList(particles.coordinates, particles.species_codes, particles.contributing)
         neighbours = particles.neighbours
         # Since the last inference a particle without an owner may have come near enough for an edge: then the owners
         # are inferred again, of all that have one.
         for _ in range(2):
-            rows = particles.folding.rows(listed, self.cutoff, partial(neighbours.reached, self.cutoff))
+            rows = particles.folding.rows(particles, self.cutoff, partial(neighbours.reached, self.cutoff))
             edges = neighbours.folded_edges(self.cutoff, rows.row_of_particle)
             if edges is not None:
-                return EdgeSet(listed.own, *edges)
+                return EdgeSet(particles.own, *edges)
             particles.folding.forget()
         raise FoldingRefusedError(
             "neighbour lists must stay as they are during one compute, got others", "let no other thread change them"

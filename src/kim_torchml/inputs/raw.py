@@ -32,12 +32,11 @@ class RawInputs(InputKind):
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
         counts, neighbours = particles.neighbour_lists(self.cutoff)
-        contributing = particles.contributing
         n_contributing = len(counts)
         order = None
         coordinates, codes = particles.coordinates, particles.species_codes
-        if not contributing[:n_contributing].all():
-            order = np.concatenate([np.flatnonzero(contributing), np.flatnonzero(~contributing)])
+        if not particles.contributing[:n_contributing].all():
+            order = np.concatenate([particles.own, particles.images])
             row_of_particle = np.empty(len(order), dtype=np.int32)
             row_of_particle[order] = np.arange(len(order), dtype=np.int32)
             coordinates, codes = coordinates[order], codes[order]

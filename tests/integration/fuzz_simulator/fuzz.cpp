@@ -6,6 +6,8 @@
 //   fuzz run [MODEL SEED COUNT]..
 //                               COUNT odd calls, each followed by the sound one, which must give what it gave before;
 //                               one model after the other
+//   fuzz periodic [MODEL SEED COUNT]..
+//                               as run, with periodic particles, for KIM_TORCHML_EDGES=folded
 //   fuzz large MODEL N          N particles, all but some far away
 //   fuzz vast MODEL             as many particles as there are ints, almost
 //   fuzz mistakes MODEL KIND..  mistakes of this simulator's own, which must be found out; the last one spoils the rest
@@ -20,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "call.hpp"
@@ -31,7 +34,8 @@ namespace {
 
 constexpr double skin = 0.5;  // Å
 constexpr int n_particles = 18;
-constexpr double edge = 6.0;  // Å
+constexpr int n_periodic_particles = 8;  // without their images
+constexpr double edge = 6.0;             // Å
 
 using Words = std::vector<std::string>;
 
@@ -55,13 +59,20 @@ void require_same(const Results& found, const Results& reference) {
 // A model, and its compute arguments, which are destroyed and created anew now and then.
 class Session {
   public:
-    Session(const std::string& name, Chance* chance) : name_(name), chance_(chance) {
+    Session(const std::string& name, Chance* chance, bool is_periodic = false)
+        : name_(name), chance_(chance), odd_calls_(::odd_calls(is_periodic)) {
         create_model();
-        sound_ = {random_particles(n_particles, edge, model_->n_species(), chance), model_->cutoff() + skin,
-                  model_->n_species(), arguments_->outputs().size()};
+        const int n_species = model_->n_species();
+        const double reach = model_->cutoff() + skin;
+        Particles particles = is_periodic ? periodic_particles(n_periodic_particles, edge, reach, n_species, chance)
+                                          : random_particles(n_particles, edge, n_species, chance);
+        sound_ = {std::move(particles), reach, n_species, arguments_->outputs().size(), is_periodic};
         reference_ = compute_sound();
     }
 
+    const std::vector<OddCall>& odd_calls() const {
+        return odd_calls_;
+    }
     Call sound_call(const std::string& name = "sound") const {
         return {name, sound_.particles, sound_.reach};
     }
@@ -111,7 +122,7 @@ class Session {
     }
     void print() const {
         std::string text;
-        for (const OddCall& odd : all_odd_calls()) {
+        for (const OddCall& odd : odd_calls_) {
             text += (text.empty() ? "" : ", ") + ("\"" + std::string(odd.name)) + "\": [" + count(succeeded_, odd) +
                     ", " + count(refused_, odd) + "]";
         }
@@ -139,6 +150,7 @@ class Session {
 
     std::string name_;
     Chance* chance_;
+    std::vector<OddCall> odd_calls_;
     std::unique_ptr<Model> model_;
     std::unique_ptr<ComputeArguments> arguments_;
     Sound sound_;
@@ -147,11 +159,11 @@ class Session {
     std::map<std::string, int> refused_;
 };
 
-void run_model(const std::string& name, const std::string& seed, int count) {
+void run_model(const std::string& name, const std::string& seed, int count, bool is_periodic) {
     Chance chance(static_cast<std::uint32_t>(std::stoul(seed)));
-    Session session(name, &chance);
+    Session session(name, &chance, is_periodic);
     for (int i = 0; i < count; ++i) {
-        const OddCall odd = chance.one_of(all_odd_calls());
+        const OddCall odd = chance.one_of(session.odd_calls());
         try {
             session.change_something();
             session.do_odd_call(odd);
@@ -164,10 +176,18 @@ void run_model(const std::string& name, const std::string& seed, int count) {
     session.print();
 }
 
-void run(const Words& words) {
+void run_models(const Words& words, bool is_periodic) {
     for (std::size_t k = 0; k < words.size(); k += 3) {
-        run_model(words.at(k), words.at(k + 1), std::stoi(words.at(k + 2)));
+        run_model(words.at(k), words.at(k + 1), std::stoi(words.at(k + 2)), is_periodic);
     }
+}
+
+void run(const Words& words) {
+    run_models(words, false);
+}
+
+void periodic(const Words& words) {
+    run_models(words, true);
 }
 
 void large(const Words& words) {
@@ -266,7 +286,7 @@ void mistakes(const Words& words) {
 
 int main(int argc, char** argv) {
     const std::map<std::string, std::function<void(const Words&)>> commands = {
-        {"run", run}, {"large", large}, {"vast", vast}, {"mistakes", mistakes}};
+        {"run", run}, {"periodic", periodic}, {"large", large}, {"vast", vast}, {"mistakes", mistakes}};
     try {
         const Words words(argv + 1, argv + argc);
         commands.at(words.at(0))(Words(words.begin() + 1, words.end()));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <climits>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 namespace {
@@ -131,9 +132,11 @@ void null_list(Call* call, const Sound& /*sound*/, Chance* chance) {
                          " neighbours without their numbers");
 }
 
-void null_lists_of_none(Call* call, const Sound& /*sound*/, Chance* chance) {
+void null_lists_of_none(Call* call, const Sound& sound, Chance* chance) {
     call->lists.trick = Trick::null_without_count;
     call->lists.trick_at = chance->below(call->particles.n_contributing());
+    // The few images that are left in lists may have several explanations.
+    call->may_be_refused = sound.is_periodic;
 }
 
 void strange_neighbour(Call* call, const Sound& /*sound*/, Chance* chance) {
@@ -167,6 +170,16 @@ void replace_particles(Call* call, Particles particles, const Sound& sound) {
     *call = Call(call->name, std::move(particles), sound.reach);
 }
 
+void closer_together(Call* call, const Sound& sound, Chance* chance) {
+    Particles particles = call->particles;
+    const double factor = 0.9 + 0.1 * chance->fraction();
+    for (double& coordinate : particles.coordinates) {
+        coordinate *= factor;
+    }
+    replace_particles(call, particles, sound);
+    some_outputs(call, sound, chance);
+}
+
 void nobody(Call* call, const Sound& sound, Chance* chance) {
     replace_particles(call, {}, sound);
     some_outputs(call, sound, chance);
@@ -181,13 +194,24 @@ void nobody_contributes(Call* call, const Sound& sound, Chance* chance) {
 
 void some_other(Call* call, const Sound& sound, Chance* chance) {
     const int n = 1 + chance->below(40);
-    replace_particles(call, random_particles(n, 2.0 + 8.0 * chance->fraction(), sound.n_species, chance), sound);
+    const double edge = 2.0 + 8.0 * chance->fraction();
+    Particles particles = sound.is_periodic
+                              ? periodic_particles(n, std::max(edge, sound.reach), sound.reach, sound.n_species, chance)
+                              : random_particles(n, edge, sound.n_species, chance);
+    replace_particles(call, std::move(particles), sound);
     some_outputs(call, sound, chance);
+}
+
+void image_of_nobody(Call* call, const Sound& sound, Chance* /*chance*/) {
+    replace_particles(call, {{0, 1}, {1, 0}, {0.0, 0.0, 0.0, 2.0, 0.0, 0.0}}, sound);
+    if (sound.is_periodic) {
+        call->expect_refusal("particle 1 at (2, 0, 0) Å must be a periodic image of a contributing particle");
+    }
 }
 
 }  // namespace
 
-const std::vector<OddCall>& all_odd_calls() {
+std::vector<OddCall> odd_calls(bool is_periodic) {
     static const std::vector<OddCall> all = {
         {"sound", sound_call, true},
         {"some outputs NULL", some_outputs, true},
@@ -201,8 +225,8 @@ const std::vector<OddCall>& all_odd_calls() {
         {"n smaller than in the lists", fewer_than_listed, false},
         {"a species code out of range", strange_species, false},
         {"a coordinate that is not finite", not_finite, false},
-        {"a coordinate of extreme size", huge_coordinates, false},
-        {"two particles at the same place", same_place, false},
+        {"a coordinate of extreme size", huge_coordinates, false, true},
+        {"two particles at the same place", same_place, false, true},
         {"neighbour callback fails", fails, false},
         {"neighbour callback gives NULL with a count", null_list, false},
         {"neighbour callback gives NULL without a count", null_lists_of_none, false},
@@ -210,9 +234,14 @@ const std::vector<OddCall>& all_odd_calls() {
         {"a particle is its own neighbour", own_neighbour, false},
         {"neighbours repeated", repeated_neighbours, false},
         {"a list that is missing", one_sided_lists, false},
+        {"all particles closer together", closer_together, false},
         {"no particles", nobody, false},
         {"no contributing particles", nobody_contributes, false},
         {"some other particles", some_other, false},
+        {"an image of nobody", image_of_nobody, false},
     };
-    return all;
+    std::vector<OddCall> found;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(found),
+                 [is_periodic](const OddCall& odd) { return !is_periodic || !odd.leaves_images; });
+    return found;
 }

@@ -44,5 +44,9 @@ struct Particles {
 // n particles in a cube of this edge (Å), the first of which contributes.
 Particles random_particles(int n, double edge, int n_species, Chance* chance);
 
+// Particles by chance in a periodic cube, all of which contribute, and after them their images that are within reach
+// (Å) of the cube, one translation after the other. The edge (Å) must not be shorter than the reach.
+Particles periodic_particles(int n, double edge, double reach, int n_species, Chance* chance);
+
 // For each particle those others that are within reach (Å).
 std::vector<std::vector<int>> neighbours_within(const Particles& particles, double reach);
