@@ -64,6 +64,7 @@ STRUCTURES: dict[str, tuple[Callable[[], Structure], float]] = {
         lambda: crystal("fcc", 3, 3, 4).with_foreign().tilted(0.0, 1.0, 0.25),
         3.83,
     ),
+    "fault at a face of the box, diamond": (lambda: _silicon(4, 4, 4).with_foreign().tilted(0.0, 1.0, 0.25), 3.83),
     "slab, displaced": (lambda: _silicon(3, 3, 2).displaced(0.05).bounded(True, True, False), 5.0),
     "slab, perfect": (lambda: _silicon(3, 2, 3).bounded(True, False, True), 5.0),
     "slab, foreign atom": (lambda: _silicon(4, 4, 3).with_foreign().bounded(True, True, False), 5.0),

@@ -82,6 +82,17 @@ class Structure:
         cell = np.diag(np.diag(self.cell))
         return replace(self, coordinates=self.coordinates @ shear, cell=cell @ shear)
 
+    def sheared_box(self, random):
+        """Shift one edge of the box along the others by a vector between two atoms: a perfect crystal stays one."""
+        cell, points = self.cell.copy(), self.coordinates
+        along = int(random.integers(1, 3))
+        vectors = points - points[random.integers(len(points))]
+        # The box stays lower triangular, as LAMMPS wants it.
+        vectors = vectors[(np.abs(vectors[:, along:]) < 1e-6).all(axis=1) & (np.abs(vectors) > 0.1).any(axis=1)]
+        if len(vectors):
+            cell[along] += random.choice(vectors)
+        return replace(self, cell=cell)
+
     def tilted(self, xy, xz, yz):
         """Tilt the box and leave the atoms: another lattice; the tilts are parts of the edges they point along."""
         cell = self.cell.copy()
@@ -104,6 +115,31 @@ def primitive(name):
     upper = np.linalg.cholesky(rows @ rows.T)
     fractions = np.array([[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]])[: 1 if name == "fcc" else 2]
     return Structure(fractions @ upper, np.zeros(len(fractions), dtype=int), upper)
+
+
+def chains(length, across, spacing=6.0):
+    """Return parallel chains along x, one atom every 2.5 Å, farther apart than many a cutoff; chain by chain.
+
+    Args:
+        length: Atoms of each chain.
+        across: Numbers of chains along y and z.
+        spacing: Distance between chains, Å.
+    """
+    places = np.stack(np.meshgrid(*map(np.arange, (*across, length)), indexing="ij"), axis=-1).reshape(-1, 3)
+    edges = np.array([2.5, spacing, spacing])
+    coordinates = places[:, [2, 0, 1]] * edges
+    return Structure(coordinates, np.zeros(len(places), dtype=int), np.diag(edges * [length, *across]))
+
+
+def layers(*repeats):
+    """Return layers of carbon as in graphite, 3.35 Å apart: so many cells of eight atoms along x, y, z."""
+    bond = 1.42
+    edges = np.array([np.sqrt(3.0) * bond, 3.0 * bond, 6.7])
+    layer = np.array([[0.0, 0.0, 0.0], [0.0, 1 / 3, 0.0], [0.5, 0.5, 0.0], [0.5, 5 / 6, 0.0]])
+    basis = np.concatenate([layer, layer + np.array([0.0, 1 / 3, 0.5])])
+    corners = np.stack(np.meshgrid(*map(np.arange, repeats), indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    coordinates = ((corners + basis) * edges).reshape(-1, 3)
+    return Structure(coordinates, np.zeros(len(coordinates), dtype=int), np.diag(edges * repeats))
 
 
 def water(repeats, displaced=0.0, turned=False, seed=3):

@@ -210,3 +210,14 @@ def test_equivalent_contributing_particles_are_refused(simulator):
     halved = replace(rows, lattice=rows.lattice * [[0.5], [1.0], [1.0]], shifts=rows.shifts * np.array([2, 1, 1]))
     with pytest.raises(FoldingRefusedError, match=ADVICE):
         prove(padded.particles(), halved, 5.0)
+
+
+def test_an_image_at_the_place_of_its_owner_is_refused(bases):
+    """A simulator that lists a contributing particle twice lists no image."""
+    padded = bases["displaced; LAMMPS, listed"]
+    particles, rows, image = padded.particles(), padded.rows(), int(padded.images[3])
+    owner = int(padded.owner[image])
+    twice = replace(particles, coordinates=changed(particles.coordinates, image, particles.coordinates[owner]))
+    expected = rf"particle {image} at .* must be away from its owner, particle {owner}, .* the two are at one place"
+    with pytest.raises(FoldingRefusedError, match=expected):
+        prove(twice, replace(rows, shifts=changed(rows.shifts, image, 0)), 5.0)

@@ -14,7 +14,7 @@ from paddings import sorted_by_bins
 
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.folding import Folding
-from kim_torchml.inputs.folding.inference import infer
+from kim_torchml.inputs.folding.inference import Known, infer
 from kim_torchml.inputs.folding.rows import ParticleList
 
 CUTOFF = 5.0
@@ -323,7 +323,7 @@ def test_an_earlier_lattice_is_not_trusted():
     box, sheared = (padded(structure.tilted(tilt, 0.0, 0.0), "LAMMPS", CUTOFF) for tilt in (0.0, 0.125))
     step = np.array([0.0, 5.431 / 2, 5.431 / 2])
     for lattice in (box.lattice + step * [[1.0], [0.0], [0.0]], sheared.lattice, 2.0 * box.lattice):
-        rows = infer(box.particles(), CUTOFF, known=lattice)
+        rows = infer(box.particles(), CUTOFF, known=Known(lattice))
         assert difference(box, rows, np.ones(len(box), dtype=bool)) == ""
 
 

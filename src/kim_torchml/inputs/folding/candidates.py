@@ -2,8 +2,8 @@
 """Translations that may have made an image, likeliest first.
 
 An image has as many candidates as there are contributing particles of its species. Simulators list images translation
-by translation, owners ascending: the longer the part of the list around the image that a translation explains, the
-likelier it is. Of lists without such an order, a vote of the images nearby and of some others tells the likeliest.
+by translation, owners ascending: a true translation explains one block, and the longer that is, the likelier. Of lists
+without such an order, a vote of the images nearby and of some others tells the likeliest.
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,12 @@ import numpy as np
 from kim_torchml.inputs.folding.contradictions import Contradictions
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE
+from kim_torchml.inputs.folding.list_order import ExplainedParts
 from kim_torchml.inputs.folding.rows import ParticleList
 
-# So many candidates are looked at one by one; with more, cheaper ways come first.
-_FEW = 64
-_ENOUGH = 8
 # Images that vote: those nearby, and random ones.
 _NEAR_VOTERS = 64
 _RANDOM_VOTERS = 192
-# Random contributing particles that a candidate must not map onto another.
-_PROBES = 800
-# After so many in a row that told nothing, more are unlikely to.
-_IN_VAIN = 64
 # So many images are looked at together with the next one in the list; in lists without order few have the same
 # translation, and in those with one all but the last of each block.
 _PAIRS_IN_LIST = 32
@@ -34,10 +28,6 @@ _PART_IN_ORDER = 0.3
 _MOST_RANKED = 2000
 # So many are worth a deeper search.
 _MOST_YIELDED = 12
-# How many queries may be made at a time: they take about 100 bytes each.
-_QUERIES_AT_A_TIME = 200_000
-# Distances in the list at which long parts are compared first.
-_STRIDES = np.unique(np.rint(1.3 ** np.arange(60)).astype(np.int64)) - 1
 
 
 class Candidates:
@@ -58,7 +48,7 @@ class Candidates:
         self._images = particles.coordinates[particles.images]
         self._image_codes = particles.species_codes[particles.images]
         self._owners = ImageFinder(particles, NO_LATTICE)
-        self._places = self._owners if particles.places is particles else ImageFinder(particles.places, NO_LATTICE)
+        self._parts = ExplainedParts(particles)
 
     def list_may_have_order(self) -> bool:
         """Return whether enough of some random images are explained together with the next one, owners ascending."""
@@ -74,20 +64,22 @@ class Candidates:
         return in_order >= _PART_IN_ORDER * len(starts)
 
     def by_order(self, image: int) -> Iterator[np.ndarray]:
-        """Yield translations [3] that explain an image and map no contributing particle onto another, likeliest first.
+        """Yield translations [3] that explain an image, and blocks of the list, likeliest first.
 
-        The order of the list tells how likely they are.
+        They map no contributing particle onto another.
 
         Args:
             image: Index among the images.
         """
         every = self._all_of(image)
         explains_near = self._explains_neighbours_in_list(image, every)
-        likely = every[explains_near] if np.count_nonzero(explains_near) <= _FEW else every
         # An image may be alone in its block: those that its neighbours in the list do not share come afterwards.
-        for translations in (likely, every[~explains_near]) if len(likely) < len(every) else (every,):
-            likeliest = self._by_explained_part(image, self._without_unlikely(translations))
-            yield from islice((each for each in likeliest if not self._overlaps(each)), _MOST_YIELDED)
+        for translations in (every[explains_near], every[~explains_near]):
+            likeliest = self._parts.likeliest_blocks(image, self._without_unlikely(translations))
+            possible = (
+                each for each in likeliest if not self._contradictions.overlaps(each) and self._parts.are_blocks(each)
+            )
+            yield from islice(possible, _MOST_YIELDED)
 
     def by_vote(self, image: int) -> Iterator[np.ndarray]:
         """Yield translations [3] that explain an image and that nothing speaks against, likeliest first.
@@ -114,7 +106,7 @@ class Candidates:
 
     def _without_unlikely(self, translations: np.ndarray) -> np.ndarray:
         """Return the translations that pass some probes; the shortest of these, if they are many."""
-        translations = self._likely_by_probes(translations)
+        translations = self._contradictions.hardly_overlapping(translations)
         if len(translations) > _MOST_RANKED:
             translations = translations[np.argsort(_squared(translations))[:_MOST_RANKED]]
         return translations
@@ -124,11 +116,6 @@ class Candidates:
         codes = np.full(len(translations), self._image_codes[image])
         return self._owners.find(self._images[image] - translations, codes) >= 0
 
-    def _overlaps(self, translation: np.ndarray) -> bool:
-        """Return whether a translation [3] maps a contributing particle onto another."""
-        moved = self._own + translation
-        return bool((self._places.find(moved, np.zeros(len(moved), dtype=np.int32)) >= 0).any())
-
     def _explains_neighbours_in_list(self, image: int, translations: np.ndarray) -> np.ndarray:
         """Return which translations [m, 3] explain the image before or after an image in the list as well, bool [m]."""
         explains = np.zeros(len(translations), dtype=bool)
@@ -136,62 +123,6 @@ class Candidates:
             if 0 <= other < len(self._images):
                 explains |= self._explain(other, translations)
         return explains
-
-    def _likely_by_probes(self, translations: np.ndarray) -> np.ndarray:
-        """Return the translations that map none of some random contributing particles onto another."""
-        n_in_vain = 0
-        for probe in self._random.permutation(len(self._own))[:_PROBES]:
-            if len(translations) <= _ENOUGH or n_in_vain == _IN_VAIN:
-                break
-            moved = self._own[probe] + translations
-            is_free = self._places.find(moved, np.zeros(len(moved), dtype=np.int32)) < 0
-            n_in_vain = n_in_vain + 1 if is_free.all() else 0
-            translations = translations[is_free]
-        return translations
-
-    def _by_explained_part(self, image: int, translations: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield translations by the length of the part of the list around an image that each explains.
-
-        The part is an upper bound, from images at growing distances, until a translation is next in turn.
-        """
-        after = np.arange(image + 1, len(self._images))
-        before = np.arange(image - 1, -1, -1)
-        length = 1 + self._at_most(translations, after) + self._at_most(translations, before)
-        is_exact = np.zeros(len(translations), dtype=bool)
-        squared = _squared(translations)
-        while (length >= 0).any():
-            best = np.lexsort((squared, -length))[0]
-            if is_exact[best]:
-                length[best] = -1
-                yield translations[best]
-            else:
-                translation = translations[best]
-                length[best] = 1 + self._explained(translation, after) + self._explained(translation, before)
-                is_exact[best] = True
-
-    def _at_most(self, translations: np.ndarray, path: np.ndarray) -> np.ndarray:
-        """Return how many images of a path, from its first on, each translation [m, 3] can explain at most, [m]."""
-        most = np.full(len(translations), len(path))
-        alive = np.arange(len(translations))
-        for stride in _STRIDES[len(path) > _STRIDES]:
-            explains = self._explain(path[stride], translations[alive])
-            most[alive[~explains]] = stride
-            alive = alive[explains]
-            if not len(alive):
-                break
-        return most
-
-    def _explained(self, translation: np.ndarray, path: np.ndarray) -> int:
-        """Return how many images of a path, from its first on, a translation [3] explains."""
-        done, count = 0, 1
-        while done < len(path):
-            part = path[done : done + count]
-            explains = self._owners.find(self._images[part] - translation, self._image_codes[part]) >= 0
-            if not explains.all():
-                return done + int(np.argmin(explains))
-            done += len(part)
-            count = min(2 * count, _QUERIES_AT_A_TIME)
-        return done
 
 
 def _squared(vectors: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 """What speaks against a translation, whatever the order of the list."""
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from kim_torchml.inputs.folding.rows import ParticleList
 
 # So many places where a particle is missing are looked at.
 _MOST_PLACES = 256
+# Random contributing particles that a translation must not map onto another; with few translations left it takes no
+# longer to ask each.
+_PROBES = 800
+_ENOUGH = 8
+# After so many in a row that told nothing, more are unlikely to.
+_IN_VAIN = 64
+_SEED = 0
 
 
 class Contradictions:
@@ -21,7 +29,7 @@ class Contradictions:
     """
 
     def __init__(self, particles: ParticleList, cutoff: float) -> None:
-        """Sort all particles.
+        """Keep the particles.
 
         Args:
             particles: The configuration.
@@ -30,25 +38,42 @@ class Contradictions:
         self._particles = particles
         self._cutoff = cutoff
         self._own = particles.coordinates[particles.own]
-        self._middle = self._own.mean(axis=0)
-        self._low, self._high = self._own.min(axis=0) - cutoff, self._own.max(axis=0) + cutoff
-        everywhere = replace(particles.places, contributing=np.ones(len(particles), dtype=bool))
-        self._all = ImageFinder(everywhere, NO_LATTICE)
+        self._own_places = ImageFinder(particles.places, NO_LATTICE)
+
+    @cached_property
+    def _all(self) -> ImageFinder:
+        """All particles, of any species."""
+        particles = self._particles
+        return ImageFinder(replace(particles.places, contributing=np.ones(len(particles), dtype=bool)), NO_LATTICE)
 
     def of(self, translation: np.ndarray) -> bool:
         """Return whether something speaks against a translation [3], Å."""
-        particles = self._particles
-        places = self._own + translation
-        found = self._all.find(places, np.zeros(len(places), dtype=np.int32))
-        if particles.contributing[found[found >= 0]].any():
-            return True
-        return self._is_contradicted(translation) or self._is_contradicted(-translation)
+        return self.overlaps(translation) or self._is_contradicted(translation) or self._is_contradicted(-translation)
+
+    def overlaps(self, translation: np.ndarray) -> bool:
+        """Return whether a translation [3], Å, maps a contributing particle onto another."""
+        return bool((self._own_at(self._own + translation) >= 0).any())
+
+    def hardly_overlapping(self, translations: np.ndarray) -> np.ndarray:
+        """Return the translations, of [m, 3], that map none of some contributing particles onto another."""
+        n_in_vain = 0
+        for probe in np.random.default_rng(_SEED).permutation(len(self._own))[:_PROBES]:
+            if len(translations) <= _ENOUGH or n_in_vain == _IN_VAIN:
+                break
+            is_free = self._own_at(self._own[probe] + translations) < 0
+            n_in_vain = n_in_vain + 1 if is_free.all() else 0
+            translations = translations[is_free]
+        return translations
+
+    def _own_at(self, places: np.ndarray) -> np.ndarray:
+        return self._own_places.find(places, np.zeros(len(places), dtype=np.int32))
 
     def _is_contradicted(self, translation: np.ndarray) -> bool:
         """Return whether a particle is moved to where one of another species is, or where one is missing."""
         particles = self._particles
+        low, high = self._own.min(axis=0) - self._cutoff, self._own.max(axis=0) + self._cutoff
         places = particles.coordinates + translation
-        inside = np.flatnonzero(((places >= self._low) & (places <= self._high)).all(axis=1))
+        inside = np.flatnonzero(((places >= low) & (places <= high)).all(axis=1))
         places = places[inside]
         found = self._all.find(places, np.zeros(len(places), dtype=np.int32))
         is_there = found >= 0
@@ -57,7 +82,7 @@ class Contradictions:
             return True
         # The nearest places are tried: others are likely to be out of reach.
         places = places[~is_there]
-        squared = ((places - self._middle) ** 2).sum(axis=1)
+        squared = ((places - self._own.mean(axis=0)) ** 2).sum(axis=1)
         # Rounding may put a pair on either side of the cutoff.
         within = self._cutoff - 2.0 * particles.tolerance
         for place in places[np.argsort(squared)[:_MOST_PLACES]]:

@@ -9,10 +9,13 @@ import numpy as np
 
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image, spread
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
-from kim_torchml.inputs.folding.inference import fitted_vectors, infer
+from kim_torchml.inputs.folding.image_finder import ImageFinder
+from kim_torchml.inputs.folding.inference import Known, fitted_vectors, infer
+from kim_torchml.inputs.folding.lattice import Lattice
 from kim_torchml.inputs.folding.list_order import is_in_blocks, mapping_of
 from kim_torchml.inputs.folding.proof import prove_without_order
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
+from kim_torchml.inputs.folding.uniqueness import are_symmetries
 
 # Cells over which contributing particles may be spread before images may be missing, which is then looked at; again
 # where they have spread by as many cells more.
@@ -63,8 +66,7 @@ class Folding:
         self._warn = warn
         self._spread = _SPREAD
         self._proven: _Proven | None = None
-        self._lattice: np.ndarray | None = None
-        self._is_ordered = True
+        self._known: Known | None = None
         self.n_inferred = 0
 
     def rows(self, particles: ParticleList, cutoff: float, reached: Callable[[], np.ndarray]) -> Rows:
@@ -82,7 +84,7 @@ class Folding:
         if rows is None:
             self._proven = None
             self.n_inferred += 1
-            rows = infer(particles, cutoff, reached(), self._lattice, self._is_ordered)
+            rows = infer(particles, cutoff, reached(), self._known)
             self._keep(particles, rows)
             self._look_for_atoms_outside(particles, rows, cutoff)
         return rows
@@ -106,8 +108,7 @@ class Folding:
             fitted_vectors(shifts),
             is_in_blocks(mapping.owners, mapping.shifts),
         )
-        self._lattice = rows.lattice
-        self._is_ordered = self._proven.is_in_blocks
+        self._known = Known(rows.lattice, self._proven.is_in_blocks, not len(rows.symmetries))
 
     def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
         """Warn where atoms are so far outside the cell that the simulator has not listed all images.
@@ -150,13 +151,22 @@ class Folding:
             return None
         if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < _MOST_STRAIN:
             return None
-        self._lattice = lattice
         rows = replace(known.rows, lattice=lattice)
-        # A list without an order proves nothing by itself: the next configuration may have two explanations.
-        return rows if known.is_in_blocks or _is_proven(particles, rows, cutoff) else None
+        if not _is_only_explanation(particles, rows, cutoff, known.is_in_blocks):
+            return None
+        assert self._known is not None
+        self._known = replace(self._known, lattice=lattice)
+        return rows
 
 
-def _is_proven(particles: ParticleList, rows: Rows, cutoff: float) -> bool:
+def _is_only_explanation(particles: ParticleList, rows: Rows, cutoff: float, is_in_blocks: bool) -> bool:
+    """Return whether rows that explain all images are the only ones that do.
+
+    A list without an order proves nothing by itself: the next configuration may have two explanations.
+    """
+    if is_in_blocks:
+        places = ImageFinder(particles.places, Lattice(rows.lattice)) if len(rows.symmetries) else None
+        return places is None or are_symmetries(particles, places, rows.symmetries)
     try:
         prove_without_order(particles, rows, cutoff)
     except FoldingRefusedError:

@@ -75,10 +75,6 @@ class ImageFinder:
         best = int(np.argmin(distance))
         return int(tried[best]), shifts[best]
 
-    def is_symmetry(self, translation: np.ndarray) -> bool:
-        """Return whether a translation [3], Å, maps every contributing particle onto one, or onto an image of one."""
-        return bool((self.find(self._coordinates + translation, self._species_codes) >= 0).all())
-
     @cached_property
     def equivalent_pair(self) -> tuple[int, int] | None:
         """Two contributing particles (indices among these) that are images of each other, or at one place."""

@@ -7,24 +7,17 @@ is tried. Whatever is found is proven before it is used.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 
 from kim_torchml.inputs.folding.candidates import Candidates
 from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice, lattice_of
-from kim_torchml.inputs.folding.list_order import (
-    FEW_OWNERS,
-    Mapping,
-    is_in_blocks,
-    joint_explanations,
-    mapping_of,
-    numbers_of,
-)
+from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
+from kim_torchml.inputs.folding.list_order import FEW_OWNERS, is_in_blocks, mapping_of, numbers_of, rows_of
 from kim_torchml.inputs.folding.proof import check_distinct, prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
@@ -36,25 +29,38 @@ _OVERLAPPING = 0.2
 _UNPROVEN = 4
 # Unexplained images that candidates are taken from, beside the nearest.
 _OTHER_STARTS = 2
-# So many translations that explain two blocks of the list as one are tried, each with so many lattices.
-_MOST_RIVALS = 8
-_LATTICES_OF_RIVAL = 16
 # A known lattice may have been strained since: so many images tell by how much, each within the first of these
 # distances that is enough, Å.
 _STRAINED_IMAGES = 16
 _STRAIN_REACHES = (0.01, 0.3)
-# A lattice that explains all images but less than this part is taken for the right one, in messages.
+# A lattice that explains all images but less than this part is taken for the right one in messages. Where it was known
+# from an earlier configuration, so few others are tried, in case the box has changed.
 _FEW_UNEXPLAINED = 0.1
+_MOST_OTHERS = 10
 # Owners are never a matter of chance: the same particles give the same owners.
 _SEED = 0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one configuration of a simulation tells of the next.
+
+    Attributes:
+        lattice: its lattice, which may have been strained since, shape [d, 3], Å.
+        is_ordered: whether its list had an order.
+        is_only: whether the lattice was proven to be the only one, whatever the coordinates.
+    """
+
+    lattice: np.ndarray
+    is_ordered: bool = True
+    is_only: bool = True
 
 
 def infer(
     particles: ParticleList,
     cutoff: float,
     needed: np.ndarray | None = None,
-    known: np.ndarray | None = None,
-    is_ordered: bool = True,
+    known: Known | None = None,
 ) -> Rows:
     """Return the row of every particle.
 
@@ -64,14 +70,13 @@ def infer(
         needed: Particles with an edge, shape [n], bool; by default all. Where no image has one, none gets a row. Else
             all must be explained, as simulators list nothing but images: one that a lattice leaves speaks against it.
             Those get a row that share their translation, or its inverse, with one that has an edge.
-        known: Lattice that was found earlier and may have been strained since, shape [d, 3], Å; it is tried first.
-        is_ordered: Whether earlier lists of the same simulation had an order.
+        known: What earlier configurations of the same simulation told; its lattice is tried first.
     Returns:
         Rows that are proven.
     Raises:
         FoldingRefusedError: If there are none.
     """
-    search = _Search(particles, cutoff, needed, is_ordered)
+    search = _Search(particles, cutoff, needed, known is None or known.is_ordered)
     farthest = particles.farthest
     if farthest is not None and search.is_any_needed:
         raise FoldingRefusedError(
@@ -79,11 +84,12 @@ def infer(
             f"{place_of(farthest, particles.coordinates)}",
             "move the atoms towards the origin",
         )
-    if known is not None and len(known):
-        rows = search.settle(search.strained(Lattice(known)), is_known=True)
+    if known is not None and len(known.lattice):
+        rows = search.settle(search.strained(Lattice(known.lattice)), known.is_only)
         if rows is not None:
-            return search.proven_part(search.with_fewest_blocks(rows))
-    return search.proven_part(search.with_fewest_blocks(search.from_nothing()))
+            return search.proven_part(rows)
+        search.expect_little()
+    return search.proven_part(search.from_nothing())
 
 
 class _Search:
@@ -110,11 +116,20 @@ class _Search:
         images = particles.images
         self.is_any_needed = bool(len(images)) and (needed is None or bool(needed[images].any()))
         self._random = np.random.default_rng(_SEED)
-        self._tried = 0.0
+        self._tried, self._most_tried = 0.0, _MOST_LATTICES
         self._why: FoldingRefusedError | None = None
         self._unexplained: np.ndarray = images[:0]
         # The image nearest to the middle that the best lattice leaves, and how many it leaves.
         self._left, self._fewest = 0, len(images) + 1
+
+    def expect_little(self) -> None:
+        """Try few lattices if the ones so far explain all images but a few."""
+        if self._is_nearly_explained:
+            self._most_tried = _MOST_OTHERS
+
+    @property
+    def _is_nearly_explained(self) -> bool:
+        return self._fewest < _FEW_UNEXPLAINED * len(self._particles.images)
 
     def from_nothing(self) -> Rows:
         """Return the rows, without knowing a lattice.
@@ -140,27 +155,6 @@ class _Search:
             return rows
         raise self._reason()
 
-    def with_fewest_blocks(self, rows: Rows) -> Rows:
-        """Return proven rows, or others that are proven too and need fewer blocks of the list.
-
-        Parts of a system that are farther apart than the cutoff, or images across one direction alone, may be explained
-        by another lattice block by block. It splits blocks of the true one, whose parts have a translation in common.
-        """
-        particles, lattice = self._particles, Lattice(rows.lattice)
-        mapping = self._needed_part(rows)
-        if not is_in_blocks(mapping.owners, mapping.shifts):
-            return rows
-        folded = ImageFinder(particles, lattice)
-        for translation in islice(joint_explanations(particles, lattice, mapping), _MOST_RIVALS):
-            start = lattice_of(translation[np.newaxis], particles.tolerance)
-            if start is None or not start.rank or folded.is_symmetry(translation):
-                continue
-            self._tried = _MOST_LATTICES - _LATTICES_OF_RIVAL
-            rival = self._search(start, self._candidates.by_order)
-            if rival is not None and len(self._needed_part(rival).starts) < len(mapping.starts):
-                return self.with_fewest_blocks(rival)
-        return rows
-
     def proven_part(self, rows: Rows) -> Rows:
         """Return the rows without those of images whose translation makes no image with an edge, nor its inverse does.
 
@@ -168,7 +162,8 @@ class _Search:
         """
         if self._needed is None:
             return rows
-        mapping, part = mapping_of(self._particles, rows), self._needed_part(rows)
+        mapping = mapping_of(self._particles, rows)
+        part = mapping.of(self._needed[mapping.images])
         numbers = numbers_of(np.concatenate([mapping.shifts, part.shifts, -part.shifts]))
         unproven = mapping.images[~np.isin(numbers[: len(mapping.images)], np.unique(numbers[len(mapping.images) :]))]
         if not len(unproven):
@@ -176,11 +171,6 @@ class _Search:
         row_of_particle, shifts = rows.row_of_particle.copy(), rows.shifts.copy()
         row_of_particle[unproven], shifts[unproven] = -1, 0
         return replace(rows, row_of_particle=row_of_particle, shifts=shifts)
-
-    def _needed_part(self, rows: Rows) -> Mapping:
-        """Return the images with an edge that have an owner."""
-        mapping = mapping_of(self._particles, rows)
-        return mapping if self._needed is None else mapping.of(self._needed[mapping.images])
 
     @cached_property
     def _candidates(self) -> Candidates:
@@ -191,7 +181,7 @@ class _Search:
         if isinstance(self._why, AmbiguousOwnersError):
             return self._why
         # The few images that a lattice leaves are what is wrong, rather than the lattice that explains all others.
-        if self._fewest < _FEW_UNEXPLAINED * len(self._particles.images):
+        if self._is_nearly_explained:
             return self._unexplained_error(self._left, "the lattice that explains the others")
         return self._why or self._unexplained_error(self._left, "any of the lattices that were tried")
 
@@ -213,11 +203,11 @@ class _Search:
         if rows is not None or not len(self._unexplained):
             return rows
         for translation in chain.from_iterable(map(candidates_of, self._starts())):
-            longer = lattice_of(np.array([*lattice.vectors, translation]), self._particles.tolerance)
+            longer = lattice.with_translation(translation, self._particles.tolerance)
             if longer is None or lattice.is_same(longer):
                 continue
             rows = self._search(longer, candidates_of)
-            if rows is not None or self._tried >= _MOST_LATTICES:
+            if rows is not None or self._tried >= self._most_tried:
                 return rows
         return None
 
@@ -231,10 +221,8 @@ class _Search:
 
     def _nearest_unexplained(self) -> int:
         """Return the unexplained image, by its index among the images, that is nearest to the middle."""
-        particles = self._particles
-        middle = particles.coordinates[particles.own].mean(axis=0)
-        places = particles.coordinates[particles.images[self._unexplained]]
-        return int(self._unexplained[np.argmin(((places - middle) ** 2).sum(axis=1))])
+        images = self._particles.images
+        return int(np.searchsorted(images, self._particles.nearest(images[self._unexplained])))
 
     def settle(self, finder: ImageFinder, is_known: bool = False) -> Rows | None:
         """Return the rows under a lattice if they are proven; sets `_unexplained` to the images that lack an owner.
@@ -274,16 +262,11 @@ class _Search:
             self._tried += _UNPROVEN
             return None
 
-    def _with_owners(self, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the images that have an owner, their owners, and the translations from these to them, shape [m, 3]."""
-        particles = self._particles
-        images, their_owners = particles.images[owners >= 0], particles.own[owners[owners >= 0]]
-        return images, their_owners, particles.coordinates[images] - particles.coordinates[their_owners]
-
     def _refined(self, lattice: Lattice, owners: np.ndarray) -> tuple[Lattice, np.ndarray]:
         """Return a lattice that is fitted to the images with owners, and the owners of all images under it."""
         particles = self._particles
-        _, _, translations = self._with_owners(owners)
+        images, their_owners = particles.images[owners >= 0], particles.own[owners[owners >= 0]]
+        translations = particles.coordinates[images] - particles.coordinates[their_owners]
         fit = fitted_vectors(lattice.nearest(translations)[0])
         if fit is None:
             return lattice, owners
@@ -297,21 +280,17 @@ class _Search:
         They are None where the list has to have an order and has none under this lattice.
         """
         particles = self._particles
-        images, their_owners, translations = self._with_owners(owners)
-        rows = np.full(len(particles), -1, dtype=np.int64)
-        rows[particles.own] = np.arange(len(particles.own))
-        rows[images] = rows[their_owners]
-        of_images, _ = lattice.nearest(translations)
-        vectors = fitted_vectors(of_images)
-        shifts = np.zeros((len(particles), lattice.rank), dtype=np.int64)
-        shifts[images] = of_images
-        # All images together tell the lattice better than the few that it was found by.
-        polished = lattice.vectors if vectors is None else vectors @ translations
-        found = Rows(len(particles.own), rows, polished, shifts)
-        if self._is_ordered and not is_in_blocks(their_owners, of_images):
+        found = rows_of(particles, lattice, owners)
+        mapping = mapping_of(particles, found)
+        if self._is_ordered and not is_in_blocks(mapping.owners, mapping.shifts):
             return None
-        prove(particles, found, self._cutoff, self._needed, places, is_known)
-        return found
+        vectors = fitted_vectors(mapping.shifts)
+        if vectors is not None:
+            # All images together tell the lattice better than the few that it was found by.
+            translations = particles.coordinates[mapping.images] - particles.coordinates[mapping.owners]
+            found = replace(found, lattice=vectors @ translations)
+        symmetries = prove(particles, found, self._cutoff, self._needed, places, is_known)
+        return replace(found, symmetries=symmetries)
 
     def strained(self, lattice: Lattice) -> ImageFinder:
         """Return the contributing particles under a lattice as it is now: it may have been strained since it was found.
@@ -321,6 +300,8 @@ class _Search:
         particles = self._particles
         finder = ImageFinder(particles, lattice)
         sample = self._random.permutation(particles.images)[:_STRAINED_IMAGES]
+        if (finder.find(particles.coordinates[sample], particles.species_codes[sample]) >= 0).all():
+            return finder
         for reach in _STRAIN_REACHES:
             translations, shifts = [], []
             for image in sample:
@@ -347,7 +328,8 @@ def fitted_vectors(shifts: np.ndarray) -> np.ndarray | None:
         None where these do not tell all vectors.
     """
     squares = shifts.T @ shifts
-    if not shifts.shape[1] or np.linalg.matrix_rank(squares) < shifts.shape[1]:
+    # Whole numbers have a whole determinant.
+    if not shifts.shape[1] or np.linalg.det(squares.astype(np.float64)) < 0.5:
         return None
-    fit: np.ndarray = np.linalg.solve(squares, shifts.T)
+    fit: np.ndarray = np.linalg.inv(squares) @ shifts.T
     return fit

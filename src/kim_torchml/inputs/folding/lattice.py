@@ -10,6 +10,8 @@ import numpy as np
 _NOTHING = 50.0
 # No particle has an image of itself nearer than this, Å: shorter vectors come of places that rounding tells apart.
 _SHORTEST = 0.1
+# A lattice may be so many times denser than one that it contains.
+_MOST_TIMES_DENSER = 1000
 # Relative difference of squared lengths below which a vector counts as no shorter than another.
 _SHORTER = 1e-9
 
@@ -49,6 +51,24 @@ class Lattice:
         differences = np.abs(translations - shifts @ self.vectors)
         return shifts, np.maximum(np.maximum(differences[:, 0], differences[:, 1]), differences[:, 2])
 
+    def with_translation(self, translation: np.ndarray, tolerance: float) -> "Lattice | None":
+        """Return the lattice of this one's translations and another one, with short vectors; None if there is none.
+
+        Args:
+            translation: The other translation, shape [3], Å.
+            tolerance: How far each may be off, Å.
+        Returns:
+            None where the translations are dense along some direction.
+        """
+        times = translation @ self._inverse
+        if self.rank and np.abs(translation - times @ self.vectors).max() < _NOTHING * tolerance:
+            # In the span of the others: then some whole multiple of it is one of their lattice.
+            multiples = np.arange(1, _MOST_TIMES_DENSER + 1)[:, np.newaxis]
+            off = np.abs((multiples * times - np.rint(multiples * times)) @ self.vectors).max(axis=1)
+            if not (off < _NOTHING * tolerance * multiples[:, 0]).any():
+                return None
+        return _lattice_of([*self.vectors, translation], tolerance)
+
     def sort_keys(self, coordinates: np.ndarray, species_codes: np.ndarray) -> np.ndarray:
         """Return one number for each place that is equal for images of each other, and changes smoothly.
 
@@ -86,16 +106,8 @@ class Lattice:
 NO_LATTICE = Lattice(np.zeros((0, 3)))
 
 
-def lattice_of(translations: np.ndarray, tolerance: float) -> Lattice | None:
-    """Return the lattice that translations generate, with short vectors; None if they generate none.
-
-    Args:
-        translations: At most one more than a lattice has, shape [k, 3], Å.
-        tolerance: How far each may be off, Å.
-    Returns:
-        None where the translations are dense along some direction.
-    """
-    vectors = list(translations)
+def _lattice_of(vectors: list[np.ndarray], tolerance: float) -> Lattice | None:
+    """Return the lattice that translations, at most one more than it has, generate; None if they generate none."""
     # Each pass shortens a vector: there are few. What is not a lattice within rounding would go on for ever.
     for _ in range(200):
         vectors = sorted((each for each in vectors if np.abs(each).max() > _NOTHING * tolerance), key=_squared)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the order of a list of images tells: simulators list them translation by translation, owners ascending."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,8 @@ from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # The order of the images of so few contributing particles may be chance.
 FEW_OWNERS = 16
+# Distances in the list from an image to those that tell most of a translation: near ones, and few that are far.
+_DISTANCES = np.unique(np.rint(1.3 ** np.arange(60)).astype(np.int64)) - 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class Mapping:
         is_start[1:] = numbers[1:] != numbers[:-1]
         return np.flatnonzero(is_start)
 
+    @property
+    def occurring_shifts(self) -> np.ndarray:
+        """The translations of the images, and their inverses: those of their edges' other ends, shape [k, d]."""
+        shifts = np.unique(np.concatenate([self.shifts, -self.shifts]), axis=0)
+        return shifts[shifts.any(axis=1)]
+
     def of(self, chosen: np.ndarray) -> "Mapping":
         """Return some of the images, bool [m]."""
         return Mapping(self.images[chosen], self.owners[chosen], self.shifts[chosen])
@@ -46,6 +53,24 @@ def mapping_of(particles: ParticleList, rows: Rows) -> Mapping:
     images = particles.images[rows.row_of_particle[particles.images] >= 0]
     owners = particles.own[rows.row_of_particle[images]] if len(images) else images
     return Mapping(images, owners, rows.shifts[images])
+
+
+def rows_of(particles: ParticleList, lattice: Lattice, owners: np.ndarray) -> Rows:
+    """Return rows of images whose owners are known.
+
+    Args:
+        particles: The configuration.
+        lattice: The lattice.
+        owners: Index among the contributing particles of each image's owner, -1 for none, shape [m].
+    """
+    images, their_rows = particles.images[owners >= 0], owners[owners >= 0]
+    row_of_particle = np.full(len(particles), -1, dtype=np.int64)
+    row_of_particle[particles.own] = np.arange(len(particles.own))
+    row_of_particle[images] = their_rows
+    shifts = np.zeros((len(particles), lattice.rank), dtype=np.int64)
+    translations = particles.coordinates[images] - particles.coordinates[particles.own[their_rows]]
+    shifts[images] = lattice.nearest(translations)[0]
+    return Rows(len(particles.own), row_of_particle, lattice.vectors, shifts)
 
 
 def numbers_of(shifts: np.ndarray) -> np.ndarray:
@@ -73,55 +98,53 @@ def is_in_blocks(owners: np.ndarray, shifts: np.ndarray) -> bool:
     return len(np.unique(first_of_blocks)) == len(first_of_blocks)
 
 
-def joint_explanations(particles: ParticleList, lattice: Lattice, mapping: Mapping) -> Iterator[np.ndarray]:
-    """Yield translations [3] that explain two blocks that follow each other as one: they may be parts of a true block.
+class ExplainedParts:
+    """The list of images of one configuration, asked for what a translation explains of it.
 
-    Args:
-        particles: The configuration.
-        lattice: The lattice of the mapping.
-        mapping: Images in blocks.
+    With a lattice that contains a translation, the images that it explains have no other owner, as no two contributing
+    particles are images of each other. So they are one block, and those of the inverse are another.
     """
-    starts = mapping.starts
-    if len(starts) < 2 or len(particles.own) < 2:
-        return
-    ends = np.append(starts[1:], len(mapping.images))
-    plain = ImageFinder(particles, NO_LATTICE)
-    for pair in _pairs_that_fit(particles, lattice, particles.coordinates[mapping.images], starts):
-        part = mapping.images[starts[pair] : ends[pair + 1]]
-        yield from _explaining_all(particles, plain, part, int(ends[pair] - starts[pair]))
 
+    def __init__(self, particles: ParticleList) -> None:
+        """Sort the contributing particles."""
+        self._own_codes = particles.species_codes[particles.own]
+        self._images = particles.coordinates[particles.images]
+        self._image_codes = particles.species_codes[particles.images]
+        self._own_places = ImageFinder(particles.places, NO_LATTICE)
 
-def _pairs_that_fit(particles: ParticleList, lattice: Lattice, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return which blocks are, with the next one, nowhere wider than all contributing particles together.
+    def are_blocks(self, translation: np.ndarray) -> bool:
+        """Return whether the images that a translation [3], Å, explains may be one block, and those of its inverse."""
+        for each in (translation, -translation):
+            owners = self._owners_at(self._images - each)
+            explained = np.flatnonzero(owners >= 0)
+            owners = owners[explained]
+            if len(explained) and explained[-1] - explained[0] >= len(explained):
+                return False
+            if (np.diff(owners) <= 0).any() or (self._own_codes[owners] != self._image_codes[explained]).any():
+                return False
+        return True
 
-    Others cannot be images by one translation, which takes nearly all of them out.
-    """
-    directions = np.concatenate([np.eye(3), np.linalg.pinv(lattice.vectors)], axis=1)
-    slack = 2.0 * particles.tolerance * np.abs(directions).sum(axis=0)
-    along = places @ directions
-    low, high = np.minimum.reduceat(along, starts), np.maximum.reduceat(along, starts)
-    width = np.maximum(high[1:], high[:-1]) - np.minimum(low[1:], low[:-1])
-    widest = np.ptp(particles.coordinates[particles.own] @ directions, axis=0)
-    return np.flatnonzero((width <= widest + slack).all(axis=1))
+    def likeliest_blocks(self, image: int, translations: np.ndarray) -> np.ndarray:
+        """Return the translations, of [m, 3], that may explain one block, longest first as far as some images show.
 
+        Args:
+            image: Index among the images of one that each of the translations explains.
+            translations: The translations, Å.
+        """
+        sample = np.concatenate([image - _DISTANCES[:0:-1], image + _DISTANCES])
+        sample = sample[(sample >= 0) & (sample < len(self._images))]
+        middle = int(np.searchsorted(sample, image))
+        places = self._images[sample][:, np.newaxis] - translations
+        owners = self._owners_at(places.reshape(-1, 3)).reshape(places.shape[:2])
+        is_explained = owners >= 0
+        following = np.minimum.accumulate(is_explained[middle:], axis=0).sum(axis=0)
+        preceding = np.minimum.accumulate(is_explained[middle::-1], axis=0).sum(axis=0)
+        length = following + preceding - 1
+        is_descending = (is_explained[1:] & is_explained[:-1] & (owners[1:] <= owners[:-1])).any(axis=0)
+        maybe = np.flatnonzero((is_explained.sum(axis=0) == length) & ~is_descending)
+        squared = (translations[maybe] ** 2).sum(axis=1)
+        likeliest: np.ndarray = translations[maybe[np.lexsort((squared, -length[maybe]))]]
+        return likeliest
 
-def _explaining_all(particles: ParticleList, plain: ImageFinder, part: np.ndarray, second: int) -> Iterator[np.ndarray]:
-    """Yield the translations [3] that explain some images, shape [m], with ascending owners.
-
-    Args:
-        particles: The configuration.
-        plain: Its contributing particles.
-        part: The images.
-        second: Where the second block begins among them.
-    """
-    coordinates, codes = particles.coordinates, particles.species_codes
-    own = particles.own[codes[particles.own] == codes[part[second]]]
-    translations = coordinates[part[second]] - coordinates[own]
-    # What lies on both sides of where the blocks meet tells most.
-    for image in part[[second - 1, 0, -1]]:
-        at_image = np.full(len(translations), codes[image])
-        translations = translations[plain.find(coordinates[image] - translations, at_image) >= 0]
-    for translation in translations:
-        owners = plain.find(coordinates[part] - translation, codes[part])
-        if owners[0] >= 0 and (np.diff(owners) > 0).all():
-            yield translation
+    def _owners_at(self, places: np.ndarray) -> np.ndarray:
+        return self._own_places.find(places, np.zeros(len(places), dtype=np.int32))

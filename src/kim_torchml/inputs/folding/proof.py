@@ -3,33 +3,25 @@
 
 P1: no two contributing particles are images of each other.
 P2: every image is its owner plus whole translations of one lattice, and of its species, unless no image has an edge.
-P3: coordinates alone can have more than one explanation (a crystal with a defect deeper than the halo). So the list of
-images must have the order that simulators give it, one block for each translation with owners ascending; or no other
-translation explains images, other than symmetries of the folded system, which change nothing.
+P3: coordinates alone can have more than one explanation (a crystal with a defect deeper than the halo). So no other
+translation may explain images, unless something speaks against it: it maps a contributing particle onto another, or a
+particle to where another species or nothing is; or the list consists of blocks, one for each translation with owners
+ascending, and no lattice that contains it reads the list like that. Symmetries of the folded system change nothing, as
+long as they are.
 P4: with each translation of an image with an edge, all images within the cutoff that it predicts are there, and so its
 inverse: a lattice that is too dense, or tilted another way, explains all images, and more.
 """
 
 import numpy as np
 
+from kim_torchml.inputs.folding.alternatives import Alternatives
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image
-from kim_torchml.inputs.folding.contradictions import Contradictions
-from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
+from kim_torchml.inputs.folding.errors import FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
-from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, is_in_blocks, mapping_of, numbers_of
+from kim_torchml.inputs.folding.lattice import Lattice
+from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, is_in_blocks, mapping_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
-
-# P3 without an order: so many images of each translation are tried, and for each so many images near it vote.
-_TRIED_BY_TRANSLATION = 3
-_MOST_TRIED = 96
-_VOTERS = 24
-_FIRST_VOTERS = 8
-# Fewer votes are chance, as another translation explains a whole block of images.
-_FEWEST_VOTES = 2
-_MOST_ALTERNATIVES = 64
-# Translations that are equal within so many Å are looked at once.
-_SAME = 1e-4
+from kim_torchml.inputs.folding.uniqueness import check_alternatives, check_other_readings
 
 
 def prove(
@@ -37,9 +29,9 @@ def prove(
     rows: Rows,
     cutoff: float,
     needed: np.ndarray | None = None,
-    finder: ImageFinder | None = None,
+    places: ImageFinder | None = None,
     is_known: bool = False,
-) -> None:
+) -> np.ndarray:
     """Prove that rows are right.
 
     Args:
@@ -47,31 +39,49 @@ def prove(
         rows: Rows that were found for it.
         cutoff: Cutoff of the edges, Å.
         needed: Particles with an edge, shape [n], bool; by default all.
-        finder: The contributing particles of `particles.places` under the lattice of the rows, if they are sorted
+        places: The contributing particles of `particles.places` under the lattice of the rows, if they are sorted
             already.
-        is_known: Whether the lattice was proven for an earlier configuration of the same simulation. If it is that of a
-            crystal in three dimensions, and the list has an order, P4 is not proven again.
+        is_known: Whether the lattice was proven to be the only one for an earlier configuration of the same simulation.
+            If it is that of a crystal in three dimensions, and the list has an order, P4 is not proven again; nor is P3
+            if few particles show that there are no other explanations.
+    Returns:
+        Symmetries of the folded system that explain images otherwise, shape [k, 3], Å: the rows are proven as long as
+        they are symmetries.
     Raises:
         FoldingRefusedError: If they are not proven.
     """
     _check_shapes(particles, rows)
     lattice = Lattice(rows.lattice)
+    places = places or ImageFinder(particles.places, lattice)
     if lattice.rank:
-        check_distinct(particles, finder or ImageFinder(particles.places, lattice))
+        check_distinct(particles, places)
     mapping = mapping_of(particles, rows)
     _check_images(particles, rows, mapping, needed)
-    are_ordered = is_in_blocks(mapping.owners, mapping.shifts)
-    if not (is_known and are_ordered and lattice.rank == 3 and rows.n_own > FEW_OWNERS):
-        _check_complete(particles, rows, cutoff, _occurring_shifts(mapping, needed))
-    if not are_ordered:
-        prove_without_order(particles, rows, cutoff)
+    if not is_in_blocks(mapping.owners, mapping.shifts):
+        return prove_without_order(particles, rows, cutoff, places, mapping)
+    is_known = is_known and lattice.rank == 3 and rows.n_own > FEW_OWNERS
+    part = mapping if needed is None else mapping.of(needed[mapping.images])
+    if not is_known:
+        _check_complete(particles, rows, cutoff, part.occurring_shifts)
+    alternatives = Alternatives(particles, rows, mapping, cutoff, places)
+    if is_known and not alternatives.are_likely():
+        return np.zeros((0, 3))
+    return check_other_readings(particles, rows, alternatives, cutoff, places, needed)
 
 
-def prove_without_order(particles: ParticleList, rows: Rows, cutoff: float) -> None:
-    """Prove P3 for rows of which all else is proven, in a list whose order tells nothing.
+def prove_without_order(
+    particles: ParticleList,
+    rows: Rows,
+    cutoff: float,
+    places: ImageFinder | None = None,
+    mapping: Mapping | None = None,
+) -> np.ndarray:
+    """Prove P3 and P4 for rows of which all else is proven, in a list whose order tells nothing.
 
+    Returns:
+        What `prove` does.
     Raises:
-        FoldingRefusedError: If it is not proven.
+        FoldingRefusedError: If they are not proven.
     """
     shifts = all_shifts(particles, rows, cutoff)
     if shifts is None:
@@ -81,14 +91,9 @@ def prove_without_order(particles: ParticleList, rows: Rows, cutoff: float) -> N
             "simulate fewer atoms",
         )
     _check_complete(particles, rows, cutoff, shifts)
-    _check_unique(particles, rows, cutoff)
-
-
-def _occurring_shifts(mapping: Mapping, needed: np.ndarray | None) -> np.ndarray:
-    """Return the translations of images with an edge, and their inverses: those of the edges' other ends."""
-    occurring = mapping.shifts if needed is None else mapping.shifts[needed[mapping.images]]
-    shifts = np.unique(np.concatenate([occurring, -occurring]), axis=0)
-    return shifts[shifts.any(axis=1)]
+    places = places or ImageFinder(particles.places, Lattice(rows.lattice))
+    alternatives = Alternatives(particles, rows, mapping or mapping_of(particles, rows), cutoff, places)
+    return check_alternatives(particles, alternatives, cutoff, places)
 
 
 def _check_complete(particles: ParticleList, rows: Rows, cutoff: float, shifts: np.ndarray) -> None:
@@ -151,6 +156,13 @@ def _check_images(particles: ParticleList, rows: Rows, mapping: Mapping, needed:
             f"{place_of(int(missing[0]), particles.coordinates)} must be a periodic image of a contributing particle, "
             f"got none that it is an image of ({len(missing)} such particles)"
         )
+    at_owner = np.flatnonzero(~mapping.shifts.any(axis=1))
+    if len(at_owner):
+        image, owner = (int(each[at_owner[0]]) for each in (mapping.images, mapping.owners))
+        raise FoldingRefusedError(
+            f"{place_of(image, particles.coordinates)} must be away from its owner, particle {owner}, by a translation "
+            "of the lattice, got none: the two are at one place"
+        )
     codes = particles.species_codes
     strange = np.flatnonzero(codes[mapping.images] != codes[mapping.owners])
     if len(strange):
@@ -168,66 +180,3 @@ def _check_images(particles: ParticleList, rows: Rows, mapping: Mapping, needed:
             f"{place_of(int(mapping.images[worst]), coordinates)} must be where its owner, particle "
             f"{mapping.owners[worst]}, and the lattice place it, got a distance of {far[worst]:.3g} Å"
         )
-
-
-def _check_unique(particles: ParticleList, rows: Rows, cutoff: float) -> None:
-    """Prove that no other translation explains images, other than symmetries of the folded system.
-
-    Were the owners wrong, the true translations would explain the images block by block, and not all of them could be
-    symmetries: the system with the rows' lattice would be periodic with the true one as well, and so the same.
-
-    Raises:
-        FoldingRefusedError: If another translation does.
-    """
-    lattice = Lattice(rows.lattice)
-    folded, plain = ImageFinder(particles, lattice), ImageFinder(particles, NO_LATTICE)
-    contradictions = Contradictions(particles, cutoff)
-    mapping = mapping_of(particles, rows)
-    coordinates, codes = particles.coordinates, particles.species_codes
-    own, own_codes = coordinates[particles.own], codes[particles.own]
-    looked_at: set[tuple[int, ...]] = set()
-    for place in _to_try(mapping):
-        image = mapping.images[place]
-        squared = ((coordinates[mapping.images] - coordinates[image]) ** 2).sum(axis=1)
-        voters = mapping.images[np.argsort(squared)[:_VOTERS]]
-        translations = coordinates[image] - own[own_codes == codes[image]]
-        # Those that differ by a translation of the lattice are no others.
-        is_other = lattice.nearest(translations - (coordinates[image] - coordinates[mapping.owners[place]]))[1]
-        translations = translations[is_other > particles.tolerance]
-        for translation in _voted_for(plain, particles, translations, voters):
-            key = tuple(np.rint(translation / _SAME).astype(np.int64))
-            if key in looked_at:
-                continue
-            looked_at.add(key)
-            if not folded.is_symmetry(translation) and not contradictions.of(translation):
-                raise AmbiguousOwnersError(
-                    f"the owner of {place_of(int(image), coordinates)} must be the only one possible, got two: the "
-                    "particles are a crystal that is perfect near the boundary but not everywhere, in a list without "
-                    "the order that tells owners"
-                )
-
-
-def _voted_for(plain: ImageFinder, particles: ParticleList, translations: np.ndarray, voters: np.ndarray) -> np.ndarray:
-    """Return the translations [m, 3] that explain some of the images that vote, those with most votes first."""
-    votes = np.zeros(len(translations), dtype=np.int64)
-    alive = np.arange(len(translations))
-    for n, voter in enumerate(voters, start=1):
-        places = particles.coordinates[voter] - translations[alive]
-        votes[alive] += plain.find(places, np.full(len(alive), particles.species_codes[voter])) >= 0
-        if n == _FIRST_VOTERS:
-            alive = alive[votes[alive] > 1]
-    likely = np.flatnonzero(votes >= min(_FEWEST_VOTES, len(voters)))
-    most_voted: np.ndarray = translations[likely[np.argsort(-votes[likely], kind="stable")][:_MOST_ALTERNATIVES]]
-    return most_voted
-
-
-def _to_try(mapping: Mapping) -> np.ndarray:
-    """Return places in the mapping: a few of each translation, spread over its images."""
-    which = numbers_of(mapping.shifts)
-    order = np.argsort(which, kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(which[order]) != 0)) if len(order) else order
-    tried = []
-    for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
-        inside = np.linspace(start, end - 1, _TRIED_BY_TRANSLATION + 2)[1:-1]
-        tried.append(order[np.unique(np.rint(inside).astype(np.int64))])
-    return np.concatenate(tried)[:_MOST_TRIED] if tried else order

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What folding is made from, and what it gives."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,10 +53,15 @@ class ParticleList:
             return None
         return int(np.argmax(np.abs(self.coordinates).max(axis=1)))
 
+    def nearest(self, chosen: np.ndarray) -> int:
+        """Return that of some particles, shape [m], that is nearest to the middle of the contributing ones."""
+        squared = ((self.coordinates[chosen] - self.coordinates[self.own].mean(axis=0)) ** 2).sum(axis=1)
+        return int(chosen[np.argmin(squared)])
+
     @cached_property
     def places(self) -> "ParticleList":
-        """The same particles, all of one species: two of any species cannot be at one place."""
-        if len(self) == 0 or (self.species_codes == self.species_codes[0]).all():
+        """The same particles, all with species code 0: two of any species cannot be at one place."""
+        if not self.species_codes.any():
             return self
         return replace(self, species_codes=np.zeros_like(self.species_codes))
 
@@ -71,9 +76,12 @@ class Rows:
         lattice: translations of the lattice, shape [d, 3] with d from 0 to 3, float64, Å.
         shifts: translation from the owner to each particle in terms of the lattice, shape [n, d], int64; 0 for
             contributing particles, and for images without an owner.
+        symmetries: translations that explain images otherwise, shape [k, 3], Å: the system is periodic with them as
+            well. The rows are proven for other coordinates only if it still is.
     """
 
     n_own: int
     row_of_particle: np.ndarray
     lattice: np.ndarray
     shifts: np.ndarray
+    symmetries: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))

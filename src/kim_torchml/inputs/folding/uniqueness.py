@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The proof that there is no other explanation of the images than rows give."""
+
+from functools import cached_property
+
+import numpy as np
+
+from kim_torchml.inputs.folding.alternatives import Alternatives
+from kim_torchml.inputs.folding.completeness import missing_image
+from kim_torchml.inputs.folding.contradictions import Contradictions
+from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, place_of
+from kim_torchml.inputs.folding.frames import is_framed
+from kim_torchml.inputs.folding.image_finder import ImageFinder
+from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
+from kim_torchml.inputs.folding.list_order import ExplainedParts, is_in_blocks, mapping_of, rows_of
+from kim_torchml.inputs.folding.rows import ParticleList, Rows
+
+# More lattices than these would take long to look at: then there may be another reading.
+_MOST_LATTICES = 500
+
+
+def check_alternatives(
+    particles: ParticleList, alternatives: Alternatives, cutoff: float, places: ImageFinder
+) -> np.ndarray:
+    """Check that nothing but symmetries explains images otherwise, in a list whose order tells nothing.
+
+    Args:
+        particles: The configuration.
+        alternatives: Translations that explain images otherwise.
+        cutoff: Cutoff of the edges, Å.
+        places: The contributing particles of `particles.places` under the lattice.
+    Returns:
+        Symmetries that do, and that generate all others, shape [k, 3], Å.
+    Raises:
+        AmbiguousOwnersError: If something else does.
+    """
+    contradictions, symmetries = Contradictions(particles, cutoff), _Symmetries(particles, places)
+    for image in alternatives.telling_images():
+        for translation in contradictions.hardly_overlapping(alternatives.of(image)):
+            if symmetries.has(translation) or contradictions.overlaps(translation) or symmetries.add(translation):
+                continue
+            if not contradictions.of(translation):
+                raise _two_owners(particles, image, "without the order that tells owners")
+    return symmetries.found
+
+
+def check_other_readings(
+    particles: ParticleList,
+    rows: Rows,
+    alternatives: Alternatives,
+    cutoff: float,
+    places: ImageFinder,
+    needed: np.ndarray | None,
+) -> np.ndarray:
+    """Check that no other lattice reads a list of blocks, but for symmetries.
+
+    Args:
+        particles: The configuration.
+        rows: Its rows, whose images are in blocks.
+        alternatives: Translations that explain images otherwise.
+        cutoff: Cutoff of the edges, Å.
+        places: The contributing particles of `particles.places` under the lattice.
+        needed: Particles with an edge, shape [n], bool; None for all.
+    Returns:
+        Symmetries that explain images otherwise, shape [k, 3], Å.
+    Raises:
+        AmbiguousOwnersError: If one does.
+    """
+    readings = _Readings(particles, rows, alternatives, cutoff)
+    symmetries = _Symmetries(particles, places)
+    for image in alternatives.telling_images():
+        for translation in readings.translations_of(image)[1:]:
+            if symmetries.has(translation) or symmetries.add(translation):
+                continue
+            if readings.has_other(needed):
+                raise _two_owners(particles, image, "that two lattices explain, translation by translation")
+            return symmetries.found
+    return symmetries.found
+
+
+def are_symmetries(particles: ParticleList, places: ImageFinder, translations: np.ndarray) -> bool:
+    """Return whether all translations map every contributing particle onto one, or onto an image of one.
+
+    Args:
+        particles: The configuration.
+        places: The contributing particles of `particles.places` under its lattice.
+        translations: The translations, shape [k, 3], Å.
+    """
+    own, codes = particles.coordinates[particles.own], particles.species_codes[particles.own]
+    for translation in translations:
+        found = places.find(own + translation, np.zeros(len(own), dtype=np.int32))
+        if (found < 0).any() or (codes[found] != codes).any():
+            return False
+    return True
+
+
+class _Symmetries:
+    """Symmetries of the folded system: combinations of these are symmetries as well."""
+
+    def __init__(self, particles: ParticleList, places: ImageFinder) -> None:
+        self._particles, self._places = particles, places
+        self._lattice, self._found = places.lattice, np.zeros((0, 3))
+
+    @property
+    def found(self) -> np.ndarray:
+        return self._found
+
+    def has(self, translation: np.ndarray) -> bool:
+        nearest = self._lattice.nearest(translation[np.newaxis])[1] if self._lattice.rank else np.inf
+        return bool(nearest < self._particles.tolerance)
+
+    def add(self, translation: np.ndarray) -> bool:
+        """Return whether a translation is a symmetry; it is kept if it is."""
+        if not are_symmetries(self._particles, self._places, translation[np.newaxis]):
+            return False
+        self._found = np.append(self._found, translation[np.newaxis], axis=0)
+        self._lattice = self._lattice.with_translation(translation, self._particles.tolerance) or self._lattice
+        return True
+
+
+class _Readings:
+    """Lattices that explain all images of a list of blocks as well as that of its rows."""
+
+    def __init__(self, particles: ParticleList, rows: Rows, alternatives: Alternatives, cutoff: float) -> None:
+        self._particles, self._rows, self._cutoff = particles, rows, cutoff
+        self._alternatives = alternatives
+        self._contradictions = Contradictions(particles, cutoff)
+        self._parts = ExplainedParts(particles)
+        self._known: dict[int, list[np.ndarray]] = {}
+        self._tried = 0
+
+    def translations_of(self, image: int) -> list[np.ndarray]:
+        """Return all translations [3], Å, that may have made an image, that of the rows first."""
+        if image not in self._known:
+            coordinates = self._particles.coordinates
+            others = self._contradictions.hardly_overlapping(self._alternatives.of(image))
+            likeliest = self._parts.likeliest_blocks(int(np.searchsorted(self._particles.images, image)), others)
+            self._known[image] = [
+                coordinates[image] - coordinates[self._alternatives.owner(image)],
+                *(each for each in likeliest if self._parts.are_blocks(each) and not self._contradictions.of(each)),
+            ]
+        return self._known[image]
+
+    def has_other(self, needed: np.ndarray | None) -> bool:
+        """Return whether there may be another one, under which images with an edge have other owners.
+
+        A simulator lists all images in a frame of its cell. If the rows explain one, readings count that do as well.
+
+        Args:
+            needed: Particles with an edge, shape [n], bool; None for all.
+        """
+        return self._has_other_with(NO_LATTICE, needed)
+
+    @cached_property
+    def _are_rows_framed(self) -> bool:
+        return is_framed(self._particles, self._rows)
+
+    def _has_other_with(self, lattice: Lattice, needed: np.ndarray | None) -> bool:
+        """Return whether there may be another one with a lattice that contains this one."""
+        self._tried += 1
+        if self._tried > _MOST_LATTICES:
+            return True
+        particles = self._particles
+        places = ImageFinder(particles.places, lattice)
+        if lattice.rank and places.equivalent_pair is not None:
+            return False
+        images, codes = particles.images, particles.species_codes
+        owners = np.full(len(images), -1, dtype=np.int64)
+        if lattice.rank:
+            owners = places.find(particles.coordinates[images], np.zeros(len(images), dtype=np.int32))
+        explained = np.flatnonzero(owners >= 0)
+        if (codes[particles.own[owners[explained]]] != codes[images[explained]]).any():
+            return False
+        if len(explained) == len(images):
+            return self._is_other(lattice, owners, needed)
+        for translation in self.translations_of(particles.nearest(images[owners < 0])):
+            longer = lattice.with_translation(translation, particles.tolerance)
+            if longer is not None and not lattice.is_same(longer) and self._has_other_with(longer, needed):
+                return True
+        return False
+
+    def _is_other(self, lattice: Lattice, owners: np.ndarray, needed: np.ndarray | None) -> bool:
+        """Return whether a lattice that explains all images is another reading.
+
+        Args:
+            lattice: The lattice.
+            owners: Index among the contributing particles of each image's owner, shape [m].
+            needed: Particles with an edge, shape [n], bool; None for all.
+        """
+        particles, rows = self._particles, rows_of(self._particles, lattice, owners)
+        is_other = rows.row_of_particle != self._rows.row_of_particle
+        if not (is_other if needed is None else is_other & needed).any():
+            return False
+        mapping = mapping_of(particles, rows)
+        if not is_in_blocks(mapping.owners, mapping.shifts):
+            return False
+        # Along directions without images, a frame is taken to be upright: which these are must not be in dispute.
+        are_comparable = _have_same_span(rows.lattice, self._rows.lattice) and self._are_rows_framed
+        if are_comparable and not is_framed(particles, rows):
+            return False
+        return missing_image(particles, rows, self._cutoff, mapping.occurring_shifts) is None
+
+
+def _have_same_span(vectors: np.ndarray, others: np.ndarray) -> bool:
+    ranks = [np.linalg.matrix_rank(each, tol=1e-3) for each in (vectors, others, np.concatenate([vectors, others]))]
+    return bool(ranks[0] == ranks[1] == ranks[2])
+
+
+def _two_owners(particles: ParticleList, image: int, order: str) -> AmbiguousOwnersError:
+    return AmbiguousOwnersError(
+        f"the owner of {place_of(image, particles.coordinates)} must be the only one possible, got two: the particles "
+        f"are a crystal that is perfect near the boundary but not everywhere, in a list {order}"
+    )
