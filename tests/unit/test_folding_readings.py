@@ -28,13 +28,14 @@ BUILDERS = {
 
 
 def made_at_random(random):
-    """Return the list of a perfect structure in a box that may be sheared by a translation of it, and the cutoff."""
-    build, cutoffs = BUILDERS[str(random.choice(list(BUILDERS)))]
+    """Return the name of a perfect structure, its list in a box that a translation of it may shear, and the cutoff."""
+    name = str(random.choice(list(BUILDERS)))
+    build, cutoffs = BUILDERS[name]
     structure = build(random)
     if random.random() < 0.5:
         structure = structure.sheared_box(random)
     cutoff = float(random.uniform(*cutoffs))
-    return padded(structure, str(random.choice(["LAMMPS", "ASE"])), cutoff), cutoff
+    return name, padded(structure, str(random.choice(["LAMMPS", "ASE"])), cutoff), cutoff
 
 
 def deep_atom(made, random):
@@ -70,19 +71,22 @@ def outcome(folding, made, cutoff):
 @pytest.mark.parametrize("is_perfect_at_first", [False, True])
 def test_random_structures_with_a_deep_defect(is_perfect_at_first):
     """The defect is there from the beginning, or it comes later, in a list that was read when all was perfect."""
-    random, found, start = np.random.default_rng(seed(21)), Counter(), seed(21)
+    start, found = seed(21), Counter()
+    random = np.random.default_rng(start)
     while found.total() < times(80):
-        made, cutoff = made_at_random(random)
+        name, made, cutoff = made_at_random(random)
         place = deep_atom(made, random)
         if place is None or len(made) > 1500:
             continue
         folding = Folding()
         if is_perfect_at_first:
             assert outcome(folding, made, cutoff) in ("right", "refused"), (start, found)
-        found[outcome(folding, with_defect(made, place, random), cutoff)] += 1
-        assert set(found) <= {"right", "refused"}, (start, found)
-    # Chains and molecules apart have two readings; crystals have one.
-    assert found["refused"] < 0.25 * found.total()
+        what = outcome(folding, with_defect(made, place, random), cutoff)
+        assert what in ("right", "refused"), (start, found, name)
+        found[name, what] += 1
+    # Chains, layers and molecules that are apart may have two readings; crystals have one.
+    for name in ("simple cubic", "fcc"):
+        assert found[name, "right"] > 10 * found[name, "refused"], found
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0]], ids=["x", "z"])
