@@ -66,15 +66,11 @@ def check_other_readings(
     Raises:
         AmbiguousOwnersError: If one does.
     """
-    readings = _Readings(particles, rows, alternatives, cutoff)
     symmetries = _Symmetries(particles, places)
-    for image in alternatives.telling_images():
-        for translation in readings.translations_of(image)[1:]:
-            if symmetries.has(translation) or symmetries.add(translation):
-                continue
-            if readings.has_other(needed):
-                raise _two_owners(particles, image, "that two lattices explain, translation by translation")
-            return symmetries.found
+    readings = _Readings(particles, rows, alternatives, symmetries, cutoff)
+    disputed = [image for image in alternatives.telling_images() if readings.is_disputed(image)]
+    if disputed and readings.has_other(needed):
+        raise _two_owners(particles, disputed[0], "that two lattices explain, translation by translation")
     return symmetries.found
 
 
@@ -105,9 +101,12 @@ class _Symmetries:
     def found(self) -> np.ndarray:
         return self._found
 
-    def has(self, translation: np.ndarray) -> bool:
-        nearest = self._lattice.nearest(translation[np.newaxis])[1] if self._lattice.rank else np.inf
-        return bool(nearest < self._particles.tolerance)
+    def has(self, translations: np.ndarray) -> bool:
+        """Return whether translations, shape [3] or [m, 3], are combinations of those that are known."""
+        translations = translations.reshape(-1, 3)
+        if not self._lattice.rank:
+            return not len(translations)
+        return bool((self._lattice.nearest(translations)[1] < self._particles.tolerance).all())
 
     def add(self, translation: np.ndarray) -> bool:
         """Return whether a translation is a symmetry; it is kept if it is."""
@@ -121,9 +120,16 @@ class _Symmetries:
 class _Readings:
     """Lattices that explain all images of a list of blocks as well as that of its rows."""
 
-    def __init__(self, particles: ParticleList, rows: Rows, alternatives: Alternatives, cutoff: float) -> None:
+    def __init__(
+        self,
+        particles: ParticleList,
+        rows: Rows,
+        alternatives: Alternatives,
+        symmetries: "_Symmetries",
+        cutoff: float,
+    ) -> None:
         self._particles, self._rows, self._cutoff = particles, rows, cutoff
-        self._alternatives = alternatives
+        self._alternatives, self._symmetries = alternatives, symmetries
         self._contradictions = Contradictions(particles, cutoff)
         self._parts = ExplainedParts(particles)
         self._known: dict[int, list[np.ndarray]] = {}
@@ -140,6 +146,14 @@ class _Readings:
                 *(each for each in likeliest if self._parts.are_blocks(each) and not self._contradictions.of(each)),
             ]
         return self._known[image]
+
+    def is_disputed(self, image: int) -> bool:
+        """Return whether another translation may have made an image that is no symmetry; all symmetries are kept."""
+        are_disputed = False
+        for translation in self.translations_of(image)[1:]:
+            is_symmetry = self._symmetries.has(translation) or self._symmetries.add(translation)
+            are_disputed |= not is_symmetry
+        return are_disputed
 
     def has_other(self, needed: np.ndarray | None) -> bool:
         """Return whether there may be another one, under which images with an edge have other owners.
@@ -189,7 +203,10 @@ class _Readings:
         """
         particles, rows = self._particles, rows_of(self._particles, lattice, owners)
         is_other = rows.row_of_particle != self._rows.row_of_particle
-        if not (is_other if needed is None else is_other & needed).any():
+        different = np.flatnonzero(is_other if needed is None else is_other & needed)
+        own = particles.coordinates[particles.own]
+        between = own[rows.row_of_particle[different]] - own[self._rows.row_of_particle[different]]
+        if self._symmetries.has(between):
             return False
         mapping = mapping_of(particles, rows)
         if not is_in_blocks(mapping.owners, mapping.shifts):
