@@ -12,7 +12,7 @@ from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.inference import Known, fitted_vectors, infer
 from kim_torchml.inputs.folding.lattice import Lattice
-from kim_torchml.inputs.folding.list_order import is_in_blocks, mapping_of
+from kim_torchml.inputs.folding.list_order import mapping_of
 from kim_torchml.inputs.folding.proof import prove_without_order
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 from kim_torchml.inputs.folding.uniqueness import are_symmetries
@@ -37,7 +37,7 @@ class _Proven:
         owners: owner of each, shape [m].
         shifts: translation of each in terms of the lattice, shape [m, d], float64.
         fit: matrix that gives the lattice's vectors from translations, shape [d, m].
-        is_in_blocks: whether the order of the list proves the owners.
+        is_ordered: whether the order of the list proves the owners.
     """
 
     species_codes: np.ndarray
@@ -47,7 +47,7 @@ class _Proven:
     owners: np.ndarray
     shifts: np.ndarray
     fit: np.ndarray | None
-    is_in_blocks: bool
+    is_ordered: bool
 
 
 class Folding:
@@ -106,9 +106,9 @@ class Folding:
             mapping.owners,
             shifts,
             fitted_vectors(shifts),
-            is_in_blocks(mapping.owners, mapping.shifts),
+            mapping.tells_owners,
         )
-        self._known = Known(rows.lattice, self._proven.is_in_blocks, not len(rows.symmetries))
+        self._known = Known(rows.lattice, self._proven.is_ordered, not len(rows.symmetries))
 
     def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
         """Warn where atoms are so far outside the cell that the simulator has not listed all images.
@@ -152,19 +152,19 @@ class Folding:
         if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < _MOST_STRAIN:
             return None
         rows = replace(known.rows, lattice=lattice)
-        if not _is_only_explanation(particles, rows, cutoff, known.is_in_blocks):
+        if not _is_only_explanation(particles, rows, cutoff, known.is_ordered):
             return None
         assert self._known is not None
         self._known = replace(self._known, lattice=lattice)
         return rows
 
 
-def _is_only_explanation(particles: ParticleList, rows: Rows, cutoff: float, is_in_blocks: bool) -> bool:
+def _is_only_explanation(particles: ParticleList, rows: Rows, cutoff: float, is_ordered: bool) -> bool:
     """Return whether rows that explain all images are the only ones that do.
 
     A list without an order proves nothing by itself: the next configuration may have two explanations.
     """
-    if is_in_blocks:
+    if is_ordered:
         places = ImageFinder(particles.places, Lattice(rows.lattice)) if len(rows.symmetries) else None
         return places is None or are_symmetries(particles, places, rows.symmetries)
     try:

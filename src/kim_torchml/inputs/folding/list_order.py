@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the order of a list of images tells: simulators list them translation by translation, owners ascending."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # The order of the images of so few contributing particles may be chance.
 FEW_OWNERS = 16
+# The logarithm of one over the probability by which a random order must be in blocks to be none.
+_NO_CHANCE = math.log(1e9)
 # Distances in the list from an image to those that tell most of a translation: near ones, and few that are far.
 _DISTANCES = np.unique(np.rint(1.3 ** np.arange(60)).astype(np.int64)) - 1
 
@@ -42,6 +45,17 @@ class Mapping:
         """The translations of the images, and their inverses: those of their edges' other ends, shape [k, d]."""
         shifts = np.unique(np.concatenate([self.shifts, -self.shifts]), axis=0)
         return shifts[shifts.any(axis=1)]
+
+    @property
+    def tells_owners(self) -> bool:
+        """Whether the images are in blocks of one translation each, owners ascending, and not by chance."""
+        if not is_in_blocks(self.owners, self.shifts):
+            return False
+        if not (self.owners != self.owners[:1]).any():
+            # All have the one owner that there is.
+            return True
+        # Of all orders, so many are in blocks: those of the blocks.
+        return math.lgamma(len(self.images) + 1) - math.lgamma(len(self.starts) + 1) > _NO_CHANCE
 
     def of(self, chosen: np.ndarray) -> "Mapping":
         """Return some of the images, bool [m]."""

@@ -19,7 +19,7 @@ from kim_torchml.inputs.folding.completeness import all_shifts, missing_image
 from kim_torchml.inputs.folding.errors import FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice
-from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, is_in_blocks, mapping_of
+from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, mapping_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 from kim_torchml.inputs.folding.uniqueness import check_alternatives, check_other_readings
 
@@ -57,7 +57,7 @@ def prove(
         check_distinct(particles, places)
     mapping = mapping_of(particles, rows)
     _check_images(particles, rows, mapping, needed)
-    if not is_in_blocks(mapping.owners, mapping.shifts):
+    if not mapping.tells_owners:
         return prove_without_order(particles, rows, cutoff, places, mapping)
     is_known = is_known and lattice.rank == 3 and rows.n_own > FEW_OWNERS
     part = mapping if needed is None else mapping.of(needed[mapping.images])
