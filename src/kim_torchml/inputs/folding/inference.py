@@ -25,6 +25,9 @@ from kim_torchml.inputs.folding.rows import ParticleList, Rows
 # that map a contributing particle onto another count less: it takes little time to see that they are wrong.
 _MOST_LATTICES = 80
 _OVERLAPPING = 0.2
+# At first, up to so many for each first translation, until this part of all is used.
+_MOST_BY_FIRST = 8
+_PART_IN_WIDTH = 0.6
 # A lattice that explains all images but is not proven counts as so many: proofs take time, and others fail alike.
 _UNPROVEN = 4
 # Unexplained images that candidates are taken from, beside the nearest.
@@ -116,7 +119,7 @@ class _Search:
         images = particles.images
         self.is_any_needed = bool(len(images)) and (needed is None or bool(needed[images].any()))
         self._random = np.random.default_rng(_SEED)
-        self._tried, self._most_tried = 0.0, _MOST_LATTICES
+        self._tried, self._most_tried = 0.0, float(_MOST_LATTICES)
         self._why: FoldingRefusedError | None = None
         self._unexplained: np.ndarray = images[:0]
         # The image nearest to the middle that the best lattice leaves, and how many it leaves.
@@ -147,7 +150,7 @@ class _Search:
         # Blocks of few images tell nothing of the order.
         if len(particles.own) <= FEW_OWNERS or self._candidates.list_may_have_order():
             self._is_ordered, self._tried = True, 0.0
-            rows = self._search(NO_LATTICE, self._candidates.by_order)
+            rows = self._search_in_width() or self._search(NO_LATTICE, self._candidates.by_order)
         if rows is None:
             self._is_ordered, self._tried = False, 0.0
             rows = self._search(NO_LATTICE, self._candidates.by_vote)
@@ -191,6 +194,25 @@ class _Search:
             f"{place} must be a periodic image of a contributing particle, got none that it is an image of under "
             f"{lattices}"
         )
+
+    def _search_in_width(self) -> Rows | None:
+        """Return what `_search` does by the order of the list, trying few lattices for each first translation.
+
+        A wrong first translation leads to more lattices than can be tried.
+        """
+        most = self._most_tried
+        self._most_tried = _PART_IN_WIDTH * most
+        self.settle(ImageFinder(self._particles, NO_LATTICE))
+        rows = None
+        for translation in chain.from_iterable(map(self._candidates.by_order, self._starts())):
+            lattice = NO_LATTICE.with_translation(translation, self._particles.tolerance)
+            if rows is not None or self._tried >= _PART_IN_WIDTH * most:
+                break
+            if lattice is not None:
+                self._most_tried = min(self._tried + _MOST_BY_FIRST, _PART_IN_WIDTH * most)
+                rows = self._search(lattice, self._candidates.by_order)
+        self._most_tried = most
+        return rows
 
     def _search(self, lattice: Lattice, candidates_of: Callable[[int], Iterator[np.ndarray]]) -> Rows | None:
         """Return proven rows with a lattice that contains this one, or None.

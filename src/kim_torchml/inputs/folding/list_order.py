@@ -2,6 +2,7 @@
 """What the order of a list of images tells: simulators list them translation by translation, owners ascending."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +113,23 @@ def is_in_blocks(owners: np.ndarray, shifts: np.ndarray) -> bool:
     return len(np.unique(first_of_blocks)) == len(first_of_blocks)
 
 
+def may_be_ordered(places: np.ndarray, owners: np.ndarray, shifts: np.ndarray) -> bool:
+    """Return whether some images may be those of a list in blocks, or in one that goes on from owner to owner.
+
+    Args:
+        places: Where in the list each image is, ascending, shape [m]; what the others are is not known.
+        owners: Owner of each, shape [m].
+        shifts: Its translation in terms of the lattice, shape [m, d].
+    """
+    if (np.diff(owners) >= 0).all():
+        return True
+    numbers = numbers_of(shifts)
+    order = np.argsort(numbers, kind="stable")
+    is_same = np.diff(numbers[order]) == 0
+    follows = (np.diff(places[order]) == 1) & (np.diff(owners[order]) > 0)
+    return bool(follows[is_same].all())
+
+
 class ExplainedParts:
     """The list of images of one configuration, asked for what a translation explains of it.
 
@@ -128,15 +146,14 @@ class ExplainedParts:
 
     def are_blocks(self, translation: np.ndarray) -> bool:
         """Return whether the images that a translation [3], Å, explains may be one block, and those of its inverse."""
-        for each in (translation, -translation):
-            owners = self._owners_at(self._images - each)
-            explained = np.flatnonzero(owners >= 0)
-            owners = owners[explained]
-            if len(explained) and explained[-1] - explained[0] >= len(explained):
-                return False
-            if (np.diff(owners) <= 0).any() or (self._own_codes[owners] != self._image_codes[explained]).any():
-                return False
-        return True
+        return all(
+            self._is_ascending(explained, owners) and (not len(explained) or np.ptp(explained) < len(explained))
+            for explained, owners in self._explained(translation)
+        )
+
+    def are_ascending(self, translation: np.ndarray) -> bool:
+        """Return whether the owners that a translation [3], Å, and its inverse give ascend, as in an order by owner."""
+        return all(self._is_ascending(explained, owners) for explained, owners in self._explained(translation))
 
     def likeliest_blocks(self, image: int, translations: np.ndarray) -> np.ndarray:
         """Return the translations, of [m, 3], that may explain one block, longest first as far as some images show.
@@ -145,20 +162,53 @@ class ExplainedParts:
             image: Index among the images of one that each of the translations explains.
             translations: The translations, Å.
         """
-        sample = np.concatenate([image - _DISTANCES[:0:-1], image + _DISTANCES])
-        sample = sample[(sample >= 0) & (sample < len(self._images))]
-        middle = int(np.searchsorted(sample, image))
-        places = self._images[sample][:, np.newaxis] - translations
-        owners = self._owners_at(places.reshape(-1, 3)).reshape(places.shape[:2])
+        owners, middle = self._of_sample(image, translations)
         is_explained = owners >= 0
         following = np.minimum.accumulate(is_explained[middle:], axis=0).sum(axis=0)
         preceding = np.minimum.accumulate(is_explained[middle::-1], axis=0).sum(axis=0)
         length = following + preceding - 1
-        is_descending = (is_explained[1:] & is_explained[:-1] & (owners[1:] <= owners[:-1])).any(axis=0)
-        maybe = np.flatnonzero((is_explained.sum(axis=0) == length) & ~is_descending)
+        is_one_part = is_explained.sum(axis=0) == length
+        maybe = np.flatnonzero(is_one_part & _are_ascending(owners))
         squared = (translations[maybe] ** 2).sum(axis=1)
         likeliest: np.ndarray = translations[maybe[np.lexsort((squared, -length[maybe]))]]
         return likeliest
 
+    def maybe_ascending(self, image: int, translations: np.ndarray) -> np.ndarray:
+        """Return the translations, of [m, 3], whose owners ascend as far as some images show.
+
+        Args:
+            image: Index among the images of one that each of the translations explains.
+            translations: The translations, Å.
+        """
+        owners, _ = self._of_sample(image, translations)
+        maybe: np.ndarray = translations[_are_ascending(owners)]
+        return maybe
+
+    def _explained(self, translation: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield, for a translation [3] and its inverse, the images that it explains and their owners, shapes [k]."""
+        for each in (translation, -translation):
+            owners = self._owners_at(self._images - each)
+            explained = np.flatnonzero(owners >= 0)
+            yield explained, owners[explained]
+
+    def _is_ascending(self, explained: np.ndarray, owners: np.ndarray) -> bool:
+        """Return whether owners of images ascend, and are of their species."""
+        return bool((np.diff(owners) > 0).all() and (self._own_codes[owners] == self._image_codes[explained]).all())
+
+    def _of_sample(self, image: int, translations: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return the owners [s, m] of s images around one under m translations, -1 for none, and where that one is."""
+        sample = np.concatenate([image - _DISTANCES[:0:-1], image + _DISTANCES])
+        sample = sample[(sample >= 0) & (sample < len(self._images))]
+        places = self._images[sample][:, np.newaxis] - translations
+        owners = self._owners_at(places.reshape(-1, 3)).reshape(places.shape[:2])
+        return owners, int(np.searchsorted(sample, image))
+
     def _owners_at(self, places: np.ndarray) -> np.ndarray:
         return self._own_places.find(places, np.zeros(len(places), dtype=np.int32))
+
+
+def _are_ascending(owners: np.ndarray) -> np.ndarray:
+    """Return which columns [m] of owners [s, m], of which negative ones do not count, ascend."""
+    highest = np.maximum.accumulate(owners, axis=0)
+    are: np.ndarray = np.logical_and.reduce((owners[1:] < 0) | (owners[1:] > highest[:-1]), axis=0)
+    return are

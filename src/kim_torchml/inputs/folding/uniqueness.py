@@ -12,7 +12,7 @@ from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, place_of
 from kim_torchml.inputs.folding.frames import is_framed
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
-from kim_torchml.inputs.folding.list_order import ExplainedParts, is_in_blocks, mapping_of, rows_of
+from kim_torchml.inputs.folding.list_order import ExplainedParts, mapping_of, may_be_ordered, rows_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # More lattices than these would take long to look at: then there may be another reading.
@@ -70,7 +70,7 @@ def check_other_readings(
     readings = _Readings(particles, rows, alternatives, symmetries, cutoff)
     disputed = [image for image in alternatives.telling_images() if readings.is_disputed(image)]
     if disputed and readings.has_other(needed):
-        raise _two_owners(particles, disputed[0], "that two lattices explain, translation by translation")
+        raise _two_owners(particles, disputed[0], "whose order two lattices explain")
     return symmetries.found
 
 
@@ -118,7 +118,7 @@ class _Symmetries:
 
 
 class _Readings:
-    """Lattices that explain all images of a list of blocks as well as that of its rows."""
+    """Lattices that explain all images of a list as well as that of its rows: block by block, or owner by owner."""
 
     def __init__(
         self,
@@ -140,10 +140,10 @@ class _Readings:
         if image not in self._known:
             coordinates = self._particles.coordinates
             others = self._contradictions.hardly_overlapping(self._alternatives.of(image))
-            likeliest = self._parts.likeliest_blocks(int(np.searchsorted(self._particles.images, image)), others)
+            likeliest = self._parts.maybe_ascending(int(np.searchsorted(self._particles.images, image)), others)
             self._known[image] = [
                 coordinates[image] - coordinates[self._alternatives.owner(image)],
-                *(each for each in likeliest if self._parts.are_blocks(each) and not self._contradictions.of(each)),
+                *(each for each in likeliest if self._parts.are_ascending(each) and not self._contradictions.of(each)),
             ]
         return self._known[image]
 
@@ -185,6 +185,9 @@ class _Readings:
         explained = np.flatnonzero(owners >= 0)
         if (codes[particles.own[owners[explained]]] != codes[images[explained]]).any():
             return False
+        shifts = lattice.nearest(particles.coordinates[images] - particles.coordinates[particles.own[owners]])[0]
+        if lattice.rank and not may_be_ordered(explained, owners[explained], shifts[explained]):
+            return False
         if len(explained) == len(images):
             return self._is_other(lattice, owners, needed)
         for translation in self.translations_of(particles.nearest(images[owners < 0])):
@@ -209,8 +212,6 @@ class _Readings:
         if self._symmetries.has(between):
             return False
         mapping = mapping_of(particles, rows)
-        if not is_in_blocks(mapping.owners, mapping.shifts):
-            return False
         # Along directions without images, a frame is taken to be upright: which these are must not be in dispute.
         are_comparable = _have_same_span(rows.lattice, self._rows.lattice) and self._are_rows_framed
         if are_comparable and not is_framed(particles, rows):
