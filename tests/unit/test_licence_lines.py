@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Where each folder's sources are, and how a comment begins in each format.
-FOLDERS = ("kim_driver_cpp", "src", "tests", "docker", "examples")
+FOLDERS = ("kim_driver_cpp", "src", "tests", "docker", "docs", "examples")
 COMMENTS = {
     ".cpp": "//",
     ".hpp": "//",
