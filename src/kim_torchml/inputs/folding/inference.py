@@ -279,7 +279,10 @@ class _Search:
         try:
             return self._proven(lattice, owners, places, is_known)
         except FoldingRefusedError as error:
-            if self._why is None or isinstance(error, AmbiguousOwnersError):
+            # The first that says of two explanations says most; others speak of lattices that are likely to be wrong.
+            if self._why is None or (
+                isinstance(error, AmbiguousOwnersError) and not isinstance(self._why, AmbiguousOwnersError)
+            ):
                 self._why = error
             self._tried += _UNPROVEN
             return None
