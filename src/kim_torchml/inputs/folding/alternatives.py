@@ -19,9 +19,6 @@ from kim_torchml.inputs.folding.rows import ParticleList, Rows
 _NEIGHBOURS = 12
 # Translations, the shortest first, among which those are sought that generate a lattice.
 _SHORTEST = 13
-# So many other owners, at random, tell whether there are any that are alike.
-_SAMPLE = 64
-_SEED = 0
 
 
 class Alternatives:
@@ -57,15 +54,6 @@ class Alternatives:
     def owner(self, image: int) -> int:
         """Return the owner of an image under the rows."""
         return int(self._particles.own[self._rows.row_of_particle[image]])
-
-    def are_likely(self) -> bool:
-        """Return whether there are any, as far as some contributing particles show."""
-        sample = np.random.default_rng(_SEED).choice(self._particles.own, _SAMPLE)
-        codes = self._particles.species_codes
-        return any(
-            len(self._alike(image, sample[(sample != self.owner(image)) & (codes[sample] == codes[image])]))
-            for image in self.telling_images()
-        )
 
     def telling_images(self) -> Iterator[int]:
         """Yield images whose translations generate all translations."""

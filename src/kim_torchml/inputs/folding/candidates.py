@@ -20,6 +20,8 @@ from kim_torchml.inputs.folding.rows import ParticleList
 # Images that vote: those nearby, and random ones.
 _NEAR_VOTERS = 64
 _RANDOM_VOTERS = 192
+# After so many votes, only the likeliest candidates go on.
+_FIRST_VOTERS = 16
 # So many images are looked at together with the next one in the list; in lists without order few have the same
 # translation, and in those with one all but the last of each block.
 _PAIRS_IN_LIST = 32
@@ -89,13 +91,18 @@ class Candidates:
         Args:
             image: Index among the images.
         """
-        translations = self._without_unlikely(self._all_of(image))
         squared = ((self._images - self._images[image]) ** 2).sum(axis=1)
         near = np.argsort(squared)[:_NEAR_VOTERS]
         others = self._random.permutation(len(self._images))[:_RANDOM_VOTERS]
+        voters = self._random.permutation(np.unique(np.append(near, others)))
+        translations = self._contradictions.hardly_overlapping(self._all_of(image))
         votes = np.zeros(len(translations), dtype=np.int64)
-        for voter in np.unique(np.append(near, others)):
+        for n, voter in enumerate(voters, start=1):
             votes += self._explain(voter, translations)
+            if n % _FIRST_VOTERS == 0 and len(translations) > _MOST_RANKED:
+                # Nothing overlaps in a liquid: few votes thin out what all of them would take long to look at.
+                kept = np.lexsort((_squared(translations), -votes))[:_MOST_RANKED]
+                translations, votes = translations[kept], votes[kept]
         likeliest = translations[np.lexsort((_squared(translations), -votes))]
         yield from islice((each for each in likeliest if not self._contradictions.of(each)), _MOST_YIELDED)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image, spread
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
+from kim_torchml.inputs.folding.frames import framing_cell
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.inference import Known, fitted_vectors, infer
 from kim_torchml.inputs.folding.lattice import Lattice
@@ -108,7 +109,21 @@ class Folding:
             fitted_vectors(shifts),
             mapping.tells_owners,
         )
-        self._known = Known(rows.lattice, self._proven.is_ordered, not len(rows.symmetries))
+        self._known = Known(rows.lattice, self._proven.is_ordered, self._cell(particles, rows))
+
+    def _cell(self, particles: ParticleList, rows: Rows) -> np.ndarray | None:
+        """Return the cell in which a list is a frame, if its lattice is the only one whatever the coordinates."""
+        if len(rows.symmetries):
+            return None
+        known = self._known
+        is_as_it_was = (
+            known is not None
+            and known.lattice.shape == rows.lattice.shape
+            and np.abs(known.lattice - rows.lattice).max(initial=0.0) < _MOST_STRAIN
+        )
+        if known is not None and known.cell is not None and is_as_it_was:
+            return known.cell
+        return framing_cell(particles, rows.lattice)
 
     def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
         """Warn where atoms are so far outside the cell that the simulator has not listed all images.

@@ -21,7 +21,12 @@ def is_framed(particles: ParticleList, rows: Rows) -> bool:
         particles: The configuration.
         rows: Its rows, where all images have an owner.
     """
-    return any(_has_all(particles, cell @ rows.lattice) for cell in _cells(len(rows.lattice)))
+    return framing_cell(particles, rows.lattice) is not None
+
+
+def framing_cell(particles: ParticleList, lattice: np.ndarray) -> np.ndarray | None:
+    """Return a cell of a lattice [d, 3] in which a list is a frame, in terms of its vectors, shape [d, d]; or None."""
+    return next((cell for cell in _cells(len(lattice)) if is_frame_of(particles, cell @ lattice)), None)
 
 
 def _cells(rank: int) -> Iterator[np.ndarray]:
@@ -30,13 +35,14 @@ def _cells(rank: int) -> Iterator[np.ndarray]:
     # A vector and its opposite have the same faces.
     half = [each for each in every if tuple(each) > tuple(-each)]
     half.sort(key=lambda each: int(np.abs(each).sum()))
-    for chosen in itertools.combinations(half, rank):
+    for chosen in itertools.combinations(half, rank) if rank else ():
         cell = np.array(chosen, dtype=np.float64)
         if round(abs(np.linalg.det(cell))) == 1:
             yield cell
 
 
-def _has_all(particles: ParticleList, vectors: np.ndarray) -> bool:
+def is_frame_of(particles: ParticleList, vectors: np.ndarray) -> bool:
+    """Return whether a list has all images in a frame of a cell, shape [d, 3], Å."""
     inverse = np.linalg.pinv(vectors)
     listed = particles.coordinates @ inverse
     own = listed[particles.own]

@@ -51,12 +51,13 @@ class Known:
     Attributes:
         lattice: its lattice, which may have been strained since, shape [d, 3], Å.
         is_ordered: whether its list had an order.
-        is_only: whether the lattice was proven to be the only one, whatever the coordinates.
+        cell: cell in which the list was a frame, in terms of the lattice's vectors, shape [d, d]; None if the lattice
+            was not proven to be the only one whatever the coordinates, or there is no such cell.
     """
 
     lattice: np.ndarray
     is_ordered: bool = True
-    is_only: bool = True
+    cell: np.ndarray | None = None
 
 
 def infer(
@@ -88,7 +89,7 @@ def infer(
             "move the atoms towards the origin",
         )
     if known is not None and len(known.lattice):
-        rows = search.settle(search.strained(Lattice(known.lattice)), known.is_only)
+        rows = search.settle(search.strained(Lattice(known.lattice)), known.cell)
         if rows is not None:
             return search.proven_part(rows)
         search.expect_little()
@@ -246,12 +247,12 @@ class _Search:
         images = self._particles.images
         return int(np.searchsorted(images, self._particles.nearest(images[self._unexplained])))
 
-    def settle(self, finder: ImageFinder, is_known: bool = False) -> Rows | None:
+    def settle(self, finder: ImageFinder, known_cell: np.ndarray | None = None) -> Rows | None:
         """Return the rows under a lattice if they are proven; sets `_unexplained` to the images that lack an owner.
 
         Args:
             finder: The contributing particles under that lattice.
-            is_known: Whether it was proven for an earlier configuration.
+            known_cell: Its cell, if it was proven for an earlier configuration.
         """
         particles, lattice = self._particles, finder.lattice
         images = particles.images
@@ -277,7 +278,7 @@ class _Search:
                 self._left, self._fewest = self._nearest_unexplained(), len(self._unexplained)
             return None
         try:
-            return self._proven(lattice, owners, places, is_known)
+            return self._proven(lattice, owners, places, known_cell)
         except FoldingRefusedError as error:
             # The first that says of two explanations says most; others speak of lattices that are likely to be wrong.
             if self._why is None or (
@@ -299,7 +300,9 @@ class _Search:
         finder = ImageFinder(particles, refined)
         return refined, finder.find(particles.coordinates[particles.images], particles.species_codes[particles.images])
 
-    def _proven(self, lattice: Lattice, owners: np.ndarray, places: ImageFinder, is_known: bool) -> Rows | None:
+    def _proven(
+        self, lattice: Lattice, owners: np.ndarray, places: ImageFinder, known_cell: np.ndarray | None
+    ) -> Rows | None:
         """Return the rows for owners, by the index among contributing particles, of all images; -1 for none.
 
         They are None where the list has to have an order and has none under this lattice.
@@ -314,7 +317,7 @@ class _Search:
             # All images together tell the lattice better than the few that it was found by.
             translations = particles.coordinates[mapping.images] - particles.coordinates[mapping.owners]
             found = replace(found, lattice=vectors @ translations)
-        symmetries = prove(particles, found, self._cutoff, self._needed, places, is_known)
+        symmetries = prove(particles, found, self._cutoff, self._needed, places, known_cell)
         return replace(found, symmetries=symmetries)
 
     def strained(self, lattice: Lattice) -> ImageFinder:

@@ -17,6 +17,7 @@ import numpy as np
 from kim_torchml.inputs.folding.alternatives import Alternatives
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image
 from kim_torchml.inputs.folding.errors import FoldingRefusedError, place_of
+from kim_torchml.inputs.folding.frames import is_frame_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice
 from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, mapping_of
@@ -30,7 +31,7 @@ def prove(
     cutoff: float,
     needed: np.ndarray | None = None,
     places: ImageFinder | None = None,
-    is_known: bool = False,
+    known_cell: np.ndarray | None = None,
 ) -> np.ndarray:
     """Prove that rows are right.
 
@@ -41,9 +42,9 @@ def prove(
         needed: Particles with an edge, shape [n], bool; by default all.
         places: The contributing particles of `particles.places` under the lattice of the rows, if they are sorted
             already.
-        is_known: Whether the lattice was proven to be the only one for an earlier configuration of the same simulation.
-            If it is that of a crystal in three dimensions, and the list has an order, P4 is not proven again; nor is P3
-            if few particles show that there are no other explanations.
+        known_cell: The cell in terms of the lattice's vectors, shape [d, d], if that lattice was proven to be the only
+            one for an earlier configuration of the same simulation. Where it is that of a crystal in three dimensions,
+            and the list is what a simulator lists with this cell, P3 and P4 are not proven again.
     Returns:
         Symmetries of the folded system that explain images otherwise, shape [k, 3], Å: the rows are proven as long as
         they are symmetries.
@@ -59,13 +60,12 @@ def prove(
     _check_images(particles, rows, mapping, needed)
     if not mapping.tells_owners:
         return prove_without_order(particles, rows, cutoff, places, mapping)
-    is_known = is_known and lattice.rank == 3 and rows.n_own > FEW_OWNERS
-    part = mapping if needed is None else mapping.of(needed[mapping.images])
-    if not is_known:
-        _check_complete(particles, rows, cutoff, part.occurring_shifts)
-    alternatives = Alternatives(particles, rows, mapping, cutoff, places)
-    if is_known and not alternatives.are_likely():
+    is_crystal = lattice.rank == 3 and rows.n_own > FEW_OWNERS
+    if is_crystal and known_cell is not None and is_frame_of(particles, known_cell @ rows.lattice):
         return np.zeros((0, 3))
+    part = mapping if needed is None else mapping.of(needed[mapping.images])
+    _check_complete(particles, rows, cutoff, part.occurring_shifts)
+    alternatives = Alternatives(particles, rows, mapping, cutoff, places)
     return check_other_readings(particles, rows, alternatives, cutoff, places, needed)
 
 
