@@ -43,8 +43,8 @@ def prove(
         places: The contributing particles of `particles.places` under the lattice of the rows, if they are sorted
             already.
         known_cell: The cell in terms of the lattice's vectors, shape [d, d], if that lattice was proven to be the only
-            one for an earlier configuration of the same simulation. Where it is that of a crystal in three dimensions,
-            and the list is what a simulator lists with this cell, P3 and P4 are not proven again.
+            one for an earlier configuration of the same simulation. If it is that of a crystal in three dimensions, P4
+            is not proven again; nor is P3 where the list is what a simulator lists with this cell.
     Returns:
         Symmetries of the folded system that explain images otherwise, shape [k, 3], Å: the rows are proven as long as
         they are symmetries.
@@ -60,11 +60,12 @@ def prove(
     _check_images(particles, rows, mapping, needed)
     if not mapping.tells_owners:
         return prove_without_order(particles, rows, cutoff, places, mapping)
-    is_crystal = lattice.rank == 3 and rows.n_own > FEW_OWNERS
-    if is_crystal and known_cell is not None and is_frame_of(particles, known_cell @ rows.lattice):
+    is_known = known_cell is not None and lattice.rank == 3 and rows.n_own > FEW_OWNERS
+    if known_cell is not None and is_known and is_frame_of(particles, known_cell @ rows.lattice):
         return np.zeros((0, 3))
-    part = mapping if needed is None else mapping.of(needed[mapping.images])
-    _check_complete(particles, rows, cutoff, part.occurring_shifts)
+    if not is_known:
+        part = mapping if needed is None else mapping.of(needed[mapping.images])
+        _check_complete(particles, rows, cutoff, part.occurring_shifts)
     alternatives = Alternatives(particles, rows, mapping, cutoff, places)
     return check_other_readings(particles, rows, alternatives, cutoff, places, needed)
 
