@@ -224,10 +224,10 @@ def energy_with_all_images() -> float:
 
 @pytest.mark.parametrize("cells", [-2.0, 4.0])
 def test_atoms_far_outside_are_told_once(collection: KimCollection, cells: float) -> None:
-    """ASE's padding then lacks images, and the energy is wrong with any model."""
+    """ASE's padding then lacks images, and the energy is wrong."""
     energies, (warning,) = energies_of_atom_outside(collection, cells, "leave")
     assert warning.startswith("[kim-torchml] warning: the simulator's list of particles lacks the image of particle ")
-    assert "energies and forces are wrong with any model: move the atoms into the cell" in warning
+    assert "energies and forces are wrong: move the atoms into the cell" in warning
     assert "atoms.wrap()" in warning
     assert abs(energies[0] - energy_with_all_images()) > 1e-3
 

@@ -4,6 +4,11 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
+# What a refusal ends with.
+ADVICE = (
+    r"; ((displace|move) the atoms .*, or )?set KIM_TORCHML_EDGES=staged, which needs no owners$|remove one of the two$"
+)
+
 
 def translations_to_owners(padded, rows):
     """Return the translations between found and true owners, the lattice's own left out, shape [k, 3], Å."""

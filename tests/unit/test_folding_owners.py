@@ -6,12 +6,10 @@ from functools import cache
 
 import pytest
 from folding_cases import CASES
-from folding_differences import difference
+from folding_differences import ADVICE, difference
 
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.inference import infer
-
-ADVICE = r"(displace|move) the atoms .*KIM_TORCHML_EDGES=staged"
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from effort import seed, times
 from folding_cases import CASES
+from folding_differences import ADVICE
 from folding_mutations import MUTATIONS, changed, remapped, sheared
 from folding_structures import crystal, primitive
 from paddings import ase, lammps
@@ -34,7 +35,6 @@ BASES = (
     "far, displaced; LAMMPS, listed",
     "perfect; LAMMPS, noise of 1e-09",
 )
-ADVICE = r"(displace|move) the atoms .*KIM_TORCHML_EDGES=staged"
 
 
 def is_refused(particles, rows, cutoff):

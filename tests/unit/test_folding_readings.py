@@ -16,6 +16,7 @@ from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.folding import Folding
 from kim_torchml.inputs.folding.frames import is_framed
 from kim_torchml.inputs.folding.inference import infer
+from kim_torchml.inputs.folding.list_order import Mapping
 
 # Structures, each with a cutoff in Å that is shorter than from one chain, layer or molecule to the next, or not.
 BUILDERS = {
@@ -89,6 +90,51 @@ def test_random_structures_with_a_deep_defect(is_perfect_at_first):
         assert found[name, "right"] > 10 * found[name, "refused"], found
 
 
+def by_distance(made):
+    """Return the list with its images sorted by their distance from the middle of the contributing particles."""
+    middle = made.coordinates[made.own].mean(axis=0)
+    order = np.argsort(np.linalg.norm(made.coordinates[made.images] - middle, axis=1), kind="stable")
+    return made.arranged(np.concatenate([made.own, made.images[order]]), is_ordered=False)
+
+
+def by_owner(made):
+    """Return the list with the images of one owner after those of the one before."""
+    order = np.argsort(made.owner[made.images], kind="stable")
+    return made.arranged(np.concatenate([made.own, made.images[order]]), is_ordered=False)
+
+
+def test_no_chance_order_is_taken_for_evidence():
+    """A lattice may give each image a translation of its own: that is in blocks in whatever order."""
+    start, found = seed(22), Counter()
+    random = np.random.default_rng(start)
+    while found.total() < times(60):
+        made = padded(chains(int(random.integers(3, 7)), random.integers(1, 4, 2)), "ASE", 3.5)
+        place = deep_atom(made, random)
+        if place is None:
+            continue
+        made = with_defect(made, place, random)
+        arrangement = random.integers(3)
+        made = (made.shuffled(random), by_distance(made), by_owner(made))[arrangement]
+        what = outcome(Folding(), made, 3.5)
+        assert what in ("right", "refused"), (start, found, arrangement)
+        found[what] += 1
+    assert min(found.values()) > 5
+
+
+def test_when_an_order_is_evidence():
+    def tells(owners, shifts, n_own=9):
+        return Mapping(np.arange(len(owners)), np.array(owners), np.array(shifts)[:, None]).tells_owners(n_own)
+
+    assert tells([*range(9)] * 2, [1] * 9 + [2] * 9)
+    assert not tells([*range(9)] * 2, [1, 2] * 9)
+    assert not tells([*range(9), *range(8, -1, -1)], [1] * 9 + [2] * 9)
+    # Each alone in its block; few; all of one particle, but of many that contribute.
+    assert not tells(range(9), range(9))
+    assert not tells([0, 1, 0, 1], [1, 1, 2, 2])
+    assert not tells([0] * 30, range(30))
+    assert tells([0] * 30, range(30), n_own=1)
+
+
 @pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0]], ids=["x", "z"])
 def test_chains_that_may_go_on_in_themselves_or_in_the_next(order):
     """A box with straight edges and one that is tilted by the distance of two chains give lists that both can read."""
@@ -104,7 +150,10 @@ def test_chains_that_may_go_on_in_themselves_or_in_the_next(order):
         except FoldingRefusedError as refusal:
             said.append(str(refusal))
     assert said
-    assert all("got two: the particles are a crystal that is perfect near the boundary" in each for each in said)
+    assert all(
+        "are a crystal that is perfect near the boundary but not everywhere, or apart and alike" in each
+        for each in said
+    )
     assert any("in a list whose order two lattices explain" in each for each in said)
 
 

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Folding from step to step: what moves, is strained, listed anew, changes species or number; and who is asked when."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 from folding_cases import SKIN, padded
-from folding_differences import difference
+from folding_differences import ADVICE, difference
 from folding_mutations import changed
-from folding_structures import Structure, crystal, water
-from paddings import sorted_by_bins
+from folding_structures import Structure, crystal, primitive, water
+from paddings import ase, sorted_by_bins
 
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.folding import Folding
@@ -18,7 +19,6 @@ from kim_torchml.inputs.folding.inference import Known, infer
 from kim_torchml.inputs.folding.rows import ParticleList
 
 CUTOFF = 5.0
-ADVICE = r"(displace|move) the atoms .*KIM_TORCHML_EDGES=staged"
 
 
 class Simulator:
@@ -298,7 +298,7 @@ def test_atoms_at_one_place():
     twice = replace(silicon(), coordinates=changed(silicon().coordinates, 9, silicon().coordinates[4]))
     rows, _ = Simulator().rows(padded(twice.bounded(False, False, False), "LAMMPS", CUTOFF))
     assert rows.row_of_particle.tolist() == list(range(64))
-    expected = r"no two contributing particles may be at one place .* got particle 4 at .* and particle 9 at "
+    expected = r"may be at one place, got particle 4 at .* and particle 9 at .* Å; remove one of the two$"
     with pytest.raises(FoldingRefusedError, match=expected):
         Simulator().rows(padded(twice, "LAMMPS", CUTOFF))
 
@@ -317,13 +317,45 @@ def test_images_that_are_missing_are_told_of_once():
     assert "lacks the image of particle" in said[0]
 
 
+def test_images_that_are_missing_where_no_edge_shows_it():
+    """Two atoms that have left each other by cells: no image is within the cutoff, and others are not listed."""
+    structure, said = primitive("diamond").displaced(0.02), []
+    points = structure.coordinates + np.array([[0.0], [3.0]]) * structure.cell[0]
+    made = ase(points, structure.species_codes, structure.cell, 3.0)
+    needed = made.reached(3.0)
+    assert np.array_equal(needed, made.contributing)
+    folding = Folding(said.append)
+    for _ in range(2):
+        rows = folding.rows(made.particles(), 3.0, lambda: needed)
+        assert (rows.row_of_particle[made.images] == -1).all()
+        folding.forget()
+    assert len(said) == 1
+    assert re.search("lacks the image of particle .* spread over .* cells; energies and forces are wrong: ", said[0])
+
+
+def test_a_known_lattice_is_not_trusted_in_a_supercell():
+    """A supercell of a large cell, in a box sheared by a vector of that cell, and then in the straight box."""
+    random, host = np.random.default_rng(10), Simulator(4.0)
+    points, codes = random.uniform(0.0, 7.0, (20, 3)), random.integers(0, 2, 20)
+    copies = (points + 7.0 * np.arange(5)[:, None, None] * np.array([0.0, 0.0, 1.0])).reshape(-1, 3)
+    cell = np.diag([7.0, 7.0, 35.0])
+    sheared = cell + np.array([[0.0, 0.0, 7.0], [0.0] * 3, [0.0] * 3])
+    noisy = copies + random.normal(0.0, 0.03, copies.shape)
+    for first in (sheared, cell):
+        host.rows(ase(noisy, np.tile(codes, 5), first, 4.0))
+        foreign = np.tile(codes, 5)
+        foreign[45] = 3
+        for second in (cell, sheared):
+            host.rows(ase(copies, foreign, second, 4.0))
+
+
 def test_an_earlier_lattice_is_not_trusted():
     """The lattice of an earlier box, sheared by a translation of the crystal, explains every image of this one."""
     structure = crystal("diamond", 4, 4, 4).with_foreign()
     box, sheared = (padded(structure.tilted(tilt, 0.0, 0.0), "LAMMPS", CUTOFF) for tilt in (0.0, 0.125))
     step = np.array([0.0, 5.431 / 2, 5.431 / 2])
     for lattice in (box.lattice + step * [[1.0], [0.0], [0.0]], sheared.lattice, 2.0 * box.lattice):
-        rows = infer(box.particles(), CUTOFF, known=Known(lattice))
+        rows = infer(box.particles(), CUTOFF, known=Known(lattice, is_ordered=True, cell=np.eye(3)))
         assert difference(box, rows, np.ones(len(box), dtype=bool)) == ""
 
 
@@ -368,3 +400,22 @@ def test_a_cluster_may_spread_as_far_as_it_likes():
     particles = ParticleList(points, np.zeros(3, dtype=np.int32), np.ones(3, dtype=bool))
     rows = Folding().rows(particles, CUTOFF, lambda: np.ones(3, dtype=bool))
     assert rows.row_of_particle.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("simulator", ["LAMMPS", "ASE"])
+def test_the_image_that_is_wrong_is_named(simulator):
+    """Without an earlier list, and in one whose order does not tell either."""
+    made = padded(silicon(), simulator, CUTOFF)
+    for listed in (made, made.shuffled(np.random.default_rng(11))):
+        image = nearest_image(listed)
+        moved = changed(listed.coordinates, image, listed.coordinates[image] + 1e-3)
+        expected = rf"particle {image} at .*got none that it is an image of under the lattice that explains the others"
+        with pytest.raises(FoldingRefusedError, match=expected):
+            Simulator().rows(replace(listed, coordinates=moved))
+
+
+def test_no_particle_contributes_but_images_have_edges():
+    alone = ParticleList(np.zeros((1, 3)), np.zeros(1, dtype=np.int32), np.zeros(1, dtype=bool))
+    expected = "particles that do not contribute must be images of contributing ones, got none; set KIM_TORCHML_EDGES="
+    with pytest.raises(FoldingRefusedError, match=expected):
+        infer(alone, CUTOFF)

@@ -20,6 +20,8 @@ from kim_torchml.inputs.folding.rows import ParticleList
 # Images that vote: those nearby, and random ones.
 _NEAR_VOTERS = 64
 _RANDOM_VOTERS = 192
+# The part of some images that one of the box's translations explains at least.
+_GOOD_PART = 0.03
 # After so many votes, only the likeliest candidates go on.
 _FIRST_VOTERS = 16
 # So many images are looked at together with the next one in the list; in lists without order few have the same
@@ -91,6 +93,23 @@ class Candidates:
         Args:
             image: Index among the images.
         """
+        likeliest, _ = self._most_voted(image)
+        yield from islice((each for each in likeliest if not self._contradictions.of(each)), _MOST_YIELDED)
+
+    def by_vote_alone(self, image: int) -> Iterator[np.ndarray]:
+        """Yield translations [3] that explain an image and a good part of others, whatever speaks against them.
+
+        Args:
+            image: Index among the images.
+        """
+        translations, parts = self._most_voted(image)
+        yield from translations[parts > _GOOD_PART][:_MOST_YIELDED]
+
+    def _most_voted(self, image: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the translations [m, 3] that explain an image, and what part of some others each explains, [m].
+
+        Those that explain most are first.
+        """
         squared = ((self._images - self._images[image]) ** 2).sum(axis=1)
         near = np.argsort(squared)[:_NEAR_VOTERS]
         others = self._random.permutation(len(self._images))[:_RANDOM_VOTERS]
@@ -103,8 +122,8 @@ class Candidates:
                 # Nothing overlaps in a liquid: few votes thin out what all of them would take long to look at.
                 kept = np.lexsort((_squared(translations), -votes))[:_MOST_RANKED]
                 translations, votes = translations[kept], votes[kept]
-        likeliest = translations[np.lexsort((_squared(translations), -votes))]
-        yield from islice((each for each in likeliest if not self._contradictions.of(each)), _MOST_YIELDED)
+        order = np.lexsort((_squared(translations), -votes))
+        return translations[order], votes[order] / len(voters)
 
     def _all_of(self, image: int) -> np.ndarray:
         """Return all translations that explain an image, shape [m, 3]."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image, spread
-from kim_torchml.inputs.folding.errors import FoldingRefusedError
+from kim_torchml.inputs.folding.errors import FoldingRefusedError, MissingImageError
 from kim_torchml.inputs.folding.frames import framing_cell
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.inference import Known, fitted_vectors, infer
@@ -66,6 +66,7 @@ class Folding:
         """
         self._warn = warn
         self._spread = _SPREAD
+        self._is_edgeless_looked_at = False
         self._proven: _Proven | None = None
         self._known: Known | None = None
         self.n_inferred = 0
@@ -107,7 +108,7 @@ class Folding:
             mapping.owners,
             shifts,
             fitted_vectors(shifts),
-            mapping.tells_owners,
+            mapping.tells_owners(rows.n_own),
         )
         self._known = Known(rows.lattice, self._proven.is_ordered, self._cell(particles, rows))
 
@@ -126,12 +127,13 @@ class Folding:
         return framing_cell(particles, rows.lattice)
 
     def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
-        """Warn where atoms are so far outside the cell that the simulator has not listed all images.
-
-        The energy is then wrong with any model, folded or not.
-        """
+        """Warn where atoms are so far outside the cell that the simulator has not listed all images."""
+        if self._warn is None:
+            return
+        if not len(rows.lattice):
+            rows = self._rows_without_edges(particles, cutoff) or rows
         cells = spread(particles, rows)
-        if self._warn is None or cells < self._spread:
+        if cells < self._spread:
             return
         self._spread = cells + _MORE_SPREAD
         shifts = all_shifts(particles, rows, cutoff)
@@ -142,9 +144,22 @@ class Folding:
             self._warn(
                 f"the simulator's list of particles lacks the image of particle {missing.owner} that is "
                 f"{missing.distance:.6g} Å from particle {missing.near}, as the contributing particles are spread over "
-                f"{cells:.1f} cells; energies and forces are wrong with any model: move the atoms into the cell (in "
+                f"{cells:.1f} cells; energies and forces are wrong: move the atoms into the cell (in "
                 "ASE, atoms.wrap())"
             )
+
+    def _rows_without_edges(self, particles: ParticleList, cutoff: float) -> Rows | None:
+        """Return the rows of the first list whose images have no edge: that may be because others are missing."""
+        if self._is_edgeless_looked_at or not len(particles.images):
+            return None
+        self._is_edgeless_looked_at = True
+        try:
+            return infer(particles, cutoff)
+        except MissingImageError as error:
+            return error.rows
+        except FoldingRefusedError:
+            # No edge needs these images, so that nothing depends on what they are.
+            return None
 
     def _proven_again(self, particles: ParticleList, cutoff: float) -> Rows | None:
         """Return the rows if they hold for these particles, with the lattice as it is now; else None."""

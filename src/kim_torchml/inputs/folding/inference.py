@@ -14,10 +14,10 @@ from itertools import chain
 import numpy as np
 
 from kim_torchml.inputs.folding.candidates import Candidates
-from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, FoldingRefusedError, place_of
+from kim_torchml.inputs.folding.errors import DISPLACE, AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
-from kim_torchml.inputs.folding.list_order import FEW_OWNERS, is_in_blocks, mapping_of, numbers_of, rows_of
+from kim_torchml.inputs.folding.list_order import is_in_blocks, mapping_of, numbers_of, rows_of
 from kim_torchml.inputs.folding.proof import check_distinct, prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
@@ -40,6 +40,8 @@ _STRAIN_REACHES = (0.01, 0.3)
 # from an earlier configuration, so few others are tried, in case the box has changed.
 _FEW_UNEXPLAINED = 0.1
 _MOST_OTHERS = 10
+# Pairs of images of so few contributing particles do not tell whether the list has an order.
+_FEW_OWNERS = 16
 # Owners are never a matter of chance: the same particles give the same owners.
 _SEED = 0
 
@@ -56,8 +58,8 @@ class Known:
     """
 
     lattice: np.ndarray
-    is_ordered: bool = True
-    cell: np.ndarray | None = None
+    is_ordered: bool
+    cell: np.ndarray | None
 
 
 def infer(
@@ -148,13 +150,16 @@ class _Search:
         if not len(particles.own):
             raise FoldingRefusedError("particles that do not contribute must be images of contributing ones, got none")
         check_distinct(particles, ImageFinder(particles.places, NO_LATTICE))
-        # Blocks of few images tell nothing of the order.
-        if len(particles.own) <= FEW_OWNERS or self._candidates.list_may_have_order():
+        if len(particles.own) <= _FEW_OWNERS or self._candidates.list_may_have_order():
             self._is_ordered, self._tried = True, 0.0
             rows = self._search_in_width() or self._search(NO_LATTICE, self._candidates.by_order)
         if rows is None:
             self._is_ordered, self._tried = False, 0.0
             rows = self._search(NO_LATTICE, self._candidates.by_vote)
+        if rows is None and not self._is_nearly_explained:
+            # One image that is wrong speaks against every true translation: it is found where nothing speaks.
+            self._tried, self._most_tried = 0.0, _MOST_OTHERS
+            rows = self._search(NO_LATTICE, self._candidates.by_vote_alone)
         if rows is not None:
             return rows
         raise self._reason()
@@ -193,7 +198,8 @@ class _Search:
         place = place_of(int(self._particles.images[image]), self._particles.coordinates)
         return FoldingRefusedError(
             f"{place} must be a periodic image of a contributing particle, got none that it is an image of under "
-            f"{lattices}"
+            f"{lattices}",
+            DISPLACE,
         )
 
     def _search_in_width(self) -> Rows | None:

@@ -11,10 +11,8 @@ from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
-# The order of the images of so few contributing particles may be chance.
-FEW_OWNERS = 16
-# The logarithm of one over the probability by which a random order must be in blocks to be none.
-_NO_CHANCE = math.log(1e9)
+# Blocks are evidence where a random order of the images makes them with a probability below 1e-9: its logarithm.
+_EVIDENCE = math.log(1e9)
 # Distances in the list from an image to those that tell most of a translation: near ones, and few that are far.
 _DISTANCES = np.unique(np.rint(1.3 ** np.arange(60)).astype(np.int64)) - 1
 
@@ -47,16 +45,17 @@ class Mapping:
         shifts = np.unique(np.concatenate([self.shifts, -self.shifts]), axis=0)
         return shifts[shifts.any(axis=1)]
 
-    @property
-    def tells_owners(self) -> bool:
-        """Whether the images are in blocks of one translation each, owners ascending, and not by chance."""
+    def tells_owners(self, n_own: int) -> bool:
+        """Return whether the images are in blocks of one translation each, owners ascending, and not by chance.
+
+        Args:
+            n_own: Number of contributing particles; there is nothing to tell of one.
+        """
         if not is_in_blocks(self.owners, self.shifts):
             return False
-        if not (self.owners != self.owners[:1]).any():
-            # All have the one owner that there is.
-            return True
-        # Of all orders, so many are in blocks: those of the blocks.
-        return math.lgamma(len(self.images) + 1) - math.lgamma(len(self.starts) + 1) > _NO_CHANCE
+        # Of m! orders of the images, B! are in blocks: one for each order of the B blocks.
+        evidence = math.lgamma(len(self.images) + 1) - math.lgamma(len(self.starts) + 1)
+        return n_own == 1 or not len(self.images) or evidence > _EVIDENCE
 
     def of(self, chosen: np.ndarray) -> "Mapping":
         """Return some of the images, bool [m]."""

@@ -16,13 +16,17 @@ import numpy as np
 
 from kim_torchml.inputs.folding.alternatives import Alternatives
 from kim_torchml.inputs.folding.completeness import all_shifts, missing_image
-from kim_torchml.inputs.folding.errors import FoldingRefusedError, place_of
+from kim_torchml.inputs.folding.errors import DISPLACE, FoldingRefusedError, MissingImageError, place_of
 from kim_torchml.inputs.folding.frames import is_frame_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import Lattice
-from kim_torchml.inputs.folding.list_order import FEW_OWNERS, Mapping, mapping_of
+from kim_torchml.inputs.folding.list_order import Mapping, mapping_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 from kim_torchml.inputs.folding.uniqueness import check_alternatives, check_other_readings
+
+# P4 takes no time for so few contributing particles.
+_FEW_OWNERS = 16
+_REMOVE = "remove one of the two"
 
 
 def prove(
@@ -58,9 +62,9 @@ def prove(
         check_distinct(particles, places)
     mapping = mapping_of(particles, rows)
     _check_images(particles, rows, mapping, needed)
-    if not mapping.tells_owners:
+    if not mapping.tells_owners(rows.n_own):
         return prove_without_order(particles, rows, cutoff, places, mapping)
-    is_known = known_cell is not None and lattice.rank == 3 and rows.n_own > FEW_OWNERS
+    is_known = known_cell is not None and lattice.rank == 3 and rows.n_own > _FEW_OWNERS
     if known_cell is not None and is_known and is_frame_of(particles, known_cell @ rows.lattice):
         return np.zeros((0, 3))
     if not is_known:
@@ -102,20 +106,18 @@ def _check_complete(particles: ParticleList, rows: Rows, cutoff: float, shifts: 
     if missing is None:
         return
     place = ", ".join(f"{each:.6g}" for each in missing.place)
+    where = f"at ({place}) Å, {missing.distance:.6g} Å from particle {missing.near}"
     is_made = (rows.shifts == missing.shift).all(axis=1) | (rows.shifts == -missing.shift).all(axis=1)
     made = np.flatnonzero(is_made & (rows.row_of_particle >= 0))
     if len(made):
         image, owner = int(made[0]), int(particles.own[rows.row_of_particle[made[0]]])
-        what = (
-            f"{place_of(image, particles.coordinates)} must be a periodic image of a contributing particle, got one of "
-            f"particle {owner} by a translation that would make an image of particle {missing.owner} as well"
+        reason = (
+            f"{place_of(image, particles.coordinates)} must be a periodic image of a contributing particle, got one "
+            f"that can only be of particle {owner}, where one of particle {missing.owner} is missing {where}"
         )
     else:
-        what = f"the image of particle {missing.owner} that the lattice predicts must be among the particles, got none"
-    raise FoldingRefusedError(
-        f"{what} at ({place}) Å, {missing.distance:.6g} Å from particle {missing.near}, where there is none",
-        "move the atoms into the cell if some are outside of it",
-    )
+        reason = f"the image of particle {missing.owner} {where} must be among the particles, got none there"
+    raise MissingImageError(reason, missing, rows)
 
 
 def _check_shapes(particles: ParticleList, rows: Rows) -> None:
@@ -144,9 +146,12 @@ def check_distinct(particles: ParticleList, finder: ImageFinder) -> None:
     pair = finder.equivalent_pair
     if pair is not None:
         first, second = (place_of(int(particles.own[each]), particles.coordinates) for each in sorted(pair))
+        if not finder.lattice.rank:
+            reason = f"no two contributing particles may be at one place, got {first} and {second}"
+            raise FoldingRefusedError(reason, _REMOVE, is_staged_right=False)
         raise FoldingRefusedError(
-            f"no two contributing particles may be at one place or periodic images of each other, got {first} and "
-            f"{second}"
+            f"no two contributing particles may be periodic images of each other, got {first} and {second}",
+            f"{DISPLACE}, or {_REMOVE}",
         )
 
 
@@ -162,7 +167,9 @@ def _check_images(particles: ParticleList, rows: Rows, mapping: Mapping, needed:
         image, owner = (int(each[at_owner[0]]) for each in (mapping.images, mapping.owners))
         raise FoldingRefusedError(
             f"{place_of(image, particles.coordinates)} must be away from its owner, particle {owner}, by a translation "
-            "of the lattice, got none: the two are at one place"
+            "of the lattice, got none: the two are at one place",
+            _REMOVE,
+            is_staged_right=False,
         )
     codes = particles.species_codes
     strange = np.flatnonzero(codes[mapping.images] != codes[mapping.owners])

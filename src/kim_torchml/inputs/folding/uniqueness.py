@@ -8,7 +8,7 @@ import numpy as np
 from kim_torchml.inputs.folding.alternatives import Alternatives
 from kim_torchml.inputs.folding.completeness import missing_image
 from kim_torchml.inputs.folding.contradictions import Contradictions
-from kim_torchml.inputs.folding.errors import AmbiguousOwnersError, place_of
+from kim_torchml.inputs.folding.errors import DISPLACE, AmbiguousOwnersError, place_of
 from kim_torchml.inputs.folding.frames import is_framed
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
@@ -185,9 +185,11 @@ class _Readings:
         explained = np.flatnonzero(owners >= 0)
         if (codes[particles.own[owners[explained]]] != codes[images[explained]]).any():
             return False
-        shifts = lattice.nearest(particles.coordinates[images] - particles.coordinates[particles.own[owners]])[0]
-        if lattice.rank and not may_be_ordered(explained, owners[explained], shifts[explained]):
-            return False
+        if lattice.rank:
+            their_owners = particles.own[owners[explained]]
+            translations = particles.coordinates[images[explained]] - particles.coordinates[their_owners]
+            if not may_be_ordered(explained, owners[explained], lattice.nearest(translations)[0]):
+                return False
         if len(explained) == len(images):
             return self._is_other(lattice, owners, needed)
         for translation in self.translations_of(particles.nearest(images[owners < 0])):
@@ -227,5 +229,7 @@ def _have_same_span(vectors: np.ndarray, others: np.ndarray) -> bool:
 def _two_owners(particles: ParticleList, image: int, order: str) -> AmbiguousOwnersError:
     return AmbiguousOwnersError(
         f"the owner of {place_of(image, particles.coordinates)} must be the only one possible, got two: the particles "
-        f"are a crystal that is perfect near the boundary but not everywhere, in a list {order}"
+        "are a crystal that is perfect near the boundary but not everywhere, or apart and alike in parts, in a list "
+        f"{order}",
+        DISPLACE,
     )
