@@ -156,6 +156,7 @@ def scripts() -> dict[str, Script]:
 
 
 SCRIPTS = scripts()
+RELAXING = {name for name, script in SCRIPTS.items() if "min_style" in script.commands}
 # Runs in which atoms cross faces.
 CROSSING = ("nve_2", "nve_5", "nve_20", "nve_checked", "deform", "small_box")
 
@@ -200,10 +201,12 @@ def frames_of(folder: Path, name: str) -> tuple[list[Frame], list[Frame]]:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_folded_is_staged(folder: Path, name: str) -> None:
     folded, staged = frames_of(folder, name)
-    pressure = max(np.abs(frame.pressure).max() for frame in staged)
-    virial = max(np.abs(frame.virials).max() for frame in staged)
+    largest = max(np.abs(frame.pressure).max() for frame in staged)
     for one, other in zip(folded, staged, strict=True):
         at = f"step {one.step}"
+        # A relaxation ends where large parts of the pressure cancel: it is measured by what it began with.
+        pressure = largest if name in RELAXING else np.abs(other.pressure).max()
+        virial = np.abs(other.virials).max()
         assert one.energy == pytest.approx(other.energy, rel=1e-12), at
         np.testing.assert_allclose(one.energies, other.energies, rtol=1e-12, err_msg=at)
         np.testing.assert_allclose(one.forces, other.forces, rtol=0, atol=1e-10, err_msg=at)

@@ -207,19 +207,18 @@ class _Search:
 
         A wrong first translation leads to more lattices than can be tried.
         """
-        most = self._most_tried
-        self._most_tried = _PART_IN_WIDTH * most
+        most, most_here = self._most_tried, self._tried + _PART_IN_WIDTH * self._most_tried
         self.settle(ImageFinder(self._particles, NO_LATTICE))
-        rows = None
-        for translation in chain.from_iterable(map(self._candidates.by_order, self._starts())):
-            lattice = NO_LATTICE.with_translation(translation, self._particles.tolerance)
-            if rows is not None or self._tried >= _PART_IN_WIDTH * most:
-                break
-            if lattice is not None:
-                self._most_tried = min(self._tried + _MOST_BY_FIRST, _PART_IN_WIDTH * most)
-                rows = self._search(lattice, self._candidates.by_order)
-        self._most_tried = most
-        return rows
+        try:
+            for translation in chain.from_iterable(map(self._candidates.by_order, self._starts())):
+                self._most_tried = min(self._tried + _MOST_BY_FIRST, most_here)
+                lattice = NO_LATTICE.with_translation(translation, self._particles.tolerance)
+                rows = None if lattice is None else self._search(lattice, self._candidates.by_order)
+                if rows is not None or self._tried >= most_here:
+                    return rows
+            return None
+        finally:
+            self._most_tried = most
 
     def _search(self, lattice: Lattice, candidates_of: Callable[[int], Iterator[np.ndarray]]) -> Rows | None:
         """Return proven rows with a lattice that contains this one, or None.

@@ -76,16 +76,17 @@ class Lattice:
             coordinates: Places, shape [n, 3], Å.
             species_codes: Species there, shape [n].
         Returns:
-            Keys, shape [n], in Å; they change by at most `key_slope` where a place moves by 1 Å.
+            Keys, shape [n], in Å; they change by at most `key_slope` where a place moves by 1 Å along
+            every axis.
         """
         keys: np.ndarray = _SPECIES_APART * species_codes
         if not self.rank:
             return keys + coordinates @ _DIRECTION
         fractions = coordinates @ self._inverse
         # The gradient of each wave has at most its amplitude's length.
-        wave_lengths = 2.0 * np.pi * np.linalg.norm(self._inverse, axis=0)
+        wave_numbers = 2.0 * np.pi * np.linalg.norm(self._inverse, axis=0)
         waves = np.cos(2.0 * np.pi * fractions + _PHASES[: self.rank])
-        keys = keys + waves @ (_AMPLITUDES[: self.rank] / wave_lengths)
+        keys = keys + waves @ (_AMPLITUDES[: self.rank] / wave_numbers)
         if self.rank < 3:
             keys = keys + (coordinates - fractions @ self.vectors) @ _DIRECTION
         return keys

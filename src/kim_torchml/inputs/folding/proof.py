@@ -6,8 +6,8 @@ P2: every image is its owner plus whole translations of one lattice, and of its 
 P3: coordinates alone can have more than one explanation (a crystal with a defect deeper than the halo). So no other
 translation may explain images, unless something speaks against it: it maps a contributing particle onto another, or a
 particle to where another species or nothing is; or the list consists of blocks, one for each translation with owners
-ascending, and no lattice that contains it reads the list like that. Symmetries of the folded system change nothing, as
-long as they are.
+ascending, and no lattice that contains it gives it an order, block by block or owner by owner. Symmetries of the folded
+system change nothing, as long as they are.
 P4: with each translation of an image with an edge, all images within the cutoff that it predicts are there, and so its
 inverse: a lattice that is too dense, or tilted another way, explains all images, and more.
 """
