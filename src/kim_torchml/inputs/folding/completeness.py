@@ -43,6 +43,8 @@ def spread(particles: ParticleList, rows: Rows) -> float:
 def all_shifts(particles: ParticleList, rows: Rows, cutoff: float) -> np.ndarray | None:
     """Return all translations that may bring one contributing particle within the cutoff of another, shape [k, d].
 
+    Those of fewest steps are first: what they lack tells most.
+
     Returns:
         None where they are too many to look at.
     """
@@ -54,6 +56,7 @@ def all_shifts(particles: ParticleList, rows: Rows, cutoff: float) -> np.ndarray
     if np.prod(2.0 * most + 1.0) * rows.n_own > _MOST_PREDICTED:
         return None
     every = np.array(list(itertools.product(*(range(-each, each + 1) for each in most))), dtype=np.int64)
+    every = every[np.argsort(np.abs(every).sum(axis=1), kind="stable")]
     return every[every.any(axis=1)]
 
 
