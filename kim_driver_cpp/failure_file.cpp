@@ -52,7 +52,8 @@ FailureNote save(const FailedCompute& failed, const std::string& message) {
                 py::arg("requested") = py::list(requested_outputs(failed.arguments, scratch.supported, *n)),
                 py::arg("species") = failed.species, py::arg("coordinates") = view(coordinates, *n, 3),
                 py::arg("to_angstrom") = failed.to_angstrom, py::arg("species_codes") = view(codes, *n),
-                py::arg("contributing") = view(contributing, *n));
+                py::arg("contributing") = view(contributing, *n),
+                py::arg("influence_distance") = failed.influence_distance);
     const auto [addition, second_line] = note.cast<std::pair<std::string, std::string>>();
     return {addition, second_line};
 }

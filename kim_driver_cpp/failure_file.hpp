@@ -19,7 +19,8 @@ struct FailedCompute {
     const std::vector<std::string>& species;  // indexed by KIM's species code
     const std::string& model_file;
     const pybind11::object& model;
-    double to_angstrom;  // the simulator's unit of length in Å
+    double to_angstrom;         // the simulator's unit of length in Å
+    double influence_distance;  // what KIM was told, in the simulator's unit of length
 };
 
 // Saves the configuration if KIM_TORCHML_DUMP is set, and returns what to report about that. The arguments are read as

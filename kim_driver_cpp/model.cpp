@@ -173,7 +173,8 @@ void Model::close() {
 
 FailureNote Model::save_failure(const KIM::ModelCompute& kim, const KIM::ModelComputeArguments& arguments,
                                 const std::string& message) const {
-    return kim_torchml::save_failure({kim, arguments, species_, model_file_, model_, units_.to_angstrom()}, message);
+    return kim_torchml::save_failure(
+        {kim, arguments, species_, model_file_, model_, units_.to_angstrom(), influence_distance_}, message);
 }
 
 }  // namespace kim_torchml

@@ -282,7 +282,7 @@ def draw(found: dict[Case, dict[str, float]], path: Path) -> None:
     folded = [row["folded"] for row in rows.values()]
     axis.plot(list(rows), folded, "o-", color="#1d4ed8", label="folded: an image is its owner")
     axis.set(xlabel="layers", ylabel="CPU time per step (ms)", yscale="log", xticks=list(rows))
-    axis.set_title(f"{8 * cells**3} atoms of silicon in LAMMPS, {CUTOFF:g} Å, one thread", fontsize=11)
+    axis.set_title(f"{8 * cells**3} atoms of silicon in LAMMPS, cutoff {CUTOFF:g} Å, one thread", fontsize=11)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})

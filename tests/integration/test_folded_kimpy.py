@@ -98,7 +98,7 @@ def test_one_of_several_ranks(
         create("folded")
     assert (
         "error: the environment variable KIM_TORCHML_EDGES must be auto or staged where several processes share the "
-        "system, got 'folded' in one of 2; unset it, or run one process" in capfd.readouterr().err
+        "system, got 'folded' in one of 2 processes; unset it, or run one process" in capfd.readouterr().err
     )
 
 
@@ -241,7 +241,15 @@ def test_refusal_in_mid_run(
         assert done.stderr == f"[kim-torchml] error: {error}\n"
     else:
         assert re.fullmatch(r"\[kim-torchml\] error: particle \d+ at .* must be a periodic image .*\n", done.stderr)
-    # With images as rows of their own there is nothing to refuse.
+    # With images as rows of their own there is nothing to refuse, but the simulator was told of one cutoff.
+    done = replay(collection, path, tiny.EDGES_3, KIM_TORCHML_EDGES="staged")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: the configuration must have all particles within {3 * tiny.CUTOFF:g} Å of contributing ones, as "
+        f"{tiny.EDGES_3} needs them here, got a file that was saved with {tiny.CUTOFF:g} Å; set "
+        "KIM_TORCHML_EDGES=folded as then, or run the simulator again with the setting of now\n"
+    )
+    path.write_text(path.read_text().replace("influence_distance=", "other="))
     done = replay(collection, path, tiny.EDGES_3, KIM_TORCHML_EDGES="staged")
     assert (done.returncode, done.stderr) == (0, "")
     assert "set here" in done.stdout

@@ -267,7 +267,11 @@ def test_two_ranks_are_staged(folder: Path, collection: KimCollection, own_folde
 @pytest.mark.parametrize(
     ("ranks", "word", "message"),
     [
-        (2, "folded", "must be auto or staged where several processes share the system, got 'folded' in one of 2; "),
+        (
+            2,
+            "folded",
+            "must be auto or staged where several processes share the system, got 'folded' in one of 2 processes; ",
+        ),
         (1, "unfolded", "must be auto, staged or folded, got 'unfolded'; correct or unset it"),
     ],
 )

@@ -168,11 +168,12 @@ def test_a_failed_compute_is_saved_and_fails_again(tmp_path, monkeypatch):
     message = r"^the model in model\.pt2 raised an error in aten\.embedding\.default: index out of range in self; call"
     with pytest.raises(DriverError, match=message) as raised:
         compute(model, crowded, EVERYTHING)
-    given = (crowded.coordinates, 1.0, crowded.species_codes, crowded.contributing)
+    given = (crowded.coordinates, 1.0, crowded.species_codes, crowded.contributing, 2.5)
     said = failure_file.save_failure(str(raised.value), "My_Model", "model.pt2", {}, 1, EVERYTHING, ["Si"], *given)[0]
     *_, path, name = shlex.split(said)
     assert name == "My_Model"
     saved = read_failed_compute(tmp_path / path)
+    assert saved.influence_distance == 2.5
     assert (saved.facts["model_file"], saved.facts["error"]) == ("model.pt2", str(raised.value))
     again = Configuration(saved.coordinates, saved.species_codes, saved.contributing)
     with pytest.raises(DriverError, match=message):

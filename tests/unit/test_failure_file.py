@@ -43,6 +43,7 @@ def save(**changes):
         "to_angstrom": 1.0,
         "species_codes": CODES,
         "contributing": CONTRIBUTING,
+        "influence_distance": 7.6,
     }
     return failure_file.save_failure(**(arguments | changes))
 
@@ -81,6 +82,7 @@ def test_ase_reads_what_was_written(folder):
     assert atoms.info["model"] == "My_Model__MO_000000000000_000"
     assert atoms.info["model_file"] == "model.pt"
     assert atoms.info["driver_version"] == __version__
+    assert atoms.info["influence_distance"] == 7.6
     assert atoms.info["requested"] == "partialEnergy partialForces"
     assert [other.name for other in folder.iterdir()] == [path.name]
 
@@ -112,6 +114,7 @@ def test_numbers_that_are_not_finite():
 def test_coordinates_in_other_units():
     atoms = ase.io.read(saved_in(save(to_angstrom=10.0)[0]))
     np.testing.assert_array_equal(atoms.positions, 10.0 * COORDINATES)
+    assert atoms.info["influence_distance"] == 76.0
 
 
 def test_settings_that_results_depend_on(monkeypatch):

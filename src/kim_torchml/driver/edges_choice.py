@@ -30,6 +30,6 @@ def chosen_inputs(kind: InputKind, rank: Rank) -> InputKind:
     if word == settings.FOLDED:
         raise DriverError(
             f"the environment variable {settings.EDGES} must be {settings.AUTO} or {settings.STAGED} where several "
-            f"processes share the system, got '{word}' in one of {rank.size}; unset it, or run one process"
+            f"processes share the system, got '{word}' in one of {rank.size} processes; unset it, or run one process"
         )
     return kind

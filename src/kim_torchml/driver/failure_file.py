@@ -26,6 +26,9 @@ MOST_PER_PROCESS = 5
 # Species of a particle whose code the model does not have; ASE reads it as an unknown element.
 UNKNOWN_SPECIES = "X"
 
+# Entry with the influence distance, Å.
+INFLUENCE_DISTANCE = "influence_distance"
+
 COLUMNS = "species:S:1:pos:R:3:contributing:I:1:particle_id:I:1:species_code:I:1"
 
 _saved = 0
@@ -44,6 +47,7 @@ def save_failure(
     to_angstrom: float,
     species_codes: np.ndarray,
     contributing: np.ndarray,
+    influence_distance: float,
 ) -> tuple[str, str]:
     """Save a configuration in the folder that KIM_TORCHML_DUMP names.
 
@@ -59,6 +63,8 @@ def save_failure(
         to_angstrom: One of those units in Å.
         species_codes: Shape [n].
         contributing: Shape [n].
+        influence_distance: What the driver told KIM: how deep the halo of non-contributing particles is, in the
+            simulator's unit of length.
     Returns:
         What to add to the error's line, and what to say on a line of its own; either may be empty.
     """
@@ -72,6 +78,8 @@ def save_failure(
         "step": str(step),
         "step_counts": "computes of this model in its process; KIM does not tell the simulator's step",
         "requested": " ".join(requested),
+        # A halo that is deep enough where images are folded is too shallow where they are not.
+        INFLUENCE_DISTANCE: str(influence_distance * to_angstrom),
         "settings": settings.variables_that_change_results(),
         "parameters": json.dumps(parameters) if parameters else "",
         "error": message,
@@ -84,14 +92,22 @@ def save_failure(
             rows = _rows(symbols, coordinates * to_angstrom, contributing, species_codes)
             path = _write(Path(folder).absolute(), _file_name(model, step), _lines(facts, len(symbols), rows))
         except (OSError, DriverError) as error:
-            return "", printable(
-                f"the configuration could not be saved in '{folder}', which `{settings.DUMP}` names: {error}; "
-                "name a folder that can be written"
-            )
+            return "", _not_saved(folder, error)
         _saved += 1
-        last = f" (the last of {MOST_PER_PROCESS} that one process saves)" if _saved == MOST_PER_PROCESS else ""
+        return _saved_in(path, model, is_last=_saved == MOST_PER_PROCESS), ""
+
+
+def _not_saved(folder: str, error: Exception) -> str:
+    return printable(
+        f"the configuration could not be saved in '{folder}', which `{settings.DUMP}` names: {error}; "
+        "name a folder that can be written"
+    )
+
+
+def _saved_in(path: Path, model: str, is_last: bool) -> str:
+    last = f" (the last of {MOST_PER_PROCESS} that one process saves)" if is_last else ""
     command = f"kim-torchml replay {shlex.quote(str(path))} {model}"
-    return printable(f"; the configuration was saved in {path}{last}, replay it with: {command}"), ""
+    return printable(f"; the configuration was saved in {path}{last}, replay it with: {command}")
 
 
 def _file_name(model: str, step: int) -> str:

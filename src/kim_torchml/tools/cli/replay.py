@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _INDENT = 16
 
 _SUCCEEDS = (
-    "the compute succeeds here. What differs may be the neighbour lists (here: all within the cutoff), the device, or "
-    "the version of the model, the driver or torch"
+    "the compute succeeds here. What differs may be the neighbour lists (here: all within the cutoff), the device, a "
+    "setting, or the version of the model, the driver or torch"
 )
 
 

@@ -3,6 +3,7 @@
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import cast
 import ase.io
 import numpy as np
 
-from kim_torchml.errors import DriverError
+from kim_torchml.driver.failure_file import INFLUENCE_DISTANCE
+from kim_torchml.errors import DriverError, shortened
 from kim_torchml.process import settings
 
 _COLUMNS = ("contributing", "species_code")
@@ -28,6 +30,7 @@ class FailedCompute:
         species_codes: the simulator's particleSpeciesCodes, shape [n], int32.
         facts: further entries of the file: `step`, `error`, `model` and more.
         parameters: values of the model's parameters that the simulator had set, by KIM's names.
+        influence_distance: influence distance that KIM had been told, Å; None if the file does not say it.
     """
 
     symbols: Sequence[str]
@@ -36,6 +39,7 @@ class FailedCompute:
     species_codes: np.ndarray
     facts: dict[str, str]
     parameters: dict[str, list[float]]
+    influence_distance: float | None = None
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -83,7 +87,24 @@ def read_failed_compute(path: Path) -> FailedCompute:
         atoms.arrays["species_code"].astype(np.int32),
         facts,
         parameters,
+        _read_influence_distance(facts, path, origin),
     )
+
+
+def _read_influence_distance(facts: dict[str, str], path: Path, origin: str) -> float | None:
+    """Return the influence distance, Å, or None in a file without that entry, which an older driver has saved."""
+    text = facts.get(INFLUENCE_DISTANCE)
+    if text is None:
+        return None
+    try:
+        distance = float(text)
+    except ValueError:
+        distance = math.nan
+    if not 0.0 < distance < math.inf:
+        raise DriverError(
+            f"`{INFLUENCE_DISTANCE}` in {path} must be a positive number, got '{shortened(text, 60)}'; {origin}"
+        )
+    return distance
 
 
 def _not_an_element(error: Exception, content: str) -> str:

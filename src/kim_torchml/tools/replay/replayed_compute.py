@@ -20,6 +20,9 @@ from kim_torchml.tools.kim_host.particles import KimParticles
 from kim_torchml.tools.replay.failed_compute import FailedCompute
 from kim_torchml.tools.replay.neighbours import neighbour_lists
 
+# A distance that went through the simulator's unit of length and back is rounded, relative to its size.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class ReplayedCompute:
@@ -91,8 +94,9 @@ def compute_again(model: KimModel, failed: FailedCompute) -> ReplayedCompute | N
     Returns:
         The results, or None if the compute failed; then the driver has said why on stderr.
     Raises:
-        DriverError: The model does not have all of the species.
+        DriverError: The model does not have all of the species, or needs a deeper halo than was saved.
     """
+    _check_reach(model, failed)
     particles = KimParticles(failed.coordinates, _species_codes(model, failed), failed.contributing)
     neighbours = neighbour_lists(failed.coordinates, max(model.cutoffs))
     model.arguments.prepare(particles, model.arguments.supported, neighbours)
@@ -102,6 +106,29 @@ def compute_again(model: KimModel, failed: FailedCompute) -> ReplayedCompute | N
     except ComputeFailedError:
         return None
     return ReplayedCompute(float(results[ENERGY][0]), results.get(FORCES), results.get(PARTICLE_ENERGIES))
+
+
+def _check_reach(model: KimModel, failed: FailedCompute) -> None:
+    """Check that the halo that was saved is as deep as the model needs it: with a shallower one the energy is wrong.
+
+    Raises:
+        DriverError: It is not.
+    """
+    saved, needed = failed.influence_distance, model.influence_distance
+    if saved is None or needed <= saved * (1.0 + _ROUNDING):
+        return
+    is_staged_here = settings.edges_word() == settings.STAGED
+    was_staged = f"{settings.EDGES}={settings.STAGED}".upper() in failed.facts.get("settings", "").upper()
+    if failed.facts.get("model", model.name) != model.name:
+        remedy = f"replay it with {failed.facts['model']}, which failed, or run the simulator with {model.name}"
+    elif is_staged_here and not was_staged:
+        remedy = f"set {settings.EDGES}={settings.FOLDED} as then, or run the simulator again with the setting of now"
+    else:
+        remedy = "replay it with the model as it was then, or run the simulator again"
+    raise DriverError(
+        f"the configuration must have all particles within {needed:.6g} Å of contributing ones, as {model.name} needs "
+        f"them here, got a file that was saved with {saved:.6g} Å; {remedy}"
+    )
 
 
 def _species_codes(model: KimModel, failed: FailedCompute) -> np.ndarray:
