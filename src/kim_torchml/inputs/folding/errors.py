@@ -7,7 +7,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.inputs.folding.completeness import MissingImage
 from kim_torchml.inputs.folding.rows import Rows
 
-# Where owners cannot be told, it helps to
+# What helps where several lattices explain the images of a perfect crystal.
 DISPLACE = "displace the atoms by 1e-3 Å at random"
 
 
