@@ -183,6 +183,32 @@ def test_owners_are_inferred_once(open_with):
     assert memory.n_inferred == 1
 
 
+def test_an_image_of_the_skin_that_comes_within_the_cutoff(open_with):
+    """No edge goes across one face at first, so that its images have no row; then one does, in the same list."""
+    cell = np.array([3.8, 4.2, 1.5 + CUTOFF + 0.2])
+    points = np.array([[0.1, 0.2, 0.0], [0.3, 0.1, 1.5]])
+    model = open_with("folded")
+    memory = model.new_memory()
+    listed = with_images(points, cell, CUTOFF + SKIN, n_species=3)
+    owners = owner_of_image(points, listed, cell)
+    for rise, n_inferred in ((0.0, 1), (0.1, 1), (0.5, 2), (0.55, 2)):
+        lifted = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, rise]])
+        now = listed.moved(listed.coordinates + lifted[owners])
+        deep = with_images(points + lifted, cell, LAYERS * CUTOFF + SKIN, n_species=3)
+        expected = compute(open_with("staged"), deep, ["partialEnergy"])
+        np.testing.assert_allclose(compute_with(model, now, memory), expected["partialEnergy"], rtol=1e-12)
+        assert memory.n_inferred == n_inferred
+
+
+def test_lists_that_change_within_a_compute(open_with, monkeypatch):
+    model, configuration = open_with("folded"), cell_of(3, 1, ALL_ALONG)
+    lists = type(configuration.neighbours())
+    monkeypatch.setattr(lists, "folded_edges", lambda *_: None)
+    expected = r"neighbour lists must stay as they are during one compute, got others; let no other thread change them"
+    with pytest.raises(DriverError, match=expected):
+        compute_with(model, configuration, model.new_memory())
+
+
 def test_atoms_outside_the_cell(tmp_path, monkeypatch, talkative, capfd):
     """ASE's padding lacks images where atoms are cells away from the others: once a word about it."""
     monkeypatch.setenv("KIM_TORCHML_EDGES", "auto")

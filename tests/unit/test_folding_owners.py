@@ -31,8 +31,9 @@ def test_owners(name):
     assert outcome(name) in (("right", "refused") if CASES[name].may_be_refused else ("right",))
 
 
-def test_count_of_all_cases():
-    found = [outcome(name) for name in CASES]
-    assert len(found) >= 120
-    assert found.count("right") + found.count("refused") == len(found)
-    assert found.count("refused") <= sum(case.may_be_refused for case in CASES.values()) < len(found) / 7
+def test_few_cases_are_refused():
+    refused = {name for name in CASES if outcome(name) == "refused"}
+    assert len(CASES) >= 120
+    assert len(refused) < len(CASES) / 7
+    # What is displaced has one explanation in whatever order.
+    assert not any("displaced" in name for name in refused)

@@ -80,25 +80,45 @@ def test_a_refusal_says_what_to_do(bases, mutation):
     assert len(str(raised.value)) < 500
 
 
+# What is done to rows, and what is said of it.
 MALFORMED = {
-    "fewer rows": lambda rows: replace(rows, n_own=rows.n_own - 1),
-    "more rows": lambda rows: replace(rows, n_own=rows.n_own + 1),
-    "a particle less": lambda rows: replace(rows, row_of_particle=rows.row_of_particle[:-1], shifts=rows.shifts[:-1]),
-    "a row too high": lambda rows: replace(rows, row_of_particle=changed(rows.row_of_particle, -1, rows.n_own)),
-    "a row below -1": lambda rows: replace(rows, row_of_particle=changed(rows.row_of_particle, -1, -2)),
-    "a translation less": lambda rows: replace(rows, lattice=rows.lattice[:-1]),
-    "no translations": lambda rows: replace(rows, lattice=rows.lattice[:0], shifts=rows.shifts[:, :0]),
-    "a shift less": lambda rows: replace(rows, shifts=rows.shifts[:, :-1]),
-    "not a number": lambda rows: replace(rows, lattice=changed(rows.lattice, (0, 0), np.nan)),
-    "a translation twice": lambda rows: replace(rows, lattice=changed(rows.lattice, 1, rows.lattice[0])),
+    "fewer rows": (lambda rows: replace(rows, n_own=rows.n_own - 1), "must have the row of its place"),
+    "more rows": (lambda rows: replace(rows, n_own=rows.n_own + 1), "must have the row of its place"),
+    "a particle less": (
+        lambda rows: replace(rows, row_of_particle=rows.row_of_particle[:-1], shifts=rows.shifts[:-1]),
+        r"rows must be those of \d+ particles, got \d+",
+    ),
+    "a row too high": (
+        lambda rows: replace(rows, row_of_particle=changed(rows.row_of_particle, -1, rows.n_own)),
+        r"rows must be from 0 to \d+, or -1, got others",
+    ),
+    "a row below -1": (
+        lambda rows: replace(rows, row_of_particle=changed(rows.row_of_particle, -1, -2)),
+        r"rows must be from 0 to \d+, or -1, got others",
+    ),
+    "a translation less": (lambda rows: replace(rows, lattice=rows.lattice[:-1]), "rows must be those of"),
+    "no translations": (
+        lambda rows: replace(rows, lattice=rows.lattice[:0], shifts=rows.shifts[:, :0]),
+        r"particle \d+ at .* must be away from its owner, particle \d+, by a translation",
+    ),
+    "a shift less": (lambda rows: replace(rows, shifts=rows.shifts[:, :-1]), "rows must be those of"),
+    "not a number": (
+        lambda rows: replace(rows, lattice=changed(rows.lattice, (0, 0), np.nan)),
+        "the lattice must be finite numbers, got others",
+    ),
+    "a translation twice": (
+        lambda rows: replace(rows, lattice=changed(rows.lattice, 1, rows.lattice[0])),
+        r"must be where its owner, particle \d+, and the lattice place it, got a distance of",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_mappings_are_refused(bases, name):
     padded = bases["displaced; LAMMPS, listed"]
-    with pytest.raises(FoldingRefusedError):
-        prove(padded.particles(), MALFORMED[name](padded.rows()), 5.0)
+    change, message = MALFORMED[name]
+    with pytest.raises(FoldingRefusedError, match=message):
+        prove(padded.particles(), change(padded.rows()), 5.0)
 
 
 def test_images_may_lack_owners_where_none_has_an_edge(bases):
