@@ -26,7 +26,7 @@ from test_exported_through_kim import (
     periodic,
     with_any_contributing,
 )
-from test_memory import LIVES, PAGE, slopes
+from test_memory import LIMIT, LIVES, PAGE, slopes
 
 pytestmark = [needs_export, needs_compiler, pytest.mark.usefixtures("compiled_here")]
 both = pytest.mark.parametrize("twins", [pytest.param(EXAMPLE, id="double"), pytest.param(INSTALLED, id="single")])
@@ -206,6 +206,6 @@ def test_hundreds_of_lives(simulator: Path, compiled: Compiled, own_folder: Path
     # The particle that does not contribute is nobody's image.
     variables = {**compiled.variables, "TMPDIR": str(temporary), "KIM_TORCHML_EDGES": "staged"}
     allocated, resident = slopes(simulator, compiled.collection, own_folder, LIVES, EXAMPLE.exported, **variables)
-    assert allocated < LIVES.limit
+    assert allocated < LIMIT
     assert resident < PAGE
     assert list(temporary.iterdir()) == []
