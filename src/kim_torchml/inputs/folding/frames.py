@@ -44,10 +44,12 @@ def _cells(rank: int) -> Iterator[np.ndarray]:
 def is_frame_of(particles: ParticleList, vectors: np.ndarray) -> bool:
     """Return whether a list has all images in a frame of a cell, shape [d, 3], Å."""
     inverse = np.linalg.pinv(vectors)
-    listed = particles.coordinates @ inverse
-    own = listed[particles.own]
-    margin = _AT_FACE * particles.tolerance * np.abs(inverse).sum(axis=0)
-    low, high = listed.min(axis=0) - margin, listed.max(axis=0) + margin
-    # Of each contributing particle, so many images are inside along each vector, itself among them.
-    counts = np.floor(high - own) - np.ceil(low - own) + 1.0
-    return int(counts.prod(axis=1).sum()) == len(particles)
+    margins = _AT_FACE * particles.tolerance * np.abs(inverse).sum(axis=0)
+    n_predicted = np.ones(len(particles.own))
+    for direction, margin in zip(inverse.T, margins, strict=True):
+        listed = particles.coordinates @ direction
+        own = listed[particles.own]
+        low, high = listed.min() - margin, listed.max() + margin
+        # Of each contributing particle, so many images are inside along this vector, itself among them.
+        n_predicted *= np.floor(high - own) - np.ceil(low - own) + 1.0
+    return int(n_predicted.sum()) == len(particles)
