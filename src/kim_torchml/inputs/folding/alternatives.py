@@ -76,12 +76,11 @@ class Alternatives:
         vectors = coordinates - coordinates[image]
         squared = np.einsum("ij,ij->i", vectors, vectors)
         squared[image] = np.inf
-        # Rounding may put a pair on either side of the cutoff.
-        near = np.flatnonzero(squared < (self._cutoff - 2.0 * self._particles.tolerance) ** 2)
+        near = np.flatnonzero(squared < self._particles.surely_within(self._cutoff) ** 2)
         for neighbour in near[np.argsort(squared[near])[:_NEIGHBOURS]]:
             if not len(others):
                 break
-            found = self._places.find(coordinates[others] + vectors[neighbour], np.zeros(len(others), dtype=np.int32))
+            found = self._places.find_place(coordinates[others] + vectors[neighbour])
             is_there = found >= 0
             is_there[is_there] = codes[self._particles.own[found[is_there]]] == codes[neighbour]
             others = others[is_there]

@@ -45,14 +45,15 @@ class Candidates:
             cutoff: Cutoff of the edges, Å.
             random: Source of random numbers.
         """
-        self._contradictions = Contradictions(particles, cutoff)
+        own_places = ImageFinder(particles.places, NO_LATTICE)
+        self._contradictions = Contradictions(particles, own_places, cutoff)
         self._random = random
         self._own = particles.coordinates[particles.own]
         self._own_codes = particles.species_codes[particles.own]
         self._images = particles.coordinates[particles.images]
         self._image_codes = particles.species_codes[particles.images]
         self._owners = ImageFinder(particles, NO_LATTICE)
-        self._parts = ExplainedParts(particles)
+        self._parts = ExplainedParts(particles, own_places)
 
     def list_may_have_order(self) -> bool:
         """Return whether enough of some random images are explained together with the next one, owners ascending."""

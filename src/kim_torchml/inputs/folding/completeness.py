@@ -84,8 +84,7 @@ def missing_image(particles: ParticleList, rows: Rows, cutoff: float, shifts: np
         owners = np.flatnonzero(is_near)
         moved = fractions[owners] + shift
         owners = owners[((moved >= least) & (moved <= most)).all(axis=1)]
-        # Rounding may put a pair on either side of the cutoff.
-        pair = _near_pair(places[owners], own, cutoff - 2.0 * particles.tolerance) if len(owners) else None
+        pair = _near_pair(places[owners], own, particles.surely_within(cutoff)) if len(owners) else None
         if pair is not None:
             place = places[owners[pair[0]]]
             distance = float(np.linalg.norm(place - own[pair[1]]))

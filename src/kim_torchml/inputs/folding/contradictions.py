@@ -28,17 +28,18 @@ class Contradictions:
     of its species is, if that is within the cutoff of a contributing particle: a simulator lists all of those.
     """
 
-    def __init__(self, particles: ParticleList, cutoff: float) -> None:
+    def __init__(self, particles: ParticleList, own_places: ImageFinder, cutoff: float) -> None:
         """Keep the particles.
 
         Args:
             particles: The configuration.
+            own_places: The contributing particles of `particles.places`, without a lattice.
             cutoff: Cutoff of the edges, Å.
         """
         self._particles = particles
         self._cutoff = cutoff
         self._own = particles.coordinates[particles.own]
-        self._own_places = ImageFinder(particles.places, NO_LATTICE)
+        self._own_places = own_places
 
     @cached_property
     def _all(self) -> ImageFinder:
@@ -52,21 +53,20 @@ class Contradictions:
 
     def overlaps(self, translation: np.ndarray) -> bool:
         """Return whether a translation [3], Å, maps a contributing particle onto another."""
-        return bool((self._own_at(self._own + translation) >= 0).any())
+        return bool((self._own_places.find_place(self._own + translation) >= 0).any())
 
     def hardly_overlapping(self, translations: np.ndarray) -> np.ndarray:
         """Return the translations, of [m, 3], that map none of some contributing particles onto another."""
+        if len(translations) <= _ENOUGH:
+            return translations
         n_in_vain = 0
         for probe in np.random.default_rng(_SEED).permutation(len(self._own))[:_PROBES]:
             if len(translations) <= _ENOUGH or n_in_vain == _IN_VAIN:
                 break
-            is_free = self._own_at(self._own[probe] + translations) < 0
+            is_free = self._own_places.find_place(self._own[probe] + translations) < 0
             n_in_vain = n_in_vain + 1 if is_free.all() else 0
             translations = translations[is_free]
         return translations
-
-    def _own_at(self, places: np.ndarray) -> np.ndarray:
-        return self._own_places.find(places, np.zeros(len(places), dtype=np.int32))
 
     def _is_contradicted(self, translation: np.ndarray) -> bool:
         """Return whether a particle is moved to where one of another species is, or where one is missing."""
@@ -75,7 +75,7 @@ class Contradictions:
         places = particles.coordinates + translation
         inside = np.flatnonzero(((places >= low) & (places <= high)).all(axis=1))
         places = places[inside]
-        found = self._all.find(places, np.zeros(len(places), dtype=np.int32))
+        found = self._all.find_place(places)
         is_there = found >= 0
         codes = particles.species_codes
         if (codes[found[is_there]] != codes[inside[is_there]]).any():
@@ -83,8 +83,7 @@ class Contradictions:
         # The nearest places are tried: others are likely to be out of reach.
         places = places[~is_there]
         squared = ((places - self._own.mean(axis=0)) ** 2).sum(axis=1)
-        # Rounding may put a pair on either side of the cutoff.
-        within = self._cutoff - 2.0 * particles.tolerance
+        within = particles.surely_within(self._cutoff)
         for place in places[np.argsort(squared)[:_MOST_PLACES]]:
             if ((self._own - place) ** 2).sum(axis=1).min() < within**2:
                 return True

@@ -54,6 +54,10 @@ class ImageFinder:
             waiting = waiting[self._keys[next_one[waiting]] <= keys[waiting] + self._key_tolerance]
         return found
 
+    def find_place(self, coordinates: np.ndarray) -> np.ndarray:
+        """Return what `find` does, where all contributing particles have species code 0 (`ParticleList.places`)."""
+        return self.find(coordinates, np.zeros(len(coordinates), dtype=np.int32))
+
     def find_near(self, coordinates: np.ndarray, species_code: int, reach: float) -> tuple[int, np.ndarray] | None:
         """Return the contributing particle that has an image nearest to a place, if one is within reach.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kim_torchml.inputs.folding.image_finder import ImageFinder
-from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
+from kim_torchml.inputs.folding.lattice import Lattice
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # Blocks are evidence where a random order of the images makes them with a probability below 1e-9: its logarithm.
@@ -136,12 +136,17 @@ class ExplainedParts:
     particles are images of each other. So they are one block, and those of the inverse are another.
     """
 
-    def __init__(self, particles: ParticleList) -> None:
-        """Sort the contributing particles."""
+    def __init__(self, particles: ParticleList, own_places: ImageFinder) -> None:
+        """Keep the particles.
+
+        Args:
+            particles: The configuration.
+            own_places: The contributing particles of `particles.places`, without a lattice.
+        """
         self._own_codes = particles.species_codes[particles.own]
         self._images = particles.coordinates[particles.images]
         self._image_codes = particles.species_codes[particles.images]
-        self._own_places = ImageFinder(particles.places, NO_LATTICE)
+        self._own_places = own_places
 
     def are_blocks(self, translation: np.ndarray) -> bool:
         """Return whether the images that a translation [3], Å, explains may be one block, and those of its inverse."""
@@ -186,7 +191,7 @@ class ExplainedParts:
     def _explained(self, translation: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield, for a translation [3] and its inverse, the images that it explains and their owners, shapes [k]."""
         for each in (translation, -translation):
-            owners = self._owners_at(self._images - each)
+            owners = self._own_places.find_place(self._images - each)
             explained = np.flatnonzero(owners >= 0)
             yield explained, owners[explained]
 
@@ -199,11 +204,8 @@ class ExplainedParts:
         sample = np.concatenate([image - _DISTANCES[:0:-1], image + _DISTANCES])
         sample = sample[(sample >= 0) & (sample < len(self._images))]
         places = self._images[sample][:, np.newaxis] - translations
-        owners = self._owners_at(places.reshape(-1, 3)).reshape(places.shape[:2])
+        owners = self._own_places.find_place(places.reshape(-1, 3)).reshape(places.shape[:2])
         return owners, int(np.searchsorted(sample, image))
-
-    def _owners_at(self, places: np.ndarray) -> np.ndarray:
-        return self._own_places.find(places, np.zeros(len(places), dtype=np.int32))
 
 
 def _are_ascending(owners: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from kim_torchml.inputs.folding.list_order import Mapping, mapping_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 from kim_torchml.inputs.folding.uniqueness import check_alternatives, check_other_readings
 
-# P4 takes no time for so few contributing particles.
+# For so few contributing particles it takes no time to prove all again.
 _FEW_OWNERS = 16
 _REMOVE = "remove one of the two"
 

@@ -46,6 +46,10 @@ class ParticleList:
         """How far an image may be from where its owner and the lattice place it, along each axis, Å."""
         return _TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(self.coordinates).max(initial=0.0))
 
+    def surely_within(self, cutoff: float) -> float:
+        """Return a distance, Å, below which a pair is within a cutoff: rounding may put others on either side."""
+        return cutoff - 2.0 * self.tolerance
+
     @property
     def farthest(self) -> int | None:
         """A particle that is too far from the origin for images to be told apart, or at no number; None if none is."""

@@ -34,7 +34,8 @@ def check_alternatives(
     Raises:
         AmbiguousOwnersError: If something else does.
     """
-    contradictions, symmetries = Contradictions(particles, cutoff), _Symmetries(particles, places)
+    contradictions = Contradictions(particles, ImageFinder(particles.places, NO_LATTICE), cutoff)
+    symmetries = _Symmetries(particles, places)
     for image in alternatives.telling_images():
         for translation in contradictions.hardly_overlapping(alternatives.of(image)):
             if symmetries.has(translation) or contradictions.overlaps(translation) or symmetries.add(translation):
@@ -84,7 +85,7 @@ def are_symmetries(particles: ParticleList, places: ImageFinder, translations: n
     """
     own, codes = particles.coordinates[particles.own], particles.species_codes[particles.own]
     for translation in translations:
-        found = places.find(own + translation, np.zeros(len(own), dtype=np.int32))
+        found = places.find_place(own + translation)
         if (found < 0).any() or (codes[found] != codes).any():
             return False
     return True
@@ -125,13 +126,14 @@ class _Readings:
         particles: ParticleList,
         rows: Rows,
         alternatives: Alternatives,
-        symmetries: "_Symmetries",
+        symmetries: _Symmetries,
         cutoff: float,
     ) -> None:
         self._particles, self._rows, self._cutoff = particles, rows, cutoff
         self._alternatives, self._symmetries = alternatives, symmetries
-        self._contradictions = Contradictions(particles, cutoff)
-        self._parts = ExplainedParts(particles)
+        own_places = ImageFinder(particles.places, NO_LATTICE)
+        self._contradictions = Contradictions(particles, own_places, cutoff)
+        self._parts = ExplainedParts(particles, own_places)
         self._known: dict[int, list[np.ndarray]] = {}
         self._tried = 0
 
@@ -155,22 +157,15 @@ class _Readings:
             are_disputed |= not is_symmetry
         return are_disputed
 
-    def has_other(self, needed: np.ndarray | None) -> bool:
+    def has_other(self, needed: np.ndarray | None, lattice: Lattice = NO_LATTICE) -> bool:
         """Return whether there may be another one, under which images with an edge have other owners.
 
         A simulator lists all images in a frame of its cell. If the rows explain one, readings count that do as well.
 
         Args:
             needed: Particles with an edge, shape [n], bool; None for all.
+            lattice: A lattice that that of the other reading contains.
         """
-        return self._has_other_with(NO_LATTICE, needed)
-
-    @cached_property
-    def _are_rows_framed(self) -> bool:
-        return is_framed(self._particles, self._rows)
-
-    def _has_other_with(self, lattice: Lattice, needed: np.ndarray | None) -> bool:
-        """Return whether there may be another one with a lattice that contains this one."""
         self._tried += 1
         if self._tried > _MOST_LATTICES:
             return True
@@ -181,7 +176,7 @@ class _Readings:
         images, codes = particles.images, particles.species_codes
         owners = np.full(len(images), -1, dtype=np.int64)
         if lattice.rank:
-            owners = places.find(particles.coordinates[images], np.zeros(len(images), dtype=np.int32))
+            owners = places.find_place(particles.coordinates[images])
         explained = np.flatnonzero(owners >= 0)
         if (codes[particles.own[owners[explained]]] != codes[images[explained]]).any():
             return False
@@ -194,9 +189,13 @@ class _Readings:
             return self._is_other(lattice, owners, needed)
         for translation in self.translations_of(particles.nearest(images[owners < 0])):
             longer = lattice.with_translation(translation, particles.tolerance)
-            if longer is not None and not lattice.is_same(longer) and self._has_other_with(longer, needed):
+            if longer is not None and not lattice.is_same(longer) and self.has_other(needed, longer):
                 return True
         return False
+
+    @cached_property
+    def _are_rows_framed(self) -> bool:
+        return is_framed(self._particles, self._rows)
 
     def _is_other(self, lattice: Lattice, owners: np.ndarray, needed: np.ndarray | None) -> bool:
         """Return whether a lattice that explains all images is another reading.
