@@ -34,6 +34,25 @@ def is_symmetry(padded, translation):
     return bool((distance < 1e-3).all() and np.array_equal(all_codes[nearest], codes))
 
 
+def rows_of_step(folding, made, cutoff, reached):
+    """Return the rows of a configuration as the driver gets them.
+
+    An image that had no edge when owners were inferred may have one now: the driver lets them be inferred again.
+
+    Args:
+        folding: What is known from earlier configurations.
+        made: The configuration.
+        cutoff: Cutoff, Å.
+        reached: Function that returns which particles are in an edge.
+    """
+    needed = made.reached(cutoff)
+    rows = folding.rows(made.particles(), cutoff, reached)
+    if (rows.row_of_particle[needed] < 0).any():
+        folding.forget()
+        rows = folding.rows(made.particles(), cutoff, reached)
+    return rows
+
+
 def difference(padded, rows, needed):
     """Return what is wrong with what was found, or an empty text."""
     if rows.n_own != len(padded.own) or rows.row_of_particle.shape != (len(padded),):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from effort import seed, times
 from folding_cases import padded
-from folding_differences import difference
+from folding_differences import difference, rows_of_step
 from folding_structures import chains, crystal, layers, water
 from paddings import ase
 
@@ -57,12 +57,8 @@ def with_defect(made, place, random):
 def outcome(folding, made, cutoff):
     """Return "right", "refused", or what is wrong; owners that are symmetries of the system are right."""
     needed = made.reached(cutoff)
-    particles = made.particles()
     try:
-        rows = folding.rows(particles, cutoff, lambda: needed)
-        if (rows.row_of_particle[needed] < 0).any():
-            folding.forget()
-            rows = folding.rows(particles, cutoff, lambda: needed)
+        rows = rows_of_step(folding, made, cutoff, lambda: needed)
     except FoldingRefusedError as refusal:
         assert "KIM_TORCHML_EDGES=staged" in str(refusal)
         return "refused"

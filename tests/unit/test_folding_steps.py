@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from folding_cases import SKIN, padded
-from folding_differences import ADVICE, difference
+from folding_differences import ADVICE, difference, rows_of_step
 from folding_mutations import changed
 from folding_structures import Structure, crystal, primitive, water
 from paddings import ase, sorted_by_bins
@@ -32,11 +32,7 @@ class Simulator:
     def rows(self, made):
         """Return the rows of a configuration, which are checked, and whether `reached` was asked."""
         needed, before = made.reached(self.cutoff), self.asked
-        rows = self.folding.rows(made.particles(), self.cutoff, lambda: self._answer(needed))
-        # An image that had no edge when owners were inferred may have one now; whoever makes the edges forgets then.
-        if (rows.row_of_particle[needed] < 0).any():
-            self.folding.forget()
-            rows = self.folding.rows(made.particles(), self.cutoff, lambda: self._answer(needed))
+        rows = rows_of_step(self.folding, made, self.cutoff, lambda: self._answer(needed))
         assert difference(made, rows, needed) == ""
         return rows, self.asked - before
 
