@@ -145,7 +145,7 @@ def computed_energies(log: str) -> list[float]:
 
 def _tables_of_log(log: str) -> list[np.ndarray]:
     lines = log.splitlines()
-    starts = [i + 1 for i, line in enumerate(lines) if line.startswith("Step PotEng")]
+    starts = [i + 1 for i, line in enumerate(lines) if line.split()[:2] == ["Step", "PotEng"]]
     ends = [i for i, line in enumerate(lines) if line.startswith("Loop time")]
     tables = [lines[start:end] for start, end in zip(starts, ends, strict=True)]
     # LAMMPS warns between the lines of a table.

@@ -55,7 +55,8 @@ fix nve all nve
 fix swap all atom/swap 2 4 4711 9000 ke yes types 1 2
 run 10"""
 WRITE_RESTART = f"{_DRIFT}fix nve all nve\nrun 5\nwrite_restart {{name}}.restart"
-TWICE = "run 0\nrun 0\nrun 0 pre no\ndisplace_atoms all random 0.05 0.05 0.05 5\nreset_timestep 7\nrun 0\nrun 0"
+# Nothing integrates: the step after the displacement is there for its frame.
+TWICE = "run 0\nrun 0\nrun 0 pre no\ndisplace_atoms all random 0.05 0.05 0.05 5\nrun 1\nrun 0"
 
 
 def orthogonal(atoms: Atoms) -> Atoms:
@@ -225,7 +226,7 @@ def test_atoms_have_crossed_faces(folder: Path, name: str) -> None:
 def test_run_0_again_gives_the_same(folder: Path) -> None:
     energies = computed_energies((folder / f"twice.{FIRST}.log").read_text())
     assert energies[:3] == [energies[0]] * 3
-    assert energies[3:] == [energies[3]] * 2
+    assert energies[3:] == [energies[3]] * 3
     assert energies[0] != pytest.approx(energies[3], rel=1e-5)
 
 
