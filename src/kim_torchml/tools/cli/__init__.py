@@ -10,6 +10,7 @@ from kim_torchml import __version__
 from kim_torchml.tools.cli.cache import cache
 from kim_torchml.tools.cli.check import check
 from kim_torchml.tools.cli.compile import compile_command
+from kim_torchml.tools.cli.convert import convert
 from kim_torchml.tools.cli.doctor import doctor
 from kim_torchml.tools.cli.info import info
 from kim_torchml.tools.cli.install import install
@@ -34,6 +35,7 @@ def main() -> None:
 main.add_command(cache)
 main.add_command(check)
 main.add_command(compile_command)
+main.add_command(convert)
 main.add_command(doctor)
 main.add_command(info)
 main.add_command(install)

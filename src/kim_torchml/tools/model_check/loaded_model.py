@@ -33,11 +33,13 @@ class Computed:
         energy: partial energy, eV.
         energies: energy of each particle, shape [n], eV; None where the model returns the total.
         forces: partial forces, shape [n, 3], eV/Å; None where they were not asked for, or the model gives none.
+        virial: partial virial, shape [6], eV, Voigt order; None where it was not asked for, or the model gives none.
     """
 
     energy: float
     energies: Floats | None
     forces: Floats | None
+    virial: Floats | None = None
 
 
 class LoadedModel:
@@ -113,26 +115,31 @@ class LoadedModel:
         return particles_of(structure, codes, self.reach)
 
     @without_host_modes
-    def compute(self, particles: KimParticles, forces: bool = True, inputs: InputKind | None = None) -> Computed:
+    def compute(
+        self, particles: KimParticles, forces: bool = True, inputs: InputKind | None = None, virial: bool = False
+    ) -> Computed:
         """Compute energies and, if the model gives them, forces.
 
         Args:
             particles: At least one of them contributes.
             forces: Whether forces are wanted.
             inputs: Builder of the inputs in place of the model's own.
+            virial: Whether the virial is wanted.
         Raises:
             DriverError: If the model fails, or returns NaN or infinity.
         """
         wanted = {Quantity.PARTICLE_ENERGIES} if self.gives_energies else set()
         if forces and self.gives_forces:
             wanted.add(Quantity.FORCES)
+        if virial and self.gives_forces:
+            wanted.add(Quantity.VIRIAL)
         program, builder = self.opened.program, inputs or self.inputs
         seen = as_seen(particles)
         what = f"{len(particles)} particles"
         with determinism(self._device), enough_memory(self._device, program.file_name, what, FEWER_PARTICLES):
             built = builder.build(seen, program.dtype, self._device)
             found = evaluate(program, built, seen, self.layout, wanted)
-        return Computed(float(found.energy), found.particle_energies, found.forces)
+        return Computed(float(found.energy), found.particle_energies, found.forces, found.virial)
 
     def energy_at(self, particles: KimParticles, coordinates: Floats) -> float:
         """Return the energy of particles at other coordinates, shape [n, 3], Å; eV."""

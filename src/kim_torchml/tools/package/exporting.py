@@ -123,7 +123,10 @@ def _export(
     with _traces_of_helpers():
         # As torch binds the example, so that *args have a tuple of their own.
         bound = inspect.signature(module.forward).bind(*sizes).arguments
-        return torch.export.export(module, example, dynamic_shapes=tuple(bound.values()), strict=False)
+        program = torch.export.export(module, example, dynamic_shapes=tuple(bound.values()), strict=False)
+    # Code asks for the shapes of tensors that it makes for nothing else, some with operators that no program may use.
+    program.graph.eliminate_dead_code()
+    return program
 
 
 @contextmanager

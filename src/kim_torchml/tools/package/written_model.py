@@ -2,7 +2,7 @@
 """A model's complete folder, written, loaded again and checked before it appears."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.cmake_lists_text import cmake_lists_text
 from kim_torchml.tools.package.documents import documents_of, edited_documents
 from kim_torchml.tools.package.first_checks import check_first
+from kim_torchml.tools.package.model_readme import README
 from kim_torchml.tools.package.program_file import ProgramFile
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import unfinished_folder
@@ -56,8 +57,26 @@ class WrittenModel:
         return "\n".join([*lines, *(f"doubtful: {each}" for each in self.doubts)])
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a model was compared with before its folder appears.
+
+    Attributes:
+        lines: what was found, a line each, for people.
+        section: a part of README.md in Markdown that says so.
+    """
+
+    lines: tuple[str, ...] = ()
+    section: str = ""
+
+
 def write_model(
-    stated: Statement, program: ProgramFile, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+    stated: Statement,
+    program: ProgramFile,
+    module: torch.nn.Module | None,
+    folder: Path,
+    progress: LateProgress,
+    compare: Callable[[LoadedModel], Compared] | None = None,
 ) -> WrittenModel:
     """Write a model's folder. Whatever goes wrong before all is checked leaves nothing behind.
 
@@ -68,6 +87,7 @@ def write_model(
         folder: The folder; files in it are replaced, and those of a model that was in it removed. Documents that were
             edited stay.
         progress: What to tell how far this is.
+        compare: Compares the model, as the driver loads it, with something else; raises a DriverError if they disagree.
     Returns:
         What was written and checked.
     Raises:
@@ -75,7 +95,7 @@ def write_model(
     """
     progress("opening the model", 0.0)
     with reworded_errors(in_arguments), _with_doubts(program):
-        return _write(stated, program, module, folder, progress)
+        return _write(stated, program, module, folder, progress, compare)
 
 
 @contextmanager
@@ -92,7 +112,12 @@ def _with_doubts(program: ProgramFile) -> Iterator[None]:
 
 
 def _write(
-    stated: Statement, program: ProgramFile, module: torch.nn.Module | None, folder: Path, progress: LateProgress
+    stated: Statement,
+    program: ProgramFile,
+    module: torch.nn.Module | None,
+    folder: Path,
+    progress: LateProgress,
+    compare: Callable[[LoadedModel], Compared] | None,
 ) -> WrittenModel:
     description = stated.description(program)
     contents = _contents(stated, description, program.content)
@@ -106,9 +131,14 @@ def _write(
         unfinished.write(contents)
         model = LoadedModel(unfinished.path, described)
         checks = check_first(model, module, progress)
+        compared = compare(model) if compare else Compared()
+        if compared.section and README in contents:
+            contents[README] = documents[README] + compared.section.encode()
+            unfinished.write({README: contents[README]})
         unfinished.publish(list(contents), removed=[name for name in _old_files(folder) if name not in contents])
     doubts = (*_doubts(model), *program.doubts, *checks.doubts)
-    return WrittenModel(folder, tuple(contents), tuple(kept), _said(description), program.notes, checks.lines, doubts)
+    lines = (*checks.lines, *compared.lines)
+    return WrittenModel(folder, tuple(contents), tuple(kept), _said(description), program.notes, lines, doubts)
 
 
 def _said(description: ModelDescription) -> tuple[str, ...]:

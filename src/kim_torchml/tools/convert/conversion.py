@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""From a checkpoint of a family to a folder that KIM can install, compared with the package's own calculator."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from kim_torchml.engines.facts import type_word
+from kim_torchml.errors import DriverError
+from kim_torchml.model_files.elements import SYMBOLS
+from kim_torchml.tools.convert.comparison import Difference, compare, table_of
+from kim_torchml.tools.convert.family import Asked, Family, Package, Potential
+from kim_torchml.tools.late_progress import LateProgress
+from kim_torchml.tools.model_check.loaded_model import LoadedModel
+from kim_torchml.tools.package.kim_names import check_name
+from kim_torchml.tools.package.program_file import SCRIPTED, program_file_of
+from kim_torchml.tools.package.statement import Statement
+from kim_torchml.tools.package.unfinished_folder import check_free
+from kim_torchml.tools.package.written_model import Compared, WrittenModel, write_model
+from kim_torchml.tools.request_error import RequestError
+
+
+class SomeSpecies(torch.nn.Module):
+    """A network of which KIM does not know all species: those that it knows have consecutive codes."""
+
+    def __init__(self, network: torch.nn.Module, codes: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("codes", torch.tensor(codes, dtype=torch.int64, device="cpu"))
+
+    def forward(self, species: torch.Tensor, edge_index: torch.Tensor, edge_vectors: torch.Tensor) -> torch.Tensor:
+        """Return the energy of each row, shape [n], eV."""
+        return self.network(self.codes[species], edge_index, edge_vectors)  # type: ignore[no-any-return, index]
+
+
+def check_request(family: Family, asked: Asked, folder: Path, name: str) -> str:
+    """Check all that can be checked without the family's package and before anything is unpickled.
+
+    Args:
+        family: The family.
+        asked: What is to be converted.
+        folder: Folder to write.
+        name: KIM id of the model.
+    Returns:
+        Why converting may run code of whoever made the source, where the user trusts them; empty where it cannot.
+    Raises:
+        DriverError: If something is wrong, or trust is needed and was not given.
+    """
+    check_name(name, "name")
+    check_free(folder, replace=False, how="")
+    reason = family.look(asked)
+    if reason and not asked.trusts:
+        raise RequestError(
+            f"{reason}, and unpickling runs whatever code its maker has put in; nothing was unpickled: say --trust if "
+            "you trust whoever made it"
+        )
+    return reason
+
+
+def missing_packages(packages: Sequence[Package]) -> list[Package]:
+    """Return those that cannot be imported here."""
+    return [each for each in packages if importlib.util.find_spec(each.module) is None]
+
+
+def check_packages(family: Family, asked: Asked) -> None:
+    """Check that what converting a source needs is installed.
+
+    Raises:
+        DriverError: If it is not.
+    """
+    if missing := missing_packages(family.needs(asked)):
+        wanted = " ".join(f"{each.name}=={each.version}" for each in missing)
+        raise DriverError(
+            f"converting a source of {family.title} needs {', '.join(each.name for each in missing)} in the Python "
+            f"environment of this command ({sys.prefix}), got none; say --isolated for a temporary environment, or "
+            f"run: {sys.executable} -m pip install {wanted}"
+        )
+
+
+def convert(family: Family, asked: Asked, folder: Path, name: str, progress: LateProgress) -> WrittenModel:
+    """Write a model's folder from a source of a family; the request has been checked.
+
+    Args:
+        family: The family.
+        asked: What is to be converted.
+        folder: Folder to write; it appears when all is well.
+        name: KIM id of the model.
+        progress: What to tell how far this is.
+    Returns:
+        What was written and checked.
+    Raises:
+        DriverError: If the source cannot be converted, or the model is not what the package's own calculator is.
+    """
+    progress(f"reading {asked.source}", 0.0)
+    check_packages(family, asked)
+    potential = family.load(asked)
+    module, species, unknown = _known_to_kim(potential)
+    statement = Statement(
+        name, "edges", species, potential.cutoff, potential.layers,
+        dtype=type_word(potential.dtype), about=potential.about, made_with=potential.made_with,
+    )  # fmt: skip
+    statement.check()
+    as_script = asked.file_format == SCRIPTED
+    with potential.exporting():
+        given = potential.script(module) if as_script else module
+        program = program_file_of(given, statement.inputs(), asked.file_format or "pt2", progress)
+
+    def compared(model: LoadedModel) -> Compared:
+        return _compared(compare(model, potential, progress), potential)
+
+    written = write_model(statement, program, module, folder, progress, compared)
+    return replace(written, said=(*written.said, *unknown, *potential.notes))
+
+
+def _known_to_kim(potential: Potential) -> tuple[torch.nn.Module, tuple[str, ...], tuple[str, ...]]:
+    """Return the network of the species that KIM knows, their symbols by code, and a sentence on the others."""
+    numbers = potential.atomic_numbers
+    known = [code for code, number in enumerate(numbers) if 1 <= number <= len(SYMBOLS)]
+    symbols = tuple(SYMBOLS[numbers[code] - 1] for code in known)
+    if len(known) == len(numbers):
+        return potential.module, symbols, ()
+    if not known:
+        raise DriverError("the network must know an element, got none that KIM knows; it cannot be converted")
+    others = ", ".join(str(number) for code, number in enumerate(numbers) if code not in known)
+    said = f"species that KIM does not know are left out, those of the atomic numbers {others}"
+    return SomeSpecies(potential.module, known).eval(), symbols, (said,)
+
+
+def _compared(differences: Sequence[Difference], potential: Potential) -> Compared:
+    """Return the table of a comparison, for the terminal and for README.md."""
+    table, allowed = table_of(differences), potential.closeness
+    packages = ", ".join(f"{name} {version}" for name, version in potential.made_with.items())
+    beside = f"differences from the calculator of {packages}, in {type_word(potential.dtype)}, images folded"
+    limits = f"allowed: {allowed.energy:.0e} eV/atom, {allowed.force:.0e} eV/Å, {allowed.stress:.0e} eV/Å³"
+    section = [
+        "",
+        "## Compared",
+        "",
+        f"{beside[0].upper()}{beside[1:]}; {limits}, relative to values above 1:",
+        "",
+        *table,
+        "",
+    ]
+    return Compared((f"{beside} ({limits}):", *table), "\n".join(section))

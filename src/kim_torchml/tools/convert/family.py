@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a family of trained potentials gives, so that its checkpoints become models of the kind edges."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks to be converted.
+
+    Attributes:
+        source: path of a file, or a name that the family knows.
+        head: name of the head of a network that has several.
+        modal: name of the modality of a network that has several.
+        dtype: "float32" or "float64"; None for the type of the checkpoint.
+        file_format: "pt2" or "pt"; None for what suits the source.
+        trusts: whether the user trusts whoever made the source to run code.
+    """
+
+    source: str
+    head: str | None = None
+    modal: str | None = None
+    dtype: str | None = None
+    file_format: str | None = None
+    trusts: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The source as a path; a `~` at its beginning is the home folder."""
+        return Path(self.source).expanduser()
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that a family needs.
+
+    Attributes:
+        name: its name for pip.
+        module: the name that it is imported by.
+        version: the version that the family was tried with.
+    """
+
+    name: str
+    module: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What a temporary environment for a family is made of.
+
+    Attributes:
+        pinned: requirements of pip with exact versions, all of which are installed as wheels.
+        alone: those that are installed without what they ask for themselves, which `pinned` then has to name.
+        pythons: oldest and newest version of Python that all of these have wheels for.
+    """
+
+    pinned: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+    pythons: tuple[tuple[int, int], tuple[int, int]] = ((3, 11), (3, 13))
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How close a converted model must be to the package's own calculator.
+
+    Each holds for values up to 1, and relatively beyond that.
+
+    Attributes:
+        energy: of the energy, eV for each atom.
+        force: of each component of a force, eV/Å.
+        stress: of each component of the stress, eV/Å³.
+    """
+
+    energy: float
+    force: float
+    stress: float
+
+
+# What is said of a checkpoint of which nothing is known.
+UNKNOWN_AUTHORS = "authors, licence and training set are not known: say them in [about] of model.toml"
+# In double precision both must give the same but for the order of sums.
+DOUBLE = Closeness(1e-10, 1e-10, 1e-10)
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A trained network, ready to become a model of the kind edges.
+
+    Attributes:
+        module: takes species codes [n], edge_index [2, E] and edge_vectors [E, 3]; gives the energy of each row, eV.
+        atomic_numbers: of the species that the network knows, in the order of its own codes.
+        cutoff: cutoff, Å.
+        layers: how often it passes messages.
+        dtype: type of its floating inputs.
+        calculator: makes the package's own calculator for ASE, of the same network in the same type.
+        closeness: how close to that the model must be.
+        script: makes TorchScript of the module, or of one around it.
+        exporting: is entered while the module is exported.
+        about: title, authors, doi, licence, description, trained_on, as far as they are known.
+        made_with: versions of the family's packages, by name.
+        notes: what its user should know, a sentence each.
+    """
+
+    module: torch.nn.Module
+    atomic_numbers: tuple[int, ...]
+    cutoff: float
+    layers: int
+    dtype: torch.dtype
+    calculator: Callable[[], Any]
+    closeness: Closeness
+    script: Callable[[torch.nn.Module], torch.jit.ScriptModule]
+    exporting: Callable[[], AbstractContextManager[None]] = nullcontext
+    about: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Family(ABC):
+    """Networks of one package.
+
+    Attributes:
+        word: what it is called in commands.
+        title: what people call it.
+        sources: what can be converted, a line each.
+        packages: what converting needs; the first is the family's own.
+        isolation: what a temporary environment is made of.
+    """
+
+    word: str
+    title: str
+    sources: tuple[str, ...]
+    packages: tuple[Package, ...]
+    isolation: Isolation
+
+    def needs(self, asked: Asked) -> tuple[Package, ...]:
+        """Return the packages that converting a source needs."""
+        del asked
+        return self.packages
+
+    @abstractmethod
+    def look(self, asked: Asked) -> str:
+        """Look at a source without the family's package, and without unpickling anything.
+
+        Args:
+            asked: What is to be converted.
+        Returns:
+            Why converting it may run code of whoever made it; empty where it cannot.
+        Raises:
+            DriverError: If it is nothing that the family can convert, as far as that can be seen.
+        """
+
+    @abstractmethod
+    def load(self, asked: Asked) -> Potential:
+        """Return the network of a source, which `look` has found fit; the packages are there.
+
+        Raises:
+            DriverError: If the source is damaged, or holds what the kind edges cannot express.
+        """

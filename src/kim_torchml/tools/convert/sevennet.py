@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""SevenNet: checkpoints of the package sevenn, and those that its wheel holds.
+
+The package's network takes edge vectors already, and by the driver's convention: its first index is the atom that a
+message goes to. What it computes forces with, and the sum over atoms, are left out.
+"""
+
+import importlib.metadata
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kim_torchml.engines.facts import type_word
+from kim_torchml.errors import DriverError
+from kim_torchml.process.oldest_versions import is_older
+from kim_torchml.tools.convert.family import (
+    DOUBLE,
+    UNKNOWN_AUTHORS,
+    Asked,
+    Closeness,
+    Family,
+    Isolation,
+    Package,
+    Potential,
+)
+from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as
+from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
+from kim_torchml.tools.programs.temporary_folder import temporary_folder
+from kim_torchml.tools.request_error import RequestError, did_you_mean
+
+_WHAT = "a checkpoint of SevenNet"
+_SINGLE = Closeness(2e-6, 2e-5, 2e-6)
+_MODEL_TYPE = "E3_equivariant_model"
+# What checkpoints hold beside tensors, numbers and texts: arrays of numbers, by numpy's old name for what makes them.
+_ARRAYS = ("numpy.core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray")
+# Parts of a network that need positions, or make one energy of all atoms' energies; the second is spelt so.
+_LEFT_OUT = ("force_output", "reduce_total_enegy")
+
+
+class SevenNetEdges(torch.nn.Module):
+    """A network of SevenNet as one of the kind edges."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, species: torch.Tensor, edge_index: torch.Tensor, edge_vectors: torch.Tensor) -> torch.Tensor:
+        """Return the energy of each row, shape [n], eV."""
+        data: dict[str, torch.Tensor] = {"x": species, "edge_index": edge_index, "edge_vec": edge_vectors}
+        return self.network(data)["atomic_energy"].squeeze(1)  # type: ignore[no-any-return]
+
+
+class OneHot(torch.nn.Module):
+    """Makes numbers of species and modalities in double precision; the package's own part makes them in single one."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.n_codes: int = part.num_classes
+        self.key_in: str = part.key_x
+        self.key_out: str = part.key_output
+        self.key_again: str = part.key_additional_output or part.key_output
+        self.key_kept: str = part.key_save or ""
+
+    def forward(self, data: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Add a row of numbers for each code, of which one is 1."""
+        codes = data[self.key_in]
+        one_hot = torch.nn.functional.one_hot(codes, self.n_codes).to(torch.float64)
+        data[self.key_out] = one_hot
+        data[self.key_again] = one_hot
+        if self.key_kept:
+            data[self.key_kept] = codes
+        return data
+
+
+class SevenNet(Family):
+    """Networks of the package sevenn."""
+
+    word = "sevennet"
+    title = "SevenNet"
+    sources = (
+        f"a name of the wheel: {', '.join(name for name, each in PUBLISHED.items() if not each.fetched_from)}",
+        "a checkpoint file (.pth)",
+    )
+    packages = (Package("sevenn", "sevenn", "0.13.0"),)
+    isolation = Isolation(())
+
+    def look(self, asked: Asked) -> str:
+        """Look at a source; see Family."""
+        if asked.head is not None:
+            raise RequestError(
+                f"`--head` is for networks of MACE, got '{asked.head}'; SevenNet's have modalities: --modal"
+            )
+        if not asked.path.exists() and asked.source.lower() in PUBLISHED:
+            return ""
+        if not asked.path.exists() and not asked.path.suffix:
+            raise RequestError(
+                f"`source` must be {_WHAT} or one of {', '.join(PUBLISHED)}, got '{asked.source}'"
+                f"{did_you_mean(asked.source, PUBLISHED)}; correct it"
+            )
+        return _reason_to_trust(look_at(asked.path, _WHAT))
+
+    def load(self, asked: Asked) -> Potential:
+        """Return the network of a checkpoint; see Family."""
+        path, published = _file_of(asked)
+        source = look_at(path, _WHAT)
+        with damaged(path, _WHAT):
+            content = plain_content(path, _WHAT, _allowed()) if not _foreign(source) else _unpickled(path)
+        config = _config_of(content, path)
+        modal = _modal_of(config, asked.modal)
+        with temporary_folder("kim-torchml-convert-") as scratch:
+            # The package reads by unpickling: it gets a file of what has been read already.
+            plain = scratch / path.name
+            torch.save(content, plain)
+            return _potential(plain, config, modal, asked.dtype, published or published_as(path))
+
+
+def _reason_to_trust(source: SourceFile) -> str:
+    path = source.path
+    if source.kind is FileKind.TORCHSCRIPT:
+        raise DriverError(
+            f"`source` must be {_WHAT}, got {path}, which is TorchScript, as it is deployed for `pair_style e3gnn`; "
+            "give the checkpoint that it was made from"
+        )
+    if source.kind is FileKind.EXPORTED:
+        raise DriverError(f"`source` must be {_WHAT}, got {path}, a program of torch.export; see `kim-torchml package`")
+    foreign = _foreign(source)
+    others = [each for each in foreign if each.split(".")[0] in ("mace", "nequip", "chgnet")]
+    if others:
+        family = others[0].split(".")[0]
+        raise DriverError(
+            f"`source` must be {_WHAT}, got {path}, which holds {others[0]}; run `kim-torchml convert {family}` for it"
+        )
+    return f"{path} holds {foreign[0]}, which unpickling alone can make" if foreign else ""
+
+
+def _foreign(source: SourceFile) -> list[str]:
+    """Return what a checkpoint would call beside what can be read without running code."""
+    return [each for each in source.calls if each not in _ARRAYS]
+
+
+def _allowed() -> list[Any]:
+    reconstruct = np.zeros(1).__reduce__()[0]
+    kinds = [type(np.dtype(each)) for each in (np.float32, np.float64, np.int32, np.int64)]
+    return [(reconstruct, _ARRAYS[0]), np.ndarray, np.dtype, *kinds]
+
+
+def _unpickled(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def _file_of(asked: Asked) -> tuple[Path, Published | None]:
+    """Return the checkpoint, and what is known of it where it was named.
+
+    Raises:
+        RequestError: If it is a published one that is not here.
+    """
+    if asked.path.exists():
+        return asked.path, None
+    import sevenn
+
+    published = PUBLISHED[asked.source.lower()]
+    # Where the wheel has it, and where the package itself puts what it fetches.
+    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", Path("~/.cache/sevennet").expanduser())
+    for folder in folders:
+        if (folder / published.file).is_file():
+            return folder / published.file, published
+    name = Path(published.file).name
+    if not published.fetched_from:
+        raise RequestError(f"sevenn {_version('sevenn')} does not hold {asked.source}; install sevenn 0.13.0")
+    raise RequestError(
+        f"{asked.source} is in no wheel: fetch the file {name} from {published.fetched_from}, and run `kim-torchml "
+        f"convert sevennet {name}` with the same options"
+    )
+
+
+def _config_of(content: Any, path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of its network.
+
+    Raises:
+        DriverError: If it is no checkpoint of SevenNet, or one of a newer version.
+    """
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict) or "model_state_dict" not in content or config.get("_model_type") != _MODEL_TYPE:
+        raise DriverError(
+            f"`source` must be {_WHAT}, got {path}, which holds no network of SevenNet; name another file, or another "
+            "family"
+        )
+    made_by, here = str(config.get("version", "")), _version("sevenn")
+    if made_by and is_older(here, made_by):
+        raise DriverError(
+            f"{path} was made by sevenn {made_by}, and this is sevenn {here}; install sevenn {made_by} or newer"
+        )
+    return config
+
+
+def _modal_of(config: Mapping[str, Any], modal: str | None) -> str | None:
+    """Return the modality that is wanted.
+
+    Raises:
+        RequestError: If the network does not have it, or none was named where there are several.
+    """
+    known: list[str] = list(config.get("_modal_map") or {}) if config.get("use_modality") else []
+    if modal is None and not known:
+        return None
+    if modal is None:
+        raise RequestError(
+            f"`--modal` must say which of the network's modalities is meant: {', '.join(known)}; got none"
+        )
+    if not known:
+        raise RequestError(f"`--modal` must be left out for a network without modalities, got '{modal}'; leave it out")
+    for each in known:
+        if each.lower() == modal.lower():
+            return each
+    raise RequestError(f"`--modal` must be one of {', '.join(known)}, got '{modal}'{did_you_mean(modal, known)}")
+
+
+def _potential(
+    path: Path, config: Mapping[str, Any], modal: str | None, dtype_word: str | None, published: Published | None
+) -> Potential:
+    from sevenn.checkpoint import SevenNetCheckpoint
+
+    with damaged(path, _WHAT), redirect_stdout(io.StringIO()):
+        checkpoint = SevenNetCheckpoint(path)
+        dtype = getattr(torch, dtype_word) if dtype_word else _dtype_of(checkpoint.model_state_dict)
+        # What was trained with accelerators is the same network without them, which run on GPUs of one maker alone.
+        build = partial(_network, checkpoint, dtype)
+        edges = build()
+    for name in _LEFT_OUT:
+        edges.delete_module_by_key(name)
+    edges.key_grad, edges.eval_type_map = None, False
+    if modal is not None:
+        edges.prepare_modal_deploy(modal)
+    module = SevenNetEdges(edges).eval()
+    _check_needs(module, dtype)
+    codes = config["_type_map"]
+    about = dict(published.about) if published else {"title": f"SevenNet of {path.name}"}
+    if modal is not None:
+        about["title"] = f"{about['title']}, modality {modal}"
+    return Potential(
+        module=module,
+        atomic_numbers=tuple(sorted(codes, key=lambda number: int(codes[number]))),
+        cutoff=float(config["cutoff"]),
+        layers=int(config["num_convolution_layer"]),
+        dtype=dtype,
+        calculator=partial(_calculator, build(), modal, dtype),
+        closeness=DOUBLE if dtype == torch.float64 else _SINGLE,
+        script=_scripted,
+        exporting=_sizes_not_fixed,
+        about=about,
+        made_with={each: _version(each) for each in ("sevenn", "e3nn")},
+        notes=() if published else (UNKNOWN_AUTHORS,),
+    )
+
+
+def _network(checkpoint: Any, dtype: torch.dtype) -> Any:
+    network = checkpoint.build_model(enable_cueq=False, enable_flash=False, enable_oeq=False)
+    network.set_is_batch_data(False)
+    network.eval().requires_grad_(False)
+    if dtype == torch.float64:
+        network.double()
+        for name, part in list(network.named_children()):
+            if type(part).__name__ == "OnehotEmbedding":
+                network.replace_module(name, OneHot(part))
+    return network
+
+
+def _dtype_of(state: Mapping[str, torch.Tensor]) -> torch.dtype:
+    found = {each.dtype for each in state.values() if each.is_floating_point()}
+    if len(found) != 1:
+        raise DriverError(f"a network must be of one type, got {', '.join(sorted(map(type_word, found)))}; say --dtype")
+    return found.pop()
+
+
+def _check_needs(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Check that a network needs no more than species and edges.
+
+    Raises:
+        DriverError: If it does.
+    """
+    edge_index = torch.tensor([[0, 1], [1, 0]], dtype=torch.int64, device="cpu")
+    vectors = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], dtype=dtype, device="cpu")
+    try:
+        module(torch.zeros(2, dtype=torch.int64, device="cpu"), edge_index, vectors)
+    except KeyError as error:
+        raise DriverError(
+            f"the network needs {error} beside species and edges, such as charges, which the kind edges does not have; "
+            "it cannot be converted"
+        ) from error
+
+
+def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
+    import e3nn.util.jit
+
+    found: torch.jit.ScriptModule = e3nn.util.jit.script(module)
+    return found
+
+
+@contextmanager
+def _sizes_not_fixed() -> Iterator[None]:
+    """Let messages be summed for any number of rows, which export would take for that of its example: it is a len()."""
+    from sevenn.nn import convolution
+
+    before = convolution.message_gather
+    convolution.message_gather = _summed_messages
+    try:
+        yield
+    finally:
+        convolution.message_gather = before
+
+
+def _summed_messages(features: torch.Tensor, centres: torch.Tensor, messages: torch.Tensor) -> torch.Tensor:
+    shape = (features.shape[0], *messages.shape[1:])
+    return torch.zeros(shape, dtype=features.dtype, device=features.device).index_add(0, centres, messages)
+
+
+def _calculator(network: Any, modal: str | None, dtype: torch.dtype) -> Any:
+    from sevenn.calculator import SevenNetCalculator
+    from sevenn.train import dataload
+
+    class InDouble(SevenNetCalculator):  # type: ignore[misc]
+        """The package's calculator, which makes single precision of all that it gives its network."""
+
+        def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = ()) -> None:
+            """Compute energy, forces and stress in double precision."""
+            from sevenn.atom_graph_data import AtomGraphData
+
+            del properties, system_changes
+            graph = dataload.unlabeled_atoms_to_graph(atoms, self.cutoff)
+            tensors = {key: torch.as_tensor(value, device="cpu") for key, value in graph.items() if key != "data_info"}
+            data = AtomGraphData(**tensors)
+            if self.modal:
+                data["data_modality"] = self.modal
+            self.atoms = atoms.copy()
+            self.results = self.output_to_results(self.model(data))
+
+    kind = InDouble if dtype == torch.float64 else SevenNetCalculator
+    return kind(network, file_type="model_instance", device="cpu", modal=modal)
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
