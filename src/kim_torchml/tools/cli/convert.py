@@ -104,7 +104,7 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
         from kim_torchml.tools.convert.conversion import check_request, convert
         from kim_torchml.tools.convert.families import FAMILIES
         from kim_torchml.tools.convert.family import Asked
-        from kim_torchml.tools.package.wording import in_options, reworded_errors
+        from kim_torchml.tools.package.wording import EXPORTED_FILE, in_options, reworded_errors
         from kim_torchml.tools.request_error import RequestError, did_you_mean
 
         family = FAMILIES.get(word.lower())
@@ -114,7 +114,7 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
             )
         trusts = options.pop("trust")
         asked = Asked(**options, trusts=trusts)
-        with reworded_errors(lambda message: in_options(message, asked.source)):
+        with reworded_errors(lambda message: in_options(message, EXPORTED_FILE)):
             if reason := check_request(family, asked, output, name):
                 click.echo(f"note: {reason}; it is unpickled, as you trust whoever made it (--trust)", err=True)
             written = convert(family, asked, output, name, progress)

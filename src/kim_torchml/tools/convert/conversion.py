@@ -17,7 +17,7 @@ from kim_torchml.tools.convert.family import Asked, Family, Package, Potential
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.kim_names import check_name
-from kim_torchml.tools.package.program_file import SCRIPTED, program_file_of
+from kim_torchml.tools.package.program_file import EXPORTED, SCRIPTED, program_file_of
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import check_free
 from kim_torchml.tools.package.written_model import Compared, WrittenModel, write_model
@@ -104,10 +104,11 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
         dtype=type_word(potential.dtype), about=potential.about, made_with=potential.made_with,
     )  # fmt: skip
     statement.check()
-    as_script = asked.file_format == SCRIPTED
-    with potential.exporting():
-        given = potential.script(module) if as_script else module
-        program = program_file_of(given, statement.inputs(), asked.file_format or "pt2", progress)
+    if asked.file_format == SCRIPTED:
+        program = program_file_of(potential.script(module), statement.inputs(), SCRIPTED, progress)
+    else:
+        with potential.exporting():
+            program = program_file_of(module, statement.inputs(), EXPORTED, progress)
 
     def compared(model: LoadedModel) -> Compared:
         return _compared(compare(model, potential, progress), potential)

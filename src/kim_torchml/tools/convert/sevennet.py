@@ -29,7 +29,7 @@ from kim_torchml.tools.convert.family import (
     Package,
     Potential,
 )
-from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as
+from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
 from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
 from kim_torchml.tools.request_error import RequestError, did_you_mean
@@ -96,7 +96,7 @@ class SevenNet(Family):
             raise RequestError(
                 f"`--head` is for networks of MACE, got '{asked.head}'; SevenNet's have modalities: --modal"
             )
-        if not asked.path.exists() and asked.source.lower() in PUBLISHED:
+        if not asked.path.exists() and published_name(asked.source):
             return ""
         if not asked.path.exists() and not asked.path.suffix:
             raise RequestError(
@@ -164,7 +164,7 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
         return asked.path, None
     import sevenn
 
-    published = PUBLISHED[asked.source.lower()]
+    published = PUBLISHED[published_name(asked.source) or ""]
     # Where the wheel has it, and where the package itself puts what it fetches.
     folders = (Path(sevenn.__file__).parent / "pretrained_potentials", Path("~/.cache/sevennet").expanduser())
     for folder in folders:
@@ -172,7 +172,7 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
             return folder / published.file, published
     name = Path(published.file).name
     if not published.fetched_from:
-        raise RequestError(f"sevenn {_version('sevenn')} does not hold {asked.source}; install sevenn 0.13.0")
+        raise RequestError(f"sevenn {_version('sevenn')} does not hold {asked.source}; install sevenn==0.13.0")
     raise RequestError(
         f"{asked.source} is in no wheel: fetch the file {name} from {published.fetched_from}, and run `kim-torchml "
         f"convert sevennet {name}` with the same options"
@@ -303,20 +303,21 @@ def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
 
 @contextmanager
 def _sizes_not_fixed() -> Iterator[None]:
-    """Let messages be summed for any number of rows, which export would take for that of its example: it is a len()."""
-    from sevenn.nn import convolution
+    """Let a network be exported for any number of rows: the package counts them by len(), which gives the example's."""
+    from sevenn.nn import convolution, linear
 
-    before = convolution.message_gather
-    convolution.message_gather = _summed_messages
+    # A name of a module comes before Python's own.
+    for module in (convolution, linear):
+        module.len = _length
     try:
         yield
     finally:
-        convolution.message_gather = before
+        for module in (convolution, linear):
+            del module.len
 
 
-def _summed_messages(features: torch.Tensor, centres: torch.Tensor, messages: torch.Tensor) -> torch.Tensor:
-    shape = (features.shape[0], *messages.shape[1:])
-    return torch.zeros(shape, dtype=features.dtype, device=features.device).index_add(0, centres, messages)
+def _length(found: Any) -> Any:
+    return found.shape[0] if isinstance(found, torch.Tensor) else len(found)
 
 
 def _calculator(network: Any, modal: str | None, dtype: torch.dtype) -> Any:
