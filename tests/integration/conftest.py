@@ -2,6 +2,7 @@
 """One private KIM collection for all integration tests: the driver, and tiny models that many tests share."""
 
 import importlib.metadata
+import os
 import shutil
 import sys
 import venv
@@ -26,6 +27,10 @@ from kim_collection import (
     warnings_are_errors,
 )
 from tiny_models import sound_models
+
+
+# These need environments of their own: bash tests/families.sh.
+collect_ignore = [] if "KIM_TORCHML_FAMILIES" in os.environ else ["families"]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -27,10 +27,11 @@ kim interactions {species}
 _MEASURE = """\
 compute atom_energy all pe/atom
 compute total all reduce sum c_atom_energy
-thermo_style custom step pe ke etotal c_total press
+thermo_style custom step pe ke etotal c_total press pxx pyy pzz pyz pxz pxy
 {run}
 write_dump all custom {name}.dump id fx fy fz c_atom_energy modify sort id format float %.17g
 print "$(pe:%.17g) $(c_total:%.17g) $(press:%.17g)" file {name}.energy
+print "$(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pyz:%.17g) $(pxz:%.17g) $(pxy:%.17g)" file {name}.pressure
 """
 
 
@@ -67,18 +68,29 @@ class Case:
         """Read the results that LAMMPS has written."""
         rows = np.atleast_2d(np.loadtxt(folder / f"{self.name}.dump", skiprows=9))
         energy, sum_of_atoms, pressure = map(float, (folder / f"{self.name}.energy").read_text().split())
-        return CaseResults(energy, sum_of_atoms, pressure, rows[:, 1:4], rows[:, 4])
+        pressures = np.loadtxt(folder / f"{self.name}.pressure")
+        return CaseResults(energy, sum_of_atoms, pressure, rows[:, 1:4], rows[:, 4], pressures)
 
 
 @dataclass(frozen=True)
 class CaseResults:
-    """Energy, sum of the atoms' energies (eV), pressure (bar), forces [atoms, 3] (eV/Å), energies [atoms] (eV)."""
+    """What LAMMPS has written.
+
+    Attributes:
+        energy: potential energy, eV.
+        sum_of_atoms: sum of the atoms' energies, eV.
+        pressure: bar.
+        forces: shape [atoms, 3], eV/Å.
+        atom_energies: shape [atoms], eV.
+        pressures: pressure tensor, shape [6], Voigt order xx, yy, zz, yz, xz, xy, bar.
+    """
 
     energy: float
     sum_of_atoms: float
     pressure: float
     forces: np.ndarray
     atom_energies: np.ndarray
+    pressures: np.ndarray
 
 
 def write_data(atoms: Atoms, species: tuple[str, ...], path: Path) -> None:

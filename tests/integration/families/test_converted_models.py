@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Converted potentials give in LAMMPS and ASE what the calculators of their packages give."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Installed
+from converted import MODELS, Converted
+from kim_collection import REPOSITORY, KimCollection
+from lammps_host import Case, lines_of_driver, run_lammps
+from structures import SPECIES, STRUCTURES
+
+NAMES = [
+    pytest.param(model.name, marks=() if model.is_quick else pytest.mark.thorough, id=model.name) for model in MODELS
+]
+# LAMMPS' own factor between bar and eV/Å³.
+_BAR = 1.6021765e6
+_PATIENCE = 1200.0
+
+
+def check_close(found: dict[str, np.ndarray], installed: Installed, names: list[str]) -> None:
+    """Check that results are those of the package's calculator, for some structures."""
+    model, expected = installed.model, installed.expected
+    for name in names:
+        forces = expected[f"{name}.forces"]
+        allowed = model.energy * len(forces)
+        assert found[f"{name}.energy"] == pytest.approx(expected[f"{name}.energy"], rel=0, abs=allowed), name
+        np.testing.assert_allclose(found[f"{name}.forces"], forces, rtol=0, atol=model.force, err_msg=name)
+        if f"{name}.stress" in expected:
+            np.testing.assert_allclose(
+                found[f"{name}.stress"], expected[f"{name}.stress"], rtol=0, atol=model.stress, err_msg=name
+            )
+
+
+def lammps_results(
+    collection: KimCollection, folder: Path, model: Converted, names: list[str], ranks: int = 1, **variables: str
+) -> tuple[dict[str, np.ndarray], str]:
+    """Return what LAMMPS computes for structures, and what the driver has said."""
+    cases = {name: Case(name, model.name, STRUCTURES[name](), species=SPECIES) for name in names}
+    done = run_lammps(
+        collection, folder, "".join(case.write(folder) for case in cases.values()), ranks, _PATIENCE, **variables
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    found: dict[str, np.ndarray] = {}
+    for name, case in cases.items():
+        results = case.read(folder)
+        found[f"{name}.energy"] = np.array(results.energy)
+        found[f"{name}.forces"] = results.forces
+        found[f"{name}.stress"] = -results.pressures / _BAR
+        assert results.sum_of_atoms == pytest.approx(results.energy, rel=1e-12)
+    return found, "".join(lines_of_driver(done.stderr))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lammps_gives_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
+) -> None:
+    converted = installed(name)
+    found, said = lammps_results(bare_collection, own_folder, converted.model, list(STRUCTURES))
+    assert "layers folded" in said
+    check_close(found, converted, list(STRUCTURES))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ase_gives_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
+) -> None:
+    converted = installed(name)
+    script = Path(__file__).with_name("ase_results.py")
+    done = bare_collection.run_python(script, name, own_folder / "ase.npz", timeout=_PATIENCE)
+    assert done.returncode == 0, done.stderr
+    with np.load(own_folder / "ase.npz") as found:
+        check_close(dict(found), converted, list(STRUCTURES))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [model.name for model in MODELS if model.file_format == "pt2"])
+def test_compiled_gives_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
+) -> None:
+    converted = installed(name)
+    cache = {"KIM_TORCHML_CACHE": str(own_folder / "cache"), "KIM_TORCHML_COMPILE": "now"}
+    found, said = lammps_results(bare_collection, own_folder, converted.model, list(STRUCTURES), **cache)
+    assert "compiled" in said
+    check_close(found, converted, list(STRUCTURES))
+
+
+def test_two_ranks_give_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path
+) -> None:
+    """Images are rows of their own there, two cutoffs deep; for five layers that would take gigabytes."""
+    converted = installed("Mace_Small")
+    names = ["nacl64", "tilted", "cluster"]
+    found, said = lammps_results(bare_collection, own_folder, converted.model, names, ranks=2)
+    assert said.count("layers staged") == 2
+    check_close(found, converted, names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_stands_in_the_readme(installed: Callable[[str], Installed], name: str) -> None:
+    converted = installed(name)
+    table = re.findall(r"^\|.*\|$", converted.printed, re.MULTILINE)
+    assert len(table) == 7
+    readme = (converted.folder / "README.md").read_text()
+    assert "\n".join(table) in readme
+    assert "differences from the calculator of" in readme.lower()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_check_and_verify_pass(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
+) -> None:
+    """The folder needs torch alone: these commands run without the family's package."""
+    converted = installed(name)
+    command = "from kim_torchml.tools.cli import main; main()"
+    # Staged, five layers of all elements take gigabytes.
+    commands = [["check", converted.folder]] if converted.model.family == "mace" else []
+    for arguments in commands:
+        done = bare_collection.run_python("-c", command, *arguments, timeout=_PATIENCE)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_of_this_machine_is_in_a_folder(installed: Callable[[str], Installed]) -> None:
+    folder = installed("Mace_Small").folder
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert str(REPOSITORY).encode() not in content
+        assert b"/tmp/" not in content
+        assert b"site-packages" not in content
+    listed = subprocess.run(["ls", folder], capture_output=True, text=True, check=True).stdout.split()
+    assert listed == ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
