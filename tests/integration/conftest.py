@@ -28,7 +28,6 @@ from kim_collection import (
 )
 from tiny_models import sound_models
 
-
 # These need environments of their own: bash tests/families.sh.
 collect_ignore = [] if "KIM_TORCHML_FAMILIES" in os.environ else ["families"]
 

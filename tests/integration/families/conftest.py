@@ -3,12 +3,10 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from converted import BY_NAME, HERE, Converted, kim_torchml, package_results, run_in_family
+from converted import BY_NAME, HERE, Converted, Installed, kim_torchml, package_results, run_in_family
 from kim_collection import KimCollection
 
 # Set by `tests/families.sh --quick`.
@@ -22,25 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("thorough"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: bash tests/families.sh, without --quick"))
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A model that was converted and installed.
-
-    Attributes:
-        model: what it is.
-        source: the file or name that it was made of.
-        folder: the folder that was written.
-        printed: what the command has printed.
-        expected: what the package's own calculator gives.
-    """
-
-    model: Converted
-    source: str
-    folder: Path
-    printed: str
-    expected: dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +56,10 @@ def installed(
         if name not in done:
             model, work = BY_NAME[name], tmp_path_factory.mktemp(name)
             source = source_of(model)
-            run = kim_torchml(model.family, "convert", model.family, source, "--output", work / name, "--name", name,
-                              "--dtype", model.dtype, "--format", model.file_format, "--trust", *model.options)  # fmt: skip
+            options = ["--name", name, "--dtype", model.dtype, "--format", model.file_format, "--trust"]
+            run = kim_torchml(
+                model.family, "convert", model.family, source, "--output", work / name, *options, *model.options
+            )
             assert run.returncode == 0, run.stderr
             bare_collection.install(work / name)
             expected = package_results(model, source, work)

@@ -53,6 +53,25 @@ class Converted:
         return [word for option, value in given if value is not None for word in (option, value)]
 
 
+@dataclass(frozen=True)
+class Installed:
+    """A model that was converted and installed.
+
+    Attributes:
+        model: what it is.
+        source: the file or name that it was made of.
+        folder: the folder that was written.
+        printed: what the command has printed.
+        expected: what the package's own calculator gives.
+    """
+
+    model: Converted
+    source: str
+    folder: Path
+    printed: str
+    expected: dict[str, np.ndarray]
+
+
 def _sevennet(name: str, source: str, dtype: str = "float32", **more) -> Converted:
     closeness = (2e-6, 2e-5, 2e-6) if dtype == "float32" else (1e-10, 1e-10, 1e-10)
     return Converted(name, "sevennet", source, dtype, *closeness, **more)

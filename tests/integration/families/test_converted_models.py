@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Installed
-from converted import MODELS, Converted
+from converted import MODELS, Converted, Installed
 from kim_collection import REPOSITORY, KimCollection
 from lammps_host import Case, lines_of_driver, run_lammps
 from structures import SPECIES, STRUCTURES

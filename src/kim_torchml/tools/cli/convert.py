@@ -14,8 +14,7 @@ from kim_torchml.tools.cli.user_errors import errors_as_sentences
 
 _EXAMPLE = (
     "\b\n"
-    "Examples:\n"
-    "  kim-torchml convert --list\n"
+    "Example:\n"
     "  kim-torchml convert sevennet 7net-0 --output ./SevenNet_0 --name SevenNet_0 --install\n"
     "  kim-torchml convert mace my.model --trust --output ./My_MACE --name My_MACE --dtype float64"
 )

@@ -2,8 +2,11 @@
 """From a checkpoint of a family to a folder that KIM can install, compared with the package's own calculator."""
 
 import importlib.util
+import io
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.elements import SYMBOLS
 from kim_torchml.tools.convert.comparison import Difference, compare, table_of
-from kim_torchml.tools.convert.family import Asked, Family, Package, Potential
+from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Potential
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.kim_names import check_name
@@ -61,7 +64,7 @@ def check_request(family: Family, asked: Asked, folder: Path, name: str) -> str:
     return reason
 
 
-def missing_packages(packages: Sequence[Package]) -> list[Package]:
+def missing_packages(packages: Sequence[FamilyPackage]) -> list[FamilyPackage]:
     """Return those that cannot be imported here."""
     return [each for each in packages if importlib.util.find_spec(each.module) is None]
 
@@ -97,7 +100,8 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
     """
     progress(f"reading {asked.source}", 0.0)
     check_packages(family, asked)
-    potential = family.load(asked)
+    with _quiet_packages():
+        potential = family.load(asked)
     module, species, unknown = _known_to_kim(potential)
     statement = Statement(
         name, "edges", species, potential.cutoff, potential.layers,
@@ -111,10 +115,19 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
             program = program_file_of(module, statement.inputs(), EXPORTED, progress)
 
     def compared(model: LoadedModel) -> Compared:
-        return _compared(compare(model, potential, progress), potential)
+        with _quiet_packages():
+            return _compared(compare(model, potential, progress), potential)
 
     written = write_model(statement, program, module, folder, progress, compared)
     return replace(written, said=(*written.said, *unknown, *potential.notes))
+
+
+@contextmanager
+def _quiet_packages() -> Iterator[None]:
+    """Keep packages from telling of accelerators that are not there, and of what they do; errors are raised as ever."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _known_to_kim(potential: Potential) -> tuple[torch.nn.Module, tuple[str, ...], tuple[str, ...]]:

@@ -38,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Package:
+class FamilyPackage:
     """A package that a family needs.
 
     Attributes:
@@ -137,10 +137,10 @@ class Family(ABC):
     word: str
     title: str
     sources: tuple[str, ...]
-    packages: tuple[Package, ...]
+    packages: tuple[FamilyPackage, ...]
     isolation: Isolation
 
-    def needs(self, asked: Asked) -> tuple[Package, ...]:
+    def needs(self, asked: Asked) -> tuple[FamilyPackage, ...]:
         """Return the packages that converting a source needs."""
         del asked
         return self.packages

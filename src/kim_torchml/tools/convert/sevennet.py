@@ -6,9 +6,8 @@ message goes to. What it computes forces with, and the sum over atoms, are left 
 """
 
 import importlib.metadata
-import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from kim_torchml.tools.convert.family import (
     Closeness,
     Family,
     Isolation,
-    Package,
+    FamilyPackage,
     Potential,
 )
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
@@ -37,8 +36,11 @@ from kim_torchml.tools.request_error import RequestError, did_you_mean
 _WHAT = "a checkpoint of SevenNet"
 _SINGLE = Closeness(2e-6, 2e-5, 2e-6)
 _MODEL_TYPE = "E3_equivariant_model"
-# What checkpoints hold beside tensors, numbers and texts: arrays of numbers, by numpy's old name for what makes them.
-_ARRAYS = ("numpy.core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray")
+# What checkpoints hold beside tensors, numbers and texts: arrays and numbers of numpy, whose older versions call what
+# makes them otherwise.
+_MAKERS = ("_reconstruct", "scalar")
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_ARRAYS = (*(f"{module}.{maker}" for module in _MODULES for maker in _MAKERS), "numpy.dtype", "numpy.ndarray")
 # Parts of a network that need positions, or make one energy of all atoms' energies; the second is spelt so.
 _LEFT_OUT = ("force_output", "reduce_total_enegy")
 
@@ -87,7 +89,7 @@ class SevenNet(Family):
         f"a name of the wheel: {', '.join(name for name, each in PUBLISHED.items() if not each.fetched_from)}",
         "a checkpoint file (.pth)",
     )
-    packages = (Package("sevenn", "sevenn", "0.13.0"),)
+    packages = (FamilyPackage("sevenn", "sevenn", "0.13.0"),)
     isolation = Isolation(())
 
     def look(self, asked: Asked) -> str:
@@ -145,9 +147,10 @@ def _foreign(source: SourceFile) -> list[str]:
 
 
 def _allowed() -> list[Any]:
-    reconstruct = np.zeros(1).__reduce__()[0]
+    makers = dict(zip(_MAKERS, (np.zeros(1).__reduce__()[0], np.float64(0.0).__reduce__()[0]), strict=True))
+    named = [(maker, f"{module}.{name}") for module in _MODULES for name, maker in makers.items()]
     kinds = [type(np.dtype(each)) for each in (np.float32, np.float64, np.int32, np.int64)]
-    return [(reconstruct, _ARRAYS[0]), np.ndarray, np.dtype, *kinds]
+    return [*named, np.ndarray, np.dtype, *kinds]
 
 
 def _unpickled(path: Path) -> Any:
@@ -225,7 +228,7 @@ def _potential(
 ) -> Potential:
     from sevenn.checkpoint import SevenNetCheckpoint
 
-    with damaged(path, _WHAT), redirect_stdout(io.StringIO()):
+    with damaged(path, _WHAT):
         checkpoint = SevenNetCheckpoint(path)
         dtype = getattr(torch, dtype_word) if dtype_word else _dtype_of(checkpoint.model_state_dict)
         # What was trained with accelerators is the same network without them, which run on GPUs of one maker alone.

@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`kim-torchml convert`, with a family of these tests' own: its package is a network and a calculator of few lines."""
+
+import importlib.machinery
+import os
+import pickle
+import re
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from archives import zip_of
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.neighborlist import neighbor_list
+from click.testing import CliRunner
+from saving import contents_of, left_in, opened
+from trapped import CUTOFF, Sound, TakesLen
+
+from kim_torchml.model_files.toml_parser import tomllib
+from kim_torchml.tools.cli import main
+from kim_torchml.tools.convert import families
+from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, Isolation, FamilyPackage, Potential
+from kim_torchml.tools.convert.sevennet import SevenNet, _allowed
+from kim_torchml.tools.convert.source_file import plain_content
+
+FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
+ABOUT = {
+    "title": "A sound network",
+    "authors": ["Marie Curie"],
+    "doi": "10.1/2",
+    "licence": "MIT",
+    "trained_on": "none",
+}
+
+
+class KnownSpecies(Sound):
+    """A network whose energies depend on the species."""
+
+    def forward(self, species, edge_index, edge_vectors):
+        return super().forward(species, edge_index, edge_vectors) * (1.0 + species) - species
+
+
+class OwnCalculator(Calculator):
+    """The calculator of the made-up package: ASE's neighbour list, and autograd by positions and strain."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, network, numbers, error=0.0):
+        super().__init__()
+        self.network, self.numbers, self.error = network, list(numbers), error
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        first, second, shifts = neighbor_list("ijS", atoms, CUTOFF)
+        positions = torch.tensor(atoms.positions, dtype=torch.float64, requires_grad=True)
+        strain = torch.zeros((3, 3), dtype=torch.float64, requires_grad=True)
+        offsets = torch.tensor(shifts @ atoms.cell.array, dtype=torch.float64)
+        vectors = positions[second] - positions[first] + offsets
+        vectors = vectors + vectors @ (strain + strain.T) / 2
+        codes = torch.tensor([self.numbers.index(each) for each in atoms.numbers], dtype=torch.int64)
+        energy = self.network(codes, torch.tensor(np.stack([first, second])), vectors).sum()
+        gradient, of_strain = torch.autograd.grad(energy, (positions, strain), allow_unused=True)
+        forces = np.zeros((len(atoms), 3)) if gradient is None else -gradient.numpy()
+        self.results = {"energy": energy.item() + self.error * len(atoms), "forces": forces}
+        if all(atoms.pbc):
+            self.results["stress"] = (of_strain.numpy() / atoms.get_volume())[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+class Made(Family):
+    """A family whose sources are names alone."""
+
+    word = "made"
+    title = "Made"
+    sources = ("a name: sound",)
+    packages = (FamilyPackage("numpy", "numpy", "1.24"),)
+    isolation = Isolation(())
+
+    def __init__(self, kind=KnownSpecies, numbers=(11, 14, 17), error=0.0, reason=""):
+        self.kind, self.numbers, self.error, self.reason = kind, numbers, error, reason
+
+    def look(self, asked: Asked) -> str:
+        return self.reason
+
+    def load(self, asked: Asked) -> Potential:
+        network = self.kind().eval()
+        return Potential(
+            module=network, atomic_numbers=self.numbers, cutoff=CUTOFF, layers=1, dtype=torch.float64,
+            calculator=lambda: OwnCalculator(network, self.numbers, self.error), closeness=DOUBLE,
+            script=torch.jit.script, about=ABOUT, made_with={"made": "1.2"}, notes=("a note",),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def convert(monkeypatch, tmp_path):
+    """Run the command for a family of the tests."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(family, *options, output="model", name="My_Model", source="sound"):
+        monkeypatch.setitem(families.FAMILIES, family.word, family)
+        words = ["convert", family.word, str(source), "--output", output, "--name", name, *options]
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+def test_the_folder_is_complete_and_was_compared(convert, tmp_path):
+    result = convert(Made())
+    assert result.exit_code == 0, result.output
+    assert left_in(tmp_path) == ["model"]
+    assert left_in(tmp_path / "model") == FILES
+    said = tomllib.loads((tmp_path / "model" / "model.toml").read_text())
+    assert said["model"]["species"] == ["Na", "Si", "Cl"]
+    assert said["about"] == ABOUT
+    assert said["made_with"]["made"] == "1.2"
+    assert opened(tmp_path / "model").influence_distance == CUTOFF
+    lines = result.output.splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    names = [line.split("|")[1].strip() for line in table]
+    assert names == [
+        "configuration", "-" * 21, "crystal (Si)", "compound (NaCl)", "lone atom (Na)", "dimer (Na-Cl)",
+        "primitive cell (Si)",
+    ]  # fmt: skip
+    for row in table[2:]:
+        assert all(cell.strip() == "-" or float(cell) < 1e-12 for cell in row.split("|")[3:6])
+    readme = (tmp_path / "model" / "README.md").read_text()
+    assert "## Compared" in readme
+    assert "\n".join(table) in readme
+    assert "Differences from the calculator of made 1.2, in float64" in readme
+    assert "a note" in lines
+
+
+def test_a_difference_leaves_nothing(convert, tmp_path):
+    result = convert(Made(error=1e-7))
+    assert result.exit_code == 1
+    expected = (
+        r"Error: the model must give what OwnCalculator gives, but the energy of crystal \(Si\) differs by 1\.0e-07 "
+        r"eV/atom \(allowed: \d+e-\d+\); nothing was written\. Report this, with the versions of the packages\n"
+    )
+    assert re.fullmatch(expected, result.output), result.output
+    assert left_in(tmp_path) == []
+
+
+def test_a_wrong_sign_of_the_stress_would_be_found(convert, tmp_path, monkeypatch):
+    calculate = OwnCalculator.calculate
+
+    def wrong(self, *arguments, **named):
+        calculate(self, *arguments, **named)
+        if "stress" in self.results:
+            self.results["stress"] = -self.results["stress"]
+
+    monkeypatch.setattr(OwnCalculator, "calculate", wrong)
+    result = convert(Made())
+    assert result.exit_code == 1
+    assert "but the stress of crystal (Si) differs by " in result.output
+    assert left_in(tmp_path) == []
+
+
+def test_what_cannot_be_exported_is_written_where_it_is_asked_for(convert, tmp_path):
+    result = convert(Made(TakesLen))
+    assert result.exit_code == 1
+    assert (
+        "the module TakesLen cannot be saved as model.pt2: it can be exported with species.shape[0] == "
+        in result.output
+    )
+    assert left_in(tmp_path) == []
+    result = convert(Made(TakesLen), "--format", "pt")
+    assert result.exit_code == 0, result.output
+    assert left_in(tmp_path / "model") == sorted([*FILES[:3], "model.pt", "model.toml"])
+
+
+def test_species_that_kim_does_not_know_are_named(convert, tmp_path):
+    result = convert(Made(numbers=(0, 14, 119, 6)))
+    assert result.exit_code == 0, result.output
+    sentence = "species that KIM does not know are left out, those of the atomic numbers 0, 119"
+    assert sentence in result.output.splitlines()
+    assert tomllib.loads((tmp_path / "model" / "model.toml").read_text())["model"]["species"] == ["Si", "C"]
+
+
+def test_one_species_has_no_compound_and_trust_is_accepted_where_it_is_not_needed(convert):
+    result = convert(Made(numbers=(14,)), "--trust")
+    assert result.exit_code == 0, result.output
+    assert "compound" not in result.output
+    assert "dimer (Si-Si)" in result.output
+    assert "note:" not in result.output
+
+
+def test_trust_is_asked_for_before_anything_is_read(convert, tmp_path):
+    family = Made(reason="the source is a pickle")
+    family.load = pytest.fail
+    result = convert(family)
+    assert result.exit_code == 2
+    assert result.output == (
+        "Error: the source is a pickle, and unpickling runs whatever code its maker has put in; nothing was unpickled: "
+        "say --trust if you trust whoever made it\n"
+    )
+    assert left_in(tmp_path) == []
+    family.load = Made(numbers=(14,)).load
+    result = convert(family, "--trust")
+    assert result.exit_code == 0, result.output
+    said = "note: the source is a pickle; it is unpickled, as you trust whoever made it (--trust)"
+    assert said in result.output.splitlines()
+
+
+def test_a_missing_package_is_named(convert, tmp_path):
+    family = Made()
+    family.packages = (FamilyPackage("no-such-package", "no_such_package", "3.4"),)
+    result = convert(family)
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: converting a source of Made needs no-such-package in the Python environment of this command "
+        f"({sys.prefix}), got none; say --isolated for a temporary environment, or run: {sys.executable} -m pip "
+        "install no-such-package==3.4\n"
+    )
+    assert left_in(tmp_path) == []
+
+
+def test_bad_requests(convert, tmp_path):
+    result = convert(Made(), name="My Model")
+    assert result.exit_code != 0
+    assert "--name must" in result.output
+    result = convert(Made(), "--no-compile")
+    assert result.exit_code == 2
+    assert "--no-compile needs --install, got it alone; give both, or neither" in result.output
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    before = contents_of(tmp_path / "model")
+    result = convert(Made())
+    assert result.exit_code == 2
+    assert (
+        "Error: the folder model must be new or empty, got one with files in it; name another folder\n" in result.output
+    )
+    assert contents_of(tmp_path / "model") == before
+
+
+def test_unknown_families_are_refused():
+    result = CliRunner().invoke(main, ["convert", "sevenet", "7net-0", "--output", "x", "--name", "X"])
+    assert result.exit_code == 2
+    assert "Error: `family` must be one of sevennet" in result.output
+    assert "got 'sevenet'; did you mean 'sevennet'?; correct it\n" in result.output
+
+
+def test_the_list_says_what_is_here(convert, monkeypatch):
+    monkeypatch.setitem(families.FAMILIES, "made", Made())
+    result = CliRunner().invoke(main, ["convert", "--list"])
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert "sevennet: SevenNet" in lines
+    assert "  needs: sevenn (not here; tried with 0.13.0; --isolated brings it)" in lines
+    assert f"  needs: numpy ({np.__version__} is here; tried with 1.24)" in lines
+    assert "  takes: a name: sound" in lines
+
+
+def test_closeness_is_relative_beyond_one():
+    from kim_torchml.tools.convert.comparison import Difference
+
+    allowed = Closeness(1e-6, 1e-6, 1e-6)
+    found = Difference("a crystal", 2, 5e-6, 0.0, None, Closeness(10.0, 0.0, 0.0))
+    assert found.excess(allowed) == ""
+    assert "the energy of a crystal differs by 5.0e-06 eV/atom" in replace(found, largest=allowed).excess(allowed)
+    assert "the force of a crystal differs by nan eV/Å" in replace(found, force=float("nan")).excess(allowed)
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.path}",))
+
+
+@pytest.fixture
+def sevennet(monkeypatch, tmp_path):
+    """Run the command for a source of SevenNet, whose package seems to be there."""
+    find_spec = importlib.util.find_spec
+
+    def found(name, *others):
+        return importlib.machinery.ModuleSpec(name, None) if name == "sevenn" else find_spec(name, *others)
+
+    monkeypatch.setattr(importlib.util, "find_spec", found)
+    monkeypatch.chdir(tmp_path)
+
+    def run(source, *options):
+        words = ["convert", "sevennet", str(source), "--output", "model", "--name", "My_Model", *options]
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+def saved(content, path):
+    torch.save(content, path)
+    return path
+
+
+CONTENTS = {
+    "alone": lambda bomb: bomb,
+    "config": lambda bomb: {"config": {"version": bomb}, "model_state_dict": {}},
+    "weights": lambda bomb: {"config": {}, "model_state_dict": {"weight": bomb}},
+    "array": lambda bomb: {"config": {"shift": np.array([bomb], dtype=object)}, "model_state_dict": {}},
+    "optimizer": lambda bomb: {"config": {}, "model_state_dict": {}, "optimizer_state_dict": [bomb]},
+}
+
+
+@pytest.mark.parametrize("place", CONTENTS)
+def test_a_checkpoint_runs_no_code(sevennet, tmp_path, place):
+    bomb = tmp_path / "exploded"
+    result = sevennet(saved(CONTENTS[place](Bomb(bomb)), tmp_path / "bomb.pth"))
+    assert result.exit_code == 2, result.output
+    assert (
+        f"{tmp_path / 'bomb.pth'} holds posix.system, which unpickling alone can make, and unpickling runs"
+        in result.output
+    )
+    assert not bomb.exists()
+    assert left_in(tmp_path) == ["bomb.pth"]
+
+
+def test_other_files_run_no_code(sevennet, tmp_path):
+    bomb = tmp_path / "exploded"
+    code = pickle.dumps(Bomb(bomb))
+    files = {
+        "plain.pth": code,
+        "script.pth": zip_of([("x/constants.pkl", code), ("x/data.pkl", code), ("x/code/x.py", b"")]),
+        "other.pth": zip_of([("x/other.pkl", code)]),
+        "exported.pth": zip_of([("x/models/model.json", b"{}"), ("x/data.pkl", code)]),
+        "broken.pth": zip_of([("x/data.pkl", code[: len(code) // 2])]),
+    }
+    said = {
+        "plain.pth": "which is no archive of torch.save or is damaged",
+        "script.pth": "which is TorchScript, as it is deployed for `pair_style e3gnn`; give the checkpoint",
+        "other.pth": "an archive of something else; name the right file",
+        "exported.pth": "a program of torch.export; see `kim-torchml package`",
+        "broken.pth": "cannot be read: ",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        result = sevennet(name, "--trust")
+        assert result.exit_code == 1, result.output
+        assert said[name] in result.output
+        assert result.output.count("\n") == 1
+        assert not bomb.exists()
+    assert left_in(tmp_path) == sorted(files)
+
+
+def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
+    result = sevennet("7net-1")
+    assert result.exit_code == 2
+    assert "got '7net-1'; did you mean '7net-0'?; correct it" in result.output
+    result = sevennet("missing.pth")
+    assert "got 'missing.pth', which is not there; correct the path" in result.output
+    result = sevennet(saved({"weights": torch.zeros(2)}, tmp_path / "other.pth"))
+    assert result.exit_code == 1
+    assert "which holds no network of SevenNet; name another file, or another family" in result.output
+    result = sevennet("7net-0", "--head", "pbe")
+    assert "`--head` is for networks of MACE, got 'pbe'; SevenNet's have modalities: --modal" in result.output
+    assert left_in(tmp_path) == ["other.pth"]
+
+
+def test_modalities_are_named():
+    from kim_torchml.tools.convert.sevennet import _modal_of
+
+    config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
+    assert _modal_of(config, "pbe") == "PBE"
+    assert _modal_of({}, None) is None
+    for modal, given, said in (
+        (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
+        ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
+        ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
+    ):
+        with pytest.raises(Exception, match=re.escape(said)):
+            _modal_of(given, modal)
+
+
+def test_plain_checkpoints_need_no_trust(tmp_path):
+    content = {
+        "config": {
+            "shift": np.arange(3.0),
+            "scale": np.float64(2.0),
+            "device": torch.device("cuda"),
+            "version": "0.9.1",
+        },
+        "model_state_dict": {"weight": torch.zeros(3)},
+    }
+    path = saved(content, tmp_path / "plain.pth")
+    assert SevenNet().look(Asked(str(path))) == ""
+    config = plain_content(path, "a checkpoint", _allowed())["config"]
+    assert config["shift"].tolist() == [0.0, 1.0, 2.0]
+    assert config["scale"] == 2.0
+
+
+def test_structures_suit_any_elements():
+    from kim_torchml.tools.convert.reference_structures import reference_structures
+
+    for species in (["H"], ["H", "O"], ["Og", "Ts"], ["C", "Si"], ["He", "Fe", "Pu"]):
+        found = reference_structures(species)
+        assert len(found) == (4 if len(species) == 1 else 5)
+        for atoms in found.values():
+            assert isinstance(atoms, Atoms)
+            assert set(atoms.symbols) <= set(species)
+            if len(atoms) > 1:
+                assert neighbor_list("d", atoms, 6.0).min() > 0.5
