@@ -22,7 +22,7 @@ from trapped import CUTOFF, Sound, TakesLen
 from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import families
-from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, Isolation, FamilyPackage, Potential
+from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
 from kim_torchml.tools.convert.sevennet import SevenNet, _allowed
 from kim_torchml.tools.convert.source_file import plain_content
 

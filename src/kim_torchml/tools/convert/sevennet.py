@@ -24,8 +24,8 @@ from kim_torchml.tools.convert.family import (
     Asked,
     Closeness,
     Family,
-    Isolation,
     FamilyPackage,
+    Isolation,
     Potential,
 )
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
