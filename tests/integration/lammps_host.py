@@ -20,6 +20,7 @@ processors {processors}
 kim init {model} {units}
 neighbor 0.5 bin
 neigh_modify every 1 delay 0 check yes
+box tilt large
 read_data {name}.data
 kim interactions {species}
 """

@@ -88,7 +88,7 @@ def test_compiled_gives_what_the_package_gives(
     check_close(found, converted, list(STRUCTURES))
 
 
-def test_two_ranks_give_what_the_package_gives(
+def test_two_ranks_give_what_mace_gives(
     bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path
 ) -> None:
     """Images are rows of their own there, two cutoffs deep; for five layers that would take gigabytes."""
@@ -123,7 +123,7 @@ def test_check_and_verify_pass(
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_of_this_machine_is_in_a_folder(installed: Callable[[str], Installed]) -> None:
+def test_nothing_of_this_machine_is_in_a_folder_of_mace(installed: Callable[[str], Installed]) -> None:
     folder = installed("Mace_Small").folder
     for path in folder.iterdir():
         content = path.read_bytes()
