@@ -2,7 +2,7 @@
 """Models like those of models.py, each with one defect that a simulation would not show."""
 
 import torch
-from models import Edges, Edges3, MessagePassing, Pair, PairWithForces
+from models import Edges, Edges1, Edges3, MessagePassing, Pair, PairWithForces
 from torch import Tensor
 
 
@@ -17,6 +17,21 @@ class TurningWithAxes(Edges3):
         for _ in range(self.n_layers):
             features = features.index_add(0, edge_index[0], factors * features[edge_index[1]])
         return features
+
+
+class Handed(Edges1):
+    """Tells left from right: the volume that three sums of edge vectors span changes its sign in a mirror."""
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        square = edge_vectors.square().sum(1, keepdim=True)
+        smooth = (1.0 - square / 6.25).clamp(min=0.0).pow(3)
+        n = species.shape[0]
+        kinds = 1.0 + species.to(edge_vectors.dtype)[edge_index[1]].unsqueeze(1)
+        first, second, third = [
+            edge_vectors.new_zeros([n, 3]).index_add(0, edge_index[0], weight * smooth * edge_vectors)
+            for weight in (kinds, square, kinds * square.square())
+        ]
+        return self.weight * (torch.linalg.cross(first, second) * third).sum(1)
 
 
 class InOrder(Edges):

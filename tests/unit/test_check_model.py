@@ -11,6 +11,7 @@ from defective import (
     BeyondTheCutoff,
     CountingImages,
     FailingAlone,
+    Handed,
     InOrder,
     LosingDigits,
     MeanOverRows,
@@ -66,7 +67,8 @@ def test_a_good_model_in_single_precision_passes(kind, tmp_path):
 EDGES = {"kind": "Edges"}
 SINGLE = {"dtype": torch.float32, "kind": "Edges"}
 DEFECTS = [
-    (TurningWithAxes, {"kind": "Edges", "n_layers": 3}, {"rotation"}, "turned, mirrored or shifted"),
+    (TurningWithAxes, {"kind": "Edges", "n_layers": 3}, {"rotation"}, "turned or shifted"),
+    (Handed, EDGES, {"mirror"}, "tells left from right"),
     (InOrder, EDGES, {"permutation", "images"}, "depend on the order"),
     (MeanOverRows, EDGES, {"images", "reach", "contributing"}, "do not agree"),
     (CountingImages, {"kind": "Graph"}, {"isolated-atom", "no-edges", "images", "reach", "contributing"}, "an atom"),
@@ -156,13 +158,13 @@ def test_the_command_prints_a_table(tmp_path, monkeypatch):
     lines = result.output.splitlines()
     assert lines[0] == "model.pt: kind edges, species Si, C, cutoff 2.5 Å x 3 layers, float64"
     assert re.search(r"^repeatable +P +0 +0 +the same input gives the same bits", result.output, re.MULTILINE)
-    assert re.fullmatch(r"12 of 12 checks passed \(\d+\.\d s\)", lines[-1])
+    assert re.fullmatch(r"13 of 13 checks passed \(\d+\.\d s\)", lines[-1])
 
 
 def test_the_command_fails_with_a_check(tmp_path):
     result = check(folder_of(tmp_path, Edges3, n_layers=2))
     assert result.exit_code == 1
-    assert re.search(r"9 of 12 checks passed, 3 failed: images, reach, contributing \(", result.output)
+    assert re.search(r"10 of 13 checks passed, 3 failed: images, reach, contributing \(", result.output)
 
 
 def test_the_command_says_in_one_line_what_cannot_be_opened(tmp_path):
