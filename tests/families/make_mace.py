@@ -26,10 +26,13 @@ _LARGE_ELEMENTS = 89
 # Energies of lone atoms, eV; one for each element of _ELEMENTS.
 _LONE = (-1.1, -2.0, -0.2, -0.8, -0.3)
 _SEED = 20
+_LARGER = 20.0
 
 
-def _network(kind: type[torch.nn.Module] = modules.ScaleShiftMACE, **changes: Any) -> torch.nn.Module:
-    """Return a network of two layers."""
+def _network(
+    kind: type[torch.nn.Module] = modules.ScaleShiftMACE, larger: float = _LARGER, **changes: Any
+) -> torch.nn.Module:
+    """Return a network of two layers, whose energies are larger than those of random weights by a factor."""
     torch.manual_seed(_SEED)
     numbers = changes.get("atomic_numbers", _ELEMENTS)
     asked = {
@@ -52,8 +55,11 @@ def _network(kind: type[torch.nn.Module] = modules.ScaleShiftMACE, **changes: An
     if kind is modules.ScaleShiftMACE:
         asked |= {"atomic_inter_scale": 0.8, "atomic_inter_shift": 0.1}
     network = kind(**{**asked, **changes})
-    network.eval()
-    return network
+    with torch.no_grad():
+        # Forces of the size that trained networks have.
+        network.readouts[0].linear.weight *= larger
+        network.readouts[1].linear_2.weight *= larger
+    return network.eval()
 
 
 def _small() -> torch.nn.Module:
@@ -69,6 +75,7 @@ def _heads() -> torch.nn.Module:
 
 def _density() -> torch.nn.Module:
     return _network(
+        larger=1.0,
         interaction_cls=modules.RealAgnosticDensityResidualInteractionBlock,
         interaction_cls_first=modules.RealAgnosticDensityInteractionBlock,
         pair_repulsion=True,

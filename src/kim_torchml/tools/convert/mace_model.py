@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A `.model` file of MACE: the pickle of a network of the package mace-torch."""
 
+import copy
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         DriverError: If it is damaged, or a network that cannot be converted.
     """
     path = asked.path
+    _import_package()
     with quiet(), damaged(path, what):
         network = _loaded(path, what)
         dtype = getattr(torch, asked.dtype) if asked.dtype else _dtype_of(network)
@@ -86,10 +88,23 @@ def index_of_head(heads: Sequence[str], head: str | None) -> int:
     return heads.index(head)
 
 
-def _loaded(path: Path, what: str) -> Any:
-    # Importing it first lets parts of e3nn load their own constants.
-    import mace.calculators  # noqa: F401
+def _import_package() -> None:
+    """Import the package, which lets parts of e3nn load their own constants when a file is unpickled.
 
+    Raises:
+        DriverError: If it lacks another one that it needs.
+    """
+    try:
+        with quiet():
+            import mace.calculators  # noqa: F401
+    except ImportError as error:
+        raise DriverError(
+            f"mace-torch {importlib.metadata.version('mace-torch')} must be installed with all that it needs, but "
+            f"cannot be imported: {reason_of(error)}; install that, or say --isolated for a temporary environment"
+        ) from error
+
+
+def _loaded(path: Path, what: str) -> Any:
     network = torch.load(path, map_location="cpu", weights_only=False)
     kind = type(network)
     if not isinstance(network, torch.nn.Module) or kind.__name__ not in _CLASSES:
@@ -140,8 +155,12 @@ def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
     with quiet():
         import e3nn.util.jit
 
+        from kim_torchml.tools.convert.mace_zbl import pair_repulsion_in_own_type
+
         # Scripting changes a network's parts, and this one is compared with what comes of it.
-        found: torch.jit.ScriptModule = e3nn.util.jit.script(module, in_place=False)
+        copied = copy.deepcopy(module)
+        pair_repulsion_in_own_type(copied)
+        found: torch.jit.ScriptModule = e3nn.util.jit.script(copied)
     return found
 
 
