@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A converted model beside the calculator of the package that its network comes from."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from ase import Atoms
 
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import EdgeInputs
+from kim_torchml.tools.convert.default_dtype import default_dtype
 from kim_torchml.tools.convert.family import Closeness, Potential
 from kim_torchml.tools.convert.reference_structures import reference_structures
 from kim_torchml.tools.kim_host.particles import particles_of
@@ -77,8 +77,10 @@ def compare(model: LoadedModel, potential: Potential, progress: LateProgress) ->
 
 
 def _difference(name: str, atoms: Atoms, model: LoadedModel, calculator: Any, dtype: torch.dtype) -> Difference:
-    energy, forces, stress = _of_model(model, atoms)
-    with _default_dtype(dtype):
+    # What a simulator leaves as it is: a model must not depend on it.
+    with default_dtype(torch.float32):
+        energy, forces, stress = _of_model(model, atoms)
+    with default_dtype(dtype):
         own = atoms.copy()
         own.calc = calculator
         wanted_energy, wanted_forces = float(own.get_potential_energy()), np.asarray(own.get_forces(), dtype=float)
@@ -113,17 +115,6 @@ def _of_model(model: LoadedModel, atoms: Atoms) -> tuple[float, Floats, Floats |
     np.add.at(forces, particles.owners, computed.forces)
     stress = computed.virial / atoms.get_volume() if all(structure.periodic) else None
     return computed.energy, forces, stress
-
-
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Let a calculator make its tensors in the network's type."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def table_of(differences: Sequence[Difference]) -> list[str]:

@@ -2,11 +2,8 @@
 """From a checkpoint of a family to a folder that KIM can install, compared with the package's own calculator."""
 
 import importlib.util
-import io
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +13,13 @@ from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.elements import SYMBOLS
 from kim_torchml.tools.convert.comparison import Difference, compare, table_of
+from kim_torchml.tools.convert.default_dtype import default_dtype
 from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Potential
+from kim_torchml.tools.convert.quiet import quiet
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.kim_names import check_name
-from kim_torchml.tools.package.program_file import EXPORTED, SCRIPTED, program_file_of
+from kim_torchml.tools.package.program_file import SCRIPTED, ProgramFile, program_file_of
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import check_free
 from kim_torchml.tools.package.written_model import Compared, WrittenModel, write_model
@@ -100,7 +99,7 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
     """
     progress(f"reading {asked.source}", 0.0)
     check_packages(family, asked)
-    with _quiet_packages():
+    with quiet():
         potential = family.load(asked)
     module, species, unknown = _known_to_kim(potential)
     statement = Statement(
@@ -108,26 +107,25 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
         dtype=type_word(potential.dtype), about=potential.about, made_with=potential.made_with,
     )  # fmt: skip
     statement.check()
-    if asked.file_format == SCRIPTED:
-        program = program_file_of(potential.script(module), statement.inputs(), SCRIPTED, progress)
-    else:
-        with potential.exporting():
-            program = program_file_of(module, statement.inputs(), EXPORTED, progress)
 
     def compared(model: LoadedModel) -> Compared:
-        with _quiet_packages():
+        with quiet():
             return _compared(compare(model, potential, progress), potential)
 
-    written = write_model(statement, program, module, folder, progress, compared)
+    # The package's own calculator computes so, and a program keeps the types that it was exported with.
+    with default_dtype(potential.dtype):
+        program = _program_of(potential, module, statement, asked.file_format or potential.file_format, progress)
+        written = write_model(statement, program, module, folder, progress, compared)
     return replace(written, said=(*written.said, *unknown, *potential.notes))
 
 
-@contextmanager
-def _quiet_packages() -> Iterator[None]:
-    """Keep packages from telling of accelerators that are not there, and of what they do; errors are raised as ever."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+def _program_of(
+    potential: Potential, module: torch.nn.Module, statement: Statement, file_format: str, progress: LateProgress
+) -> ProgramFile:
+    if file_format == SCRIPTED:
+        return program_file_of(potential.script(module), statement.inputs(), SCRIPTED, progress)
+    with potential.exporting():
+        return program_file_of(module, statement.inputs(), file_format, progress)
 
 
 def _known_to_kim(potential: Potential) -> tuple[torch.nn.Module, tuple[str, ...], tuple[str, ...]]:
@@ -148,7 +146,8 @@ def _compared(differences: Sequence[Difference], potential: Potential) -> Compar
     """Return the table of a comparison, for the terminal and for README.md."""
     table, allowed = table_of(differences), potential.closeness
     packages = ", ".join(f"{name} {version}" for name, version in potential.made_with.items())
-    beside = f"differences from the calculator of {packages}, in {type_word(potential.dtype)}, images folded"
+    beside = potential.beside or f"the calculator of {packages}"
+    beside = f"differences from {beside}, in {type_word(potential.dtype)}, images folded"
     limits = f"allowed: {allowed.energy:.0e} eV/atom, {allowed.force:.0e} eV/Å, {allowed.stress:.0e} eV/Å³"
     section = [
         "",

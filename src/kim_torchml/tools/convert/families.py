@@ -2,6 +2,7 @@
 """The families that can be converted, by the words of `kim-torchml convert`."""
 
 from kim_torchml.tools.convert.family import Family
+from kim_torchml.tools.convert.mace import Mace
 from kim_torchml.tools.convert.sevennet import SevenNet
 
-FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(),)}
+FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(), Mace())}

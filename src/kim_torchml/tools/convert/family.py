@@ -103,10 +103,12 @@ class Potential:
         calculator: makes the package's own calculator for ASE, of the same network in the same type.
         closeness: how close to that the model must be.
         script: makes TorchScript of the module, or of one around it.
-        exporting: is entered while the module is exported.
+        exporting: is entered while the module is exported, but not while it is scripted.
         about: title, authors, doi, licence, description, trained_on, as far as they are known.
         made_with: versions of the family's packages, by name.
         notes: what its user should know, a sentence each.
+        beside: what it is compared with, where that is not the package's own calculator.
+        file_format: "pt2" or "pt", where none is asked for.
     """
 
     module: torch.nn.Module
@@ -121,6 +123,8 @@ class Potential:
     about: Mapping[str, Any] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    beside: str = ""
+    file_format: str = "pt2"
 
 
 class Family(ABC):
@@ -141,7 +145,7 @@ class Family(ABC):
     isolation: Isolation
 
     def needs(self, asked: Asked) -> tuple[FamilyPackage, ...]:
-        """Return the packages that converting a source needs."""
+        """Return the packages that converting a source needs, which `look` has found fit."""
         del asked
         return self.packages
 
