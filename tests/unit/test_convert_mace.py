@@ -103,22 +103,22 @@ def test_a_network_of_a_fork(tmp_path):
 
 def test_a_checkpoint_of_a_training_run(tmp_path):
     torch.save({"model": {"weight": torch.zeros(3, device="cpu")}, "optimizer": {}}, tmp_path / "run.pt")
-    with pytest.raises(DriverError, match="a checkpoint of a training run .*; give the .model that mace_run_train has"):
+    with pytest.raises(DriverError, match=r"a checkpoint of a training run .*; give the .model that mace_run_train"):
         look(tmp_path / "run.pt")
 
 
 def test_damaged_files(tmp_path):
     whole = mace_files.pickle_of(tmp_path / "x.model", mace_files.NETWORK).read_bytes()
     (tmp_path / "x.model").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DriverError, match="is no archive of torch.save or is damaged .*; fetch it again"):
+    with pytest.raises(DriverError, match=r"is no archive of torch.save or is damaged .*; fetch it again"):
         look(tmp_path / "x.model")
     whole = mace_files.lammps_file(tmp_path / "x-lammps.pt").read_bytes()
     (tmp_path / "x-lammps.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DriverError, match="is no archive of torch.save or is damaged .*; fetch it again"):
+    with pytest.raises(DriverError, match=r"is no archive of torch.save or is damaged .*; fetch it again"):
         look(tmp_path / "x-lammps.pt")
     place = archives.place_of(whole, next(each for each in archives.members(whole) if each.endswith("lammps_mace.py")))
     (tmp_path / "x-lammps.pt").write_bytes(whole[:place] + b"#" + whole[place + 1 :])
-    with pytest.raises(DriverError, match="the model file .* is damaged: .*; copy it again"):
+    with pytest.raises(DriverError, match=r"the model file .* is damaged: .*; copy it again"):
         look(tmp_path / "x-lammps.pt")
 
 
@@ -203,7 +203,7 @@ def test_a_file_for_lammps_is_no_program_of_torch_export(tmp_path):
 
 def test_torchscript_of_something_else(tmp_path):
     torch.jit.script(torch.nn.Linear(1, 1, device="cpu")).save(str(tmp_path / "other.pt"))
-    with pytest.raises(DriverError, match="got .*other.pt, TorchScript of none"):
+    with pytest.raises(DriverError, match=r"got .*other.pt, TorchScript of none"):
         look(tmp_path / "other.pt")
     torch.jit.script(mace_files.PairNetwork(1, ["a"])).save(str(tmp_path / "x_compiled.model"))
     with pytest.raises(DriverError, match="TorchScript of a network of MACE that is not made for LAMMPS"):

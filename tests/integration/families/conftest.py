@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def mace_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small MACE models, made with fixed seeds."""
     folder = tmp_path_factory.mktemp("mace")
-    done = run_in_family("mace", HERE / "make_mace.py", folder)
+    done = run_in_family("mace", HERE / "make_mace.py", folder, "small", "heads", "density", "plain", "--lammps")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -56,9 +56,10 @@ def installed(
         if name not in done:
             model, work = BY_NAME[name], tmp_path_factory.mktemp(name)
             source = source_of(model)
+            asked = f"{source}-lammps.pt" if model.is_for_lammps else source
             options = ["--name", name, "--dtype", model.dtype, "--format", model.file_format, "--trust"]
             run = kim_torchml(
-                model.family, "convert", model.family, source, "--output", work / name, *options, *model.options
+                model.family, "convert", model.family, asked, "--output", work / name, *options, *model.options
             )
             assert run.returncode == 0, run.stderr
             bare_collection.install(work / name)

@@ -32,6 +32,8 @@ class Converted:
         modal: modality, if there are several.
         head: head, if there are several.
         file_format: "pt2" or "pt".
+        fails: checks of `kim-torchml check` that the network itself fails.
+        is_for_lammps: whether it is converted from the file that the package has made of its source for LAMMPS.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Converted:
     modal: str | None = None
     head: str | None = None
     file_format: str = "pt2"
+    is_for_lammps: bool = False
+    fails: tuple[str, ...] = ()
 
     @property
     def options(self) -> list[str]:
@@ -74,7 +78,8 @@ class Installed:
 
 def _sevennet(name: str, source: str, dtype: str = "float32", **more) -> Converted:
     closeness = (2e-6, 2e-5, 2e-6) if dtype == "float32" else (1e-10, 1e-10, 1e-10)
-    return Converted(name, "sevennet", source, dtype, *closeness, **more)
+    # The networks of the wheel have features of one parity, so that a mirror image has another energy.
+    return Converted(name, "sevennet", source, dtype, *closeness, fails=("mirror",), **more)
 
 
 def _mace(name: str, source: str, dtype: str = "float32", **more) -> Converted:
@@ -89,10 +94,11 @@ MODELS = [
     _sevennet("SevenNet_MF_0_R2scan", "7net-mf-0", modal="R2SCAN"),
     _mace("Mace_Small", "small", is_quick=True),
     _mace("Mace_Small_Double", "small", "float64"),
-    _mace("Mace_Heads", "heads", head="second"),
+    _mace("Mace_Heads", "heads", head="r2scan"),
     _mace("Mace_Density", "density"),
     _mace("Mace_Plain", "plain", "float64"),
     _mace("Mace_Script", "small", file_format="pt"),
+    _mace("Mace_For_Lammps", "small", file_format="pt", is_for_lammps=True, is_quick=True),
 ]
 BY_NAME = {model.name: model for model in MODELS}
 

@@ -126,7 +126,7 @@ def main() -> None:
     """Write the networks that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", default=["small", "heads", "density", "plain"], choices=list(_MAKERS))
+    parser.add_argument("names", nargs="+", choices=list(_MAKERS))
     parser.add_argument("--lammps", action="store_true", help="also write the first one's -lammps.pt")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
