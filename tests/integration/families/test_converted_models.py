@@ -131,7 +131,7 @@ def test_verify_grades(
     converted, report = installed(name), own_folder / "report.json"
     done = bare_collection.run_python("-c", _COMMAND, "verify", name, "--json", report, timeout=_PATIENCE)
     assert report.exists(), done.stdout + done.stderr
-    grades = {each["name"]: each["grade"] for each in json.loads(report.read_text())["checks"]}
+    grades = {each["name"]: each["grade"] for each in json.loads(report.read_text())["results"]}
     failed = {each for each, grade in grades.items() if grade == "F"}
     assert failed == ({"inversion-symmetry"} if "mirror" in converted.model.fails else set()), done.stdout
 
