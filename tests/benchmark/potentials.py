@@ -100,6 +100,8 @@ class Benchmark:
 
     Attributes:
         model: what the model's files say of it.
+        name: KIM id of the model.
+        facts: what the calculator says of itself.
         done: what converting, installing and compiling took.
     """
 
@@ -118,22 +120,18 @@ class Benchmark:
         own = {"KIM_TORCHML_CACHE": folder / "cache", "XDG_DATA_HOME": folder / "data"}
         self._environment = collection.environment | {name: str(path) for name, path in own.items()}
         self._environment |= {"KIM_MODEL_EXECUTION_DEVICE": options.device, "KIM_TORCHML_EDGES": "folded"}
+        self._check_species()
+        # Compiling takes minutes: what is wrong with the calculator should be known before.
+        with self.calculator() as calculator:
+            self.facts = calculator.facts
         sources = folder / "export"
         sources.mkdir()
         with Console().status("installing the driver"):
             collection.install(export_sources(sources), KIM_TORCHML_PYTHON=sys.executable)
         self.done["installing"] = self._command("install", "--no-compile", str(self._model_folder))
+        # The folder may have been given another name.
+        self.name = self.done["installing"].printed.split()[0]
         self.done["compiling"] = self._command("compile", self.name)
-
-    @property
-    def name(self) -> str:
-        """KIM id of the model, which its folder is called by."""
-        return self._model_folder.name
-
-    def check_species(self, *symbols: str) -> None:
-        """End if the model does not know an element."""
-        if missing := [each for each in symbols if each not in self.model.species]:
-            sys.exit(f"the model must know {', '.join(symbols)}, got none of {', '.join(missing)}; leave that part out")
 
     def lammps(self, way: str, atoms: Atoms, timestep: float) -> LammpsRun:
         """Start LAMMPS with the model."""
@@ -148,6 +146,15 @@ class Benchmark:
         arguments += [word for name, value in asked.items() if value for word in (f"--{name}", value)]
         return CalculatorRun(CALCULATOR, options.family_python, arguments, self._environment, self._folder)
 
+    def _check_species(self) -> None:
+        options = self._options
+        wanted = [*(["Si"] if options.cells else []), *(["H", "O"] if options.nve else [])]
+        if missing := [each for each in wanted if each not in self.model.species]:
+            sys.exit(
+                f"the model must know {', '.join(wanted)}, and does not know {', '.join(missing)}; leave out --nve "
+                "without H and O, and say --cells with nothing behind it without Si"
+            )
+
     def _command(self, *words: str) -> Done:
         environment = self._environment | {"KIM_TORCHML_COMPILE": "cached"}
         return measured([sys.executable, "-m", "kim_torchml", *words], environment, self._folder)
@@ -155,7 +162,13 @@ class Benchmark:
     def _convert(self) -> Done:
         options = self._options
         command = [options.family_python, "-m", "kim_torchml", "convert", options.family, source_of(options)]
-        command += ["--output", self._model_folder, "--name", self.name, *(["--trust"] if options.trust else [])]
+        command += [
+            "--output",
+            self._model_folder,
+            "--name",
+            self._model_folder.name,
+            *(["--trust"] if options.trust else []),
+        ]
         for name in ("dtype", "head", "modal"):
             if value := getattr(options, name):
                 command += [f"--{name}", value]
@@ -177,14 +190,12 @@ class Found:
         rounds: what a step took, for each round and by the names of the runs.
         start: state of the start, by the names of the runs.
         peak_mb: peak memory, MB, by the names of the runs.
-        calculator: what the calculator says of itself.
     """
 
     n_atoms: int
     rounds: list[dict[str, Turn]] = field(default_factory=list)
     start: dict[str, State] = field(default_factory=dict)
     peak_mb: dict[str, float] = field(default_factory=dict)
-    calculator: dict[str, str] = field(default_factory=dict)
 
     def energy_off(self, name: str) -> float:
         """Return how far the energy of the start is from the calculator's, eV for each atom."""
@@ -223,7 +234,6 @@ def measure(benchmark: Benchmark, cells: int, options: argparse.Namespace) -> Fo
     with ExitStack() as stack:
         calculator = benchmark.calculator()
         stack.enter_context(calculator)
-        found.calculator = calculator.facts
         found.start[calculator.name] = calculator.start(atoms, _SILICON_STEP)
         runs: list[LiveRun] = [calculator]
         for way in WAYS:
@@ -250,12 +260,10 @@ def check_way(run: LammpsRun, way: str) -> None:
 
 def steps_table(benchmark: Benchmark, found: list[Found], device: str) -> Table:
     """Return the table of steps."""
-    facts = found[0].calculator
-    title = (
-        f"silicon, {device}, one thread: {benchmark.name} ({benchmark.model.dtype}) in LAMMPS beside "
-        f"{facts['calculator']} of {facts['package']} ({facts['dtype']}, torch {facts['torch']}) in ASE"
-    )
-    table = Table(title=title)
+    facts = benchmark.facts
+    ours = f"{benchmark.name} ({benchmark.model.dtype}) in LAMMPS"
+    theirs = f"{facts['calculator']} ({facts['dtype']}) of {facts['package']}, torch {facts['torch']}, in ASE"
+    table = Table(title=f"{ours} beside {theirs}\nsilicon, {device}, one thread")
     headings = ["atoms", "", "CPU ms per step", "wall ms", "times faster", "range", "peak MB", "energy off, eV/atom"]
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left")
@@ -318,6 +326,8 @@ def parsed_options() -> argparse.Namespace:
     options = parser.parse_args()
     if (options.dtype or options.trust) and not options.convert:
         parser.error("--dtype and --trust need --convert")
+    if not options.family_python.expanduser().is_file():
+        parser.error(f"--family-python must be the Python of an environment, got {options.family_python}")
     # The link of an environment is its Python, and what it leads to is another.
     options.family_python = options.family_python.expanduser().absolute()
     return options
@@ -330,11 +340,11 @@ def main() -> None:
     written: dict[str, object] = {"versions": versions()}
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Benchmark(options, Path(folder))
-        benchmark.check_species(*(["Si"] if options.cells else []), *(["H", "O"] if options.nve else []))
         console.print(", ".join(f"{name} {version}" for name, version in written["versions"].items()), highlight=False)
         for what, done in benchmark.done.items():
             console.print(f"{what}: {done}", highlight=False)
             written[what] = asdict(done)
+        written["calculator"] = benchmark.facts
         found = [measure(benchmark, cells, options) for cells in options.cells]
         if found:
             console.print(steps_table(benchmark, found, options.device))

@@ -113,5 +113,7 @@ def nve_table(found: dict[str, list[State]], n_atoms: int) -> tuple[Table, dict[
         table.add_column(heading, justify="right" if heading else "left")
     for name, each in drifts.items():
         numbers = (f"{each.slope:+.3f}", f"{each.change:+.4f}", f"{each.scatter:.4f}")
-        table.add_row(name, *numbers, *(f"{kelvin:.0f}" for kelvin in (each.temperature, each.first, each.last)))
+        table.add_row(
+            name.replace("_", " "), *numbers, *(f"{kelvin:.0f}" for kelvin in (each.temperature, each.first, each.last))
+        )
     return table, {name: asdict(each) for name, each in drifts.items()}
