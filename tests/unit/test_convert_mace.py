@@ -103,7 +103,9 @@ def test_a_network_of_a_fork(tmp_path):
 
 def test_a_checkpoint_of_a_training_run(tmp_path):
     torch.save({"model": {"weight": torch.zeros(3, device="cpu")}, "optimizer": {}}, tmp_path / "run.pt")
-    with pytest.raises(DriverError, match=r"a checkpoint of a training run .*; give the .model that mace_run_train has"):
+    with pytest.raises(
+        DriverError, match=r"a checkpoint of a training run .*; give the .model that mace_run_train has"
+    ):
         look(tmp_path / "run.pt")
 
 
