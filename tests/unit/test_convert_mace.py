@@ -103,7 +103,9 @@ def test_a_network_of_a_fork(tmp_path):
 
 def test_a_checkpoint_of_a_training_run(tmp_path):
     torch.save({"model": {"weight": torch.zeros(3, device="cpu")}, "optimizer": {}}, tmp_path / "run.pt")
-    with pytest.raises(DriverError, match=r"a checkpoint of a training run .*; give the .model that mace_run_train"):
+    with pytest.raises(
+        DriverError, match=r"a checkpoint of a training run .*; give the .model that mace_run_train has"
+    ):
         look(tmp_path / "run.pt")
 
 
@@ -130,7 +132,7 @@ def test_damaged_files(tmp_path):
                    "2023-12-03-mace-128-L1_epoch-199.model --trust` with the same options"),
         ("off-small", "fetch the file MACE-OFF23_small.model from the folder mace_off23 of .*, licence ASL"),
         ("mh-1", "fetch the file mace-mh-1.model from the release mace_mh_1 of .*, licence ASL"),
-        ("polar-1-m", "MACE-POLAR-1-M needs charges, spin and the electrostatics of all atoms beside species"),
+        ("polar-1-m", "MACE-POLAR-1-M needs charges, spin and the electrostatics of all atoms beside"),
         ("omol-extra_large", "MACE-OMOL-0 needs the total charge and spin beside species and edges"),
         ("medum", r"must be the file of a network of MACE or one of small, .*; did you mean 'medium'\?"),
         ("my.model", "got 'my.model', which is not there; correct the path"),

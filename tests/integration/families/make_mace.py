@@ -58,7 +58,7 @@ def _network(
     with torch.no_grad():
         # Forces of the size that trained networks have.
         network.readouts[0].linear.weight *= larger
-        network.readouts[1].linear_2.weight *= larger
+        network.readouts[-1].linear_2.weight *= larger
     return network.eval()
 
 
