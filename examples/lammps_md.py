@@ -103,7 +103,7 @@ def run_md(
     forces = read(folder / "forces.dump", format="lammps-dump-text", index=0).get_forces()
     # The first record is the one of `run 0`.
     steps_seen, energies = np.array(records[1:])[:, :2].T
-    return Trajectory(records[0][2], forces, steps_seen * TIME_STEP, energies, _milliseconds_per_step(output))
+    return Trajectory(records[0][2], forces, steps_seen * TIME_STEP, energies, milliseconds_per_step(output))
 
 
 def _run_lammps(folder: Path, on_step: Callable[[int], None]) -> tuple[list[tuple[float, ...]], str]:
@@ -128,7 +128,7 @@ def _run_lammps(folder: Path, on_step: Callable[[int], None]) -> tuple[list[tupl
     return records, "".join(lines)
 
 
-def _milliseconds_per_step(output: str) -> float:
+def milliseconds_per_step(output: str) -> float:
     """Return the wall time per step of the last run in LAMMPS' output."""
     seconds, steps = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps", output)[-1]
     return 1000.0 * float(seconds) / int(steps)
