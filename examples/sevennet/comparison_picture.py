@@ -49,7 +49,7 @@ def _draw_energies(axes: Axes, curves: dict[str, Curve]) -> None:
     # Room for the legend, above the points at both ends.
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.25 * (top - bottom))
-    axes.legend(loc="upper center")
+    axes.legend(loc="upper center", fontsize="small")
 
 
 def _draw_differences(axes: Axes, curves: dict[str, Curve]) -> None:
