@@ -75,7 +75,7 @@ def parse_options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--steps", type=int, default=10, help="steps of molecular dynamics in each turn (default: 10)")
+    parser.add_argument("--steps", type=int, default=5, help="steps of molecular dynamics in each turn (default: 5)")
     parser.add_argument("--no-compile", action="store_true", help="leave out compiling, which takes minutes, once")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "build", help="folder for results")
     options = parser.parse_args()

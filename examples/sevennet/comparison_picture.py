@@ -49,19 +49,21 @@ def _draw_energies(axes: Axes, curves: dict[str, Curve]) -> None:
     # Room for the legend, above the points at both ends.
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.25 * (top - bottom))
-    axes.legend(loc="upper center")
+    axes.legend(loc="upper center", fontsize="small")
 
 
 def _draw_differences(axes: Axes, curves: dict[str, Curve]) -> None:
     here, own = curves[LAMMPS], curves[PACKAGE]
     limit = 1e6 * LIMITS["energy"]
     axes.axhspan(-limit, limit, color="0.93", zorder=0, label="allowed")
-    axes.plot(own.volumes, 1e6 * (here.energies - own.energies), "o-", color=_COLOURS[LAMMPS], label="difference")
+    differences = 1e6 * (here.energies - own.energies)
+    axes.plot(own.volumes, differences, "o-", color=_COLOURS[LAMMPS], label="difference")
+    reach = max(1.6 * limit, 1.2 * float(np.abs(differences).max()))
     axes.set(
         title=f"LAMMPS - {PACKAGE} calculator",
         xlabel="volume (Å³/atom)",
         ylabel="difference of the energy (µeV/atom)",
-        ylim=(-1.6 * limit, 1.6 * limit),
+        ylim=(-reach, reach),
     )
     axes.legend()
 

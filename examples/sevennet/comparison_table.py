@@ -14,7 +14,7 @@ def structure_table(compared: list[Compared], steps: int, turns: int) -> Table:
         turns: Number of turns.
     """
     table = Table(title=f"SevenNet-0 through KIM beside {PACKAGE} calculator")
-    table.caption = f"one thread; times: medians of {turns} turns of {steps} steps of dynamics (NVE)"
+    table.caption = f"one thread; times: best of {turns} turns of {steps} steps of dynamics (NVE)"
     table.add_column("")
     for each in compared:
         table.add_column(f"{each.name} ({each.n_atoms})", justify="right")
