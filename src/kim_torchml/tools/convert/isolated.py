@@ -144,17 +144,18 @@ def _make_environment(isolation: Isolation, folder: Path, scratch: Path, say: Sa
         )
     python = folder / "bin" / "python"
     versions = scratch / "versions.txt"
-    versions.write_text("".join(f"{each}\n" for each in (*isolation.pinned, *isolation.alone, *isolation.if_needed)))
+    versions.write_text("".join(f"{each}\n" for each in isolation.if_needed))
     built = [option for each in isolation.from_source for option in ("--no-binary", each)]
     n_all = len(isolation.pinned) + len(isolation.alone)
     step = f"installing {_named(isolation)}"
     say(step, "", 0.0)
     n_before = 0
-    for requirements, options in ((isolation.pinned, ()), (isolation.alone, ("--no-deps",))):
+    for requirements, option in (
+        (isolation.pinned, ("--constraint", str(versions))), (isolation.alone, ("--no-deps",))
+    ):  # fmt: skip
         if requirements:
-            options = ("--constraint", str(versions), *built, *options)
             found = _found(step, n_before, n_all, say)
-            install(python, requirements, options, variables, _empty(scratch), found)
+            install(python, requirements, [*built, *option], variables, _empty(scratch), found)
             n_before += len(requirements)
     return python
 
@@ -177,7 +178,8 @@ def _named(isolation: Isolation) -> str:
     torch = [each for each in packages if each.startswith("torch==")]
     shown = list(dict.fromkeys([*packages[:1], *torch]))
     words = ", ".join(each.replace("==", " ") for each in shown)
-    return f"{words} and {len(packages) - len(shown)} more packages" if len(packages) > len(shown) else words
+    n_more = len(packages) - len(shown)
+    return f"{words} and {n_more} more package{'s' if n_more > 1 else ''}" if n_more else words
 
 
 def _copy_code(environment: Path) -> None:

@@ -16,8 +16,12 @@ from kim_torchml.tools.programs.process_group import end_process_group
 from kim_torchml.tools.programs.signals import signals_held_back
 
 # pip keeps its rules, where it looks, what it trusts, from the user's configuration and variables. What it installs are
-# wheels, as building runs code of a package's maker; and it installs where its own Python is.
-_OPTIONS = ("--no-input", "--disable-pip-version-check", "--no-user", "--progress-bar", "off", "--only-binary", ":all:")
+# wheels, as building runs code of a package's maker; and it installs where its own Python is. Bytecode of all modules
+# would take longer than that of those that are imported.
+_OPTIONS = (
+    *("--no-input", "--disable-pip-version-check", "--no-user", "--no-compile", "--progress-bar", "off"),
+    *("--only-binary", ":all:"),
+)
 # Variables that would let pip install elsewhere, or other packages.
 _ELSEWHERE = ("PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_REQUIREMENT", "PIP_EDITABLE", "PIP_DRY_RUN")
 # What pip says of a package that it has found, and of a file that it fetches.
