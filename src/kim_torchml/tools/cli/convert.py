@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import importlib.metadata
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kim_torchml.model_files.model_toml import DTYPES
 from kim_torchml.tools.cli.user_errors import errors_as_sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kim_torchml.tools.late_progress import LateProgress
 
 _EXAMPLE = (
     "\b\n"
@@ -97,12 +103,14 @@ def convert(
 def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any) -> None:
     from kim_torchml.tools.late_progress import LateProgress
 
-    with LateProgress() as progress:
+    with ExitStack() as shown:
+        progress = shown.enter_context(LateProgress())
         progress("importing torch", 0.0)
         _import_torch()
         from kim_torchml.tools.convert.conversion import check_request, convert
         from kim_torchml.tools.convert.families import FAMILIES
         from kim_torchml.tools.convert.family import Asked
+        from kim_torchml.tools.convert.isolated import convert_isolated
         from kim_torchml.tools.package.wording import EXPORTED_FILE, in_options, reworded_errors
         from kim_torchml.tools.request_error import RequestError, did_you_mean
 
@@ -114,7 +122,29 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
         trusts = options.pop("trust")
         asked = Asked(**options, trusts=trusts)
         with reworded_errors(lambda message: in_options(message, EXPORTED_FILE)):
-            if reason := check_request(family, asked, output, name):
-                click.echo(f"note: {reason}; it is unpickled, as you trust whoever made it (--trust)", err=True)
+            reason = check_request(family, asked, output, name)
+        if isolated:
+            # What the conversion itself says comes from the environment's own command, its exit status too.
+            if status := convert_isolated(family, asked, output, name, _steps(progress), shown.close):
+                raise click.exceptions.Exit(status)
+            return
+        if reason:
+            click.echo(f"note: {reason}; it is unpickled, as you trust whoever made it (--trust)", err=True)
+        with reworded_errors(lambda message: in_options(message, EXPORTED_FILE)):
             written = convert(family, asked, output, name, progress)
     click.echo(str(written))
+
+
+def _steps(progress: LateProgress) -> Callable[[str, str, float | None], None]:
+    """Return what shows the steps of making an environment; where stderr is no terminal, a line for each."""
+    before = ""
+
+    def say(step: str, how_far: str, fraction: float | None) -> None:
+        nonlocal before
+        if not progress.is_silent:
+            progress(how_far or step, fraction)
+        elif step != before:
+            click.echo(step, err=True)
+        before = step
+
+    return say

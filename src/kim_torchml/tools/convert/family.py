@@ -54,16 +54,20 @@ class FamilyPackage:
 
 @dataclass(frozen=True)
 class Isolation:
-    """What a temporary environment for a family is made of.
+    """What a temporary environment for a family is made of: requirements of pip with exact versions.
 
     Attributes:
-        pinned: requirements of pip with exact versions, all of which are installed as wheels.
-        alone: those that are installed without what they ask for themselves, which `pinned` then has to name.
-        pythons: oldest and newest version of Python that all of these have wheels for.
+        pinned: those that are installed with what they ask for, which is all among them and in `if_needed`.
+        alone: those that are installed without what they ask for; `pinned` names what converting needs of that.
+        if_needed: versions of what those in `pinned` ask for on some machines alone.
+        from_source: names of those that are built from source; all others are installed as wheels.
+        pythons: oldest and newest version of Python that all of these can be installed for.
     """
 
     pinned: tuple[str, ...]
     alone: tuple[str, ...] = ()
+    if_needed: tuple[str, ...] = ()
+    from_source: tuple[str, ...] = ()
     pythons: tuple[tuple[int, int], tuple[int, int]] = ((3, 11), (3, 13))
 
 

@@ -28,6 +28,7 @@ from kim_torchml.tools.convert.family import (
     Isolation,
     Potential,
 )
+from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
 from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
@@ -43,6 +44,13 @@ _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _ARRAYS = (*(f"{module}.{maker}" for module in _MODULES for maker in _MAKERS), "numpy.dtype", "numpy.ndarray")
 # Parts of a network that need positions, or make one energy of all atoms' energies; the second is spelt so.
 _LEFT_OUT = ("force_output", "reduce_total_enegy")
+# What is imported with the package's calculator beside e3nn, ASE and torch.
+_PINNED = (
+    *("e3nn==0.6.0", "braceexpand==0.1.7", "certifi==2026.10.19.post1", "charset-normalizer==3.5.3"),
+    *("cloudpickle==3.1.3", "idna==3.20", "joblib==1.6.0", "narwhals==2.29.0", "pandas==3.1.1", "psutil==7.2.2"),
+    *("python-dateutil==4.0.0", "requests==2.34.2", "scikit-learn==1.9.1", "threadpoolctl==3.8.0", "tqdm==4.70.1"),
+    *("tzdata==2026.6", "urllib3==2.8.0", "xxhash==4.1.0"),
+)
 
 
 class SevenNetEdges(torch.nn.Module):
@@ -90,7 +98,13 @@ class SevenNet(Family):
         "a checkpoint file (.pth)",
     )
     packages = (FamilyPackage("sevenn", "sevenn", "0.13.0"),)
-    isolation = Isolation(())
+    isolation = Isolation(
+        pinned=(*TORCH, *COMMAND, *E3NN, *_PINNED),
+        # What they ask for besides is for training, for accelerators and for graphs of other kinds. sevenn finds
+        # neighbours with matscipy where it is there, and slowly where it is not.
+        alone=("sevenn==0.13.0", ASE, "torch-geometric==2.8.1", "matscipy==1.3.1"),
+        if_needed=TORCH_ON_GPUS,
+    )
 
     def look(self, asked: Asked) -> str:
         """Look at a source; see Family."""
