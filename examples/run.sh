@@ -46,5 +46,5 @@ if [ -z "$family" ]; then
     exec "$python" "$repository/examples/demo.py" "${options[@]}"
 fi
 export KIM_TORCHML_FAMILIES="${KIM_TORCHML_FAMILIES:-$repository/.venv-families}"
-"$python" -I -m kim_torchml.tools.convert.isolated "$family" "$KIM_TORCHML_FAMILIES/$family"
+"$python" -I -m kim_torchml.tools.convert.keep_environment "$family" "$KIM_TORCHML_FAMILIES/$family"
 exec "$python" "$repository/examples/$family/compare.py" "${options[@]}"

@@ -40,7 +40,7 @@ export KIM_TORCHML_FAMILIES=${KIM_TORCHML_FAMILIES:-$repository/.venv-families}
 mkdir -p "$KIM_TORCHML_FAMILIES"
 for family in "${families[@]}"; do
     reason="$KIM_TORCHML_FAMILIES/$family.reason"
-    if .venv/bin/python -I -m kim_torchml.tools.convert.isolated "$family" "$KIM_TORCHML_FAMILIES/$family" 2> >(tee "$reason" >&2); then
+    if .venv/bin/python -I -m kim_torchml.tools.convert.keep_environment "$family" "$KIM_TORCHML_FAMILIES/$family" 2> >(tee "$reason" >&2); then
         rm -f "$reason"
     fi
 done

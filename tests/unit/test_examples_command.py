@@ -84,7 +84,7 @@ def test_without_a_family_it_is_the_first_example(recorded):
 def test_with_a_family_it_makes_an_environment_of_the_package(recorded, family):
     lines = recorded("--steps", "3", *family, "--no-compile")
     assert lines[:3] == SET_UP
-    made = "-I -m kim_torchml.tools.convert.isolated sevennet .venv-families/sevennet"
+    made = "-I -m kim_torchml.tools.convert.keep_environment sevennet .venv-families/sevennet"
     assert lines[3] == f"python .venv-families {made}"
     assert lines[4:] == ["python .venv-families examples/sevennet/compare.py --steps 3 --no-compile"]
 
