@@ -82,6 +82,7 @@ def test_the_package_is_asked_for(tmp_path):
         ("mace.modules.extensions.MACELES", "long-range electrostatics of all atoms"),
         ("mace.modules.extensions.PolarMACE", "which needs charges, spin and the long-range electrostatics"),
         ("mace.modules.embeddings.GenericJointEmbedding", "such as total charge and spin"),
+        ("mace.modules.radial.ChebychevBasis", "of which torch has no derivative: forces are wrong in mace-torch"),
         ("mace.modules.lora.LoRAO3Linear", "a network with LoRA adapters; merge them"),
         ("cuequivariance_torch.Linear", "run `mace_cueq_to_e3nn .* --output_model x-e3nn.model` where"),
         ("openequivariance.TensorProduct", "run `python -m mace.cli.convert_oeq_e3nn .* where openequivariance is"),

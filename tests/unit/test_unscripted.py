@@ -92,10 +92,11 @@ def test_a_branch_is_refused():
         unscripted(torch.jit.script(Branching()))
 
 
-def test_a_part_that_only_raises_stays():
+def test_a_part_that_only_raises_is_no_reason_to_refuse():
     module = nn.ModuleDict({"part": torch.jit.script(Raising())})
-    with unscripted_parts(module):
-        assert isinstance(module["part"], torch.jit.ScriptModule)
+    with unscripted_parts(module), pytest.raises(NotImplementedError, match="this part of the network was not made"):
+        module["part"](torch.zeros(1, device="cpu"))
+    assert isinstance(module["part"], torch.jit.ScriptModule)
 
 
 def test_quiet(capfd):

@@ -34,6 +34,7 @@ _MACE_CODE = "/code/__torch__/mace/"
 _OWN = ("mace", "e3nn", "torch", "numpy", "collections", "builtins", "opt_einsum_fx")
 _OTHER_FAMILIES = ("sevenn", "nequip", "chgnet")
 _NETWORKS = ("mace.modules.models.MACE", "mace.modules.models.ScaleShiftMACE")
+_CHEBYSHEV = "mace.modules.radial.ChebychevBasis"
 _BEYOND = {
     "EnergyDipolesMACE": "charges, and gives dipoles",
     "AtomicDipolesMACE": "charges, and gives dipoles but no energy",
@@ -153,6 +154,11 @@ def _reason_to_trust(source: SourceFile) -> str:
     if family := next((each for each in _OTHER_FAMILIES if each in packages), ""):
         raise DriverError(
             f"`source` must be {_WHAT}, got {path}, which holds {packages[family]}: a network of another family"
+        )
+    if _CHEBYSHEV in source.calls:
+        raise DriverError(
+            f"{path} holds {_CHEBYSHEV}, of which torch has no derivative: forces are wrong in mace-torch too; "
+            "it cannot be converted"
         )
     _check_network(source)
     foreign = [each for each in source.calls if each.split(".")[0] not in _OWN]

@@ -13,6 +13,7 @@ import torch
 
 from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.facts import type_word
+from kim_torchml.engines.torchscript.errors import reason_in_code
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.family import DOUBLE, UNKNOWN_AUTHORS, Asked, Potential
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
@@ -160,7 +161,14 @@ def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
         # Scripting changes a network's parts, and this one is compared with what comes of it.
         copied = copy.deepcopy(module)
         pair_repulsion_in_own_type(copied)
-        found: torch.jit.ScriptModule = e3nn.util.jit.script(copied)
+        try:
+            found: torch.jit.ScriptModule = e3nn.util.jit.script(copied)
+        # The compiler raises errors of many types for what it does not support.
+        except Exception as error:
+            raise DriverError(
+                f"TorchScript must be able to compile the network, as mace-torch has it, got: {reason_in_code(error)}; "
+                "leave --format pt out"
+            ) from error
     return found
 
 

@@ -38,6 +38,14 @@ _ON_SIZES: dict[str, Callable[..., Any]] = {
 }
 
 
+class NotMade(torch.nn.Module):
+    """Stands for a part that only raises an error, as e3nn has it for a product that a network never calls."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        """Raise an error."""
+        raise NotImplementedError("this part of the network was not made")
+
+
 @contextmanager
 def unscripted_parts(module: torch.nn.Module) -> Iterator[None]:
     """Let all parts of a module that are TorchScript be graphs of torch.fx; afterwards it is as it was.
@@ -50,9 +58,9 @@ def unscripted_parts(module: torch.nn.Module) -> Iterator[None]:
         for parent in module.modules()
         if not isinstance(parent, torch.jit.ScriptModule)
         for name, child in parent.named_children()
-        if isinstance(child, torch.jit.ScriptModule) and not _only_raises(child)
+        if isinstance(child, torch.jit.ScriptModule)
     ]
-    graphs = [unscripted(child) for _, _, child in scripted]
+    graphs = [NotMade() if _only_raises(child) else unscripted(child) for _, _, child in scripted]
     try:
         for (parent, name, _), graph in zip(scripted, graphs, strict=True):
             parent._modules[name] = graph
@@ -63,7 +71,7 @@ def unscripted_parts(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _only_raises(script: torch.jit.ScriptModule) -> bool:
-    """Return whether a module stands for code that was not made, as e3nn has it for a product that is never called."""
+    """Return whether a module does nothing but raise an error."""
     return any(node.kind() == "prim::RaiseException" for node in script.inlined_graph.nodes())
 
 
