@@ -8,24 +8,18 @@ from kim_torchml.engines.torchscript.archive import inspect_archive
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Isolation, Potential
 from kim_torchml.tools.convert.mace_weights import PUBLISHED_MACE
+from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.convert.source_file import FileKind, SourceFile, look_at
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
 _WHAT = "a network of MACE"
-_PINNED = """
-    ase==3.29.0 click==8.5.1 contourpy==1.3.3 cycler==0.12.1
-    e3nn==0.4.4 filelock==4.3.1 fonttools==4.68.0 fsspec==2026.9.0
-    h5py==3.16.0 Jinja2==3.1.6 kiwisolver==1.5.1 lightning-utilities==0.15.3
-    lmdb==3.0.0 markdown-it-py==4.3.0 MarkupSafe==3.0.4 matplotlib==3.11.2
-    matscipy==1.3.1 mdurl==0.1.2 mpmath==1.3.0 networkx==3.6.1
-    numpy==2.4.6 opt-einsum-fx==0.1.4 opt_einsum==3.4.0 orjson==3.13.0
-    packaging==26.4 pandas==3.1.1 pillow==13.0.0 Pygments==2.21.0
-    pyparsing==3.3.3 python-dateutil==4.0.0 rich==15.0.0 scipy==1.17.1 setuptools==84.2.1
-    sympy==1.14.0 torch-ema==0.3 torch==2.13.0 torchmetrics==1.9.0
-    typing_extensions==4.16.0 tzdata==2026.6
-"""
-# It asks for packages that training alone imports, one of which has no wheel.
-_ALONE = ("mace-torch==0.3.16",)
+# What is imported with the package's calculator beside e3nn, ASE and torch.
+_PINNED = (
+    *("e3nn==0.4.4", "contourpy==1.3.3", "cycler==0.12.1", "fonttools==4.68.0", "h5py==3.16.0", "kiwisolver==1.5.1"),
+    *("lightning-utilities==0.15.3", "lmdb==3.0.0", "matplotlib==3.11.2", "matscipy==1.3.1", "orjson==3.13.0"),
+    *("pandas==3.1.1", "pillow==13.0.0", "pyparsing==3.3.3", "python-dateutil==4.0.0", "torch-ema==0.3"),
+    *("torchmetrics==1.9.0", "tzdata==2026.6", ASE),
+)
 
 # Where a -lammps.pt keeps the code of the class around its network.
 _LAMMPS_CODE = "/code/__torch__/mace/calculators/lammps_mace"
@@ -61,7 +55,12 @@ class Mace(Family):
         "what mace_create_lammps_model has made of one (-lammps.pt), with torch alone, as TorchScript",
     )
     packages = (FamilyPackage("mace-torch", "mace", "0.3.16"),)
-    isolation = Isolation(tuple(_PINNED.split()), _ALONE)
+    isolation = Isolation(
+        pinned=(*TORCH, *COMMAND, *E3NN, *_PINNED),
+        # It asks for packages that training alone imports, one of which has no wheel.
+        alone=("mace-torch==0.3.16",),
+        if_needed=TORCH_ON_GPUS,
+    )
 
     def needs(self, asked: Asked) -> tuple[FamilyPackage, ...]:
         """Return the packages that converting a source needs; see Family."""
