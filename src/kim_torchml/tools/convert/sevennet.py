@@ -323,14 +323,21 @@ def _sizes_not_fixed() -> Iterator[None]:
     """Let a network be exported for any number of rows: the package counts them by len(), which gives the example's."""
     from sevenn.nn import convolution, linear
 
+    before = convolution.message_gather
+    convolution.message_gather = _sums_of_messages
     # A name of a module comes before Python's own.
-    for module in (convolution, linear):
-        module.len = _length
+    linear.len = _length
     try:
         yield
     finally:
-        for module in (convolution, linear):
-            del module.len
+        convolution.message_gather = before
+        del linear.len
+
+
+def _sums_of_messages(features: torch.Tensor, centres: torch.Tensor, messages: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each row's messages; the package spreads the index over all channels for that."""
+    shape = (features.shape[0], *messages.shape[1:])
+    return torch.zeros(shape, dtype=features.dtype, device=features.device).index_add(0, centres, messages)
 
 
 def _length(found: Any) -> Any:
