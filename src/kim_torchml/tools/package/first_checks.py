@@ -2,7 +2,7 @@
 """What is checked of every model that is written: energies beside the module's own, forces, and atoms alone."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ from kim_torchml.tools.package.direct_energies import (
 _CLOSER = 0.1
 
 
+# A line has room for so many species.
+_MOST_NAMED = 12
 # What a model may fail in and be of use still: its author learns of it.
 _DOUBTFUL = (check_cutoff, check_isolated_atom, check_no_edges)
 
@@ -62,7 +64,7 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
     particles = model.particles(trial.structures.wire())
     computed = model.compute(particles)
     lines = [
-        f"compared for {particles.n_atoms} atoms of {', '.join(model.species)}, periodic along one axis, with "
+        f"compared for {particles.n_atoms} atoms of {_named(model.species)}, periodic along one axis, with "
         f"{len(particles) - particles.n_atoms} images, {trial.structures.nearest:.3g} Å apart:"
     ]
     if module is not None:
@@ -76,6 +78,10 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
     _check_without_neighbours(model)
     found = [measurement_of(check, trial) for check in _DOUBTFUL]
     return FirstChecks(tuple(lines), tuple(each.comment for each in found if each.holds is False))
+
+
+def _named(species: Sequence[str]) -> str:
+    return ", ".join(species) if len(species) <= _MOST_NAMED else f"{len(species)} species"
 
 
 def _check_reach(trial: Trial) -> None:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A model's README.md: what it is, how it is installed and run, and how to cite it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kim_torchml.model_files.description import ModelDescription
 from kim_torchml.tools.plain_doi import plain_doi
 
 README = "README.md"
+
+# With more species than these, the lines for LAMMPS name some of them.
+_MOST_NAMED = 8
 
 _USE = """\
 ## Install
@@ -56,13 +59,20 @@ def readme_text(name: str, driver: str, model: ModelDescription) -> str:
             "",
             *_facts(model),
             "",
-            _USE.format(driver=driver, name=name, species=" ".join(model.species)),
+            _USE.format(driver=driver, name=name, species=" ".join(_named(model.species))),
             "## Cite",
             "",
             *_citation(name, model),
             "",
         ]
     )
+
+
+def _named(species: Sequence[str]) -> Sequence[str]:
+    """Return the species to name in an example: all, or water's or the first two of very many."""
+    if len(species) <= _MOST_NAMED:
+        return species
+    return ("H", "O") if {"H", "O"} <= set(species) else species[:2]
 
 
 def _description(name: str, model: ModelDescription) -> Iterator[str]:
