@@ -23,7 +23,8 @@ from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import families
 from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
-from kim_torchml.tools.convert.sevennet import SevenNet, _allowed
+from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
+from kim_torchml.tools.convert.sevennet import SevenNet
 from kim_torchml.tools.convert.source_file import plain_content
 
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
@@ -386,7 +387,7 @@ def test_plain_checkpoints_need_no_trust(tmp_path):
     }
     path = saved(content, tmp_path / "plain.pth")
     assert SevenNet().look(Asked(str(path))) == ""
-    config = plain_content(path, "a checkpoint", _allowed())["config"]
+    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
     assert config["shift"].tolist() == [0.0, 1.0, 2.0]
     assert config["scale"] == 2.0
 

@@ -6,13 +6,13 @@ message goes to. What it computes forces with, and the sum over atoms, are left 
 """
 
 import importlib.metadata
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from kim_torchml.engines.facts import type_word
@@ -27,8 +27,11 @@ from kim_torchml.tools.convert.family import (
     FamilyPackage,
     Isolation,
     Potential,
+    check_trusted,
+    with_home,
 )
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
+from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
 from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
@@ -37,11 +40,6 @@ from kim_torchml.tools.request_error import RequestError, did_you_mean
 _WHAT = "a checkpoint of SevenNet"
 _SINGLE = Closeness(2e-6, 2e-5, 2e-6)
 _MODEL_TYPE = "E3_equivariant_model"
-# What checkpoints hold beside tensors, numbers and texts: arrays and numbers of numpy, whose older versions call what
-# makes them otherwise.
-_MAKERS = ("_reconstruct", "scalar")
-_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_ARRAYS = (*(f"{module}.{maker}" for module in _MODULES for maker in _MAKERS), "numpy.dtype", "numpy.ndarray")
 # Parts of a network that need positions, or make one energy of all atoms' energies; the second is spelt so.
 _LEFT_OUT = ("force_output", "reduce_total_enegy")
 # What is imported with the package's calculator beside e3nn, ASE and torch.
@@ -124,15 +122,22 @@ class SevenNet(Family):
     def load(self, asked: Asked) -> Potential:
         """Return the network of a checkpoint; see Family."""
         path, published = _file_of(asked)
-        source = look_at(path, _WHAT)
+        reason = _reason_to_trust(look_at(path, _WHAT))
+        if reason and published:
+            raise RequestError(
+                f"{asked.source} is {path} here, and {reason}; if you trust whoever made that file, give it as "
+                "`source`, with --trust"
+            )
+        # Between looking and reading, the file may have changed.
+        check_trusted(reason, asked)
         with damaged(path, _WHAT):
-            content = plain_content(path, _WHAT, _allowed()) if not _foreign(source) else _unpickled(path)
+            content = _unpickled(path) if reason else plain_content(path, _WHAT, PLAIN_ARRAYS)
         config = _config_of(content, path)
         modal = _modal_of(config, asked.modal)
         with temporary_folder("kim-torchml-convert-") as scratch:
             # The package reads by unpickling: it gets a file of what has been read already.
             plain = scratch / path.name
-            torch.save(content, plain)
+            _save(content, plain, path)
             return _potential(plain, config, modal, asked.dtype, published or published_as(path))
 
 
@@ -157,18 +162,29 @@ def _reason_to_trust(source: SourceFile) -> str:
 
 def _foreign(source: SourceFile) -> list[str]:
     """Return what a checkpoint would call beside what can be read without running code."""
-    return [each for each in source.calls if each not in _ARRAYS]
-
-
-def _allowed() -> list[Any]:
-    makers = dict(zip(_MAKERS, (np.zeros(1).__reduce__()[0], np.float64(0.0).__reduce__()[0]), strict=True))
-    named = [(maker, f"{module}.{name}") for module in _MODULES for name, maker in makers.items()]
-    kinds = [type(np.dtype(each)) for each in (np.float32, np.float64, np.int32, np.int64)]
-    return [*named, np.ndarray, np.dtype, *kinds]
+    return [each for each in source.calls if each not in PLAIN_ARRAYS]
 
 
 def _unpickled(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def _save(content: Any, plain: Path, path: Path) -> None:
+    """Write what was read of a checkpoint to a temporary file.
+
+    Raises:
+        DriverError: If it cannot be saved, or there is no room.
+    """
+    saved = io.BytesIO()
+    with damaged(path, _WHAT):
+        torch.save(content, saved)
+    try:
+        plain.write_bytes(saved.getbuffer())
+    except OSError as error:
+        raise DriverError(
+            f"cannot write a temporary file in {plain.parent.parent}: {error.strerror or error}; make room there, or "
+            "name another folder in TMPDIR"
+        ) from error
 
 
 def _file_of(asked: Asked) -> tuple[Path, Published | None]:
@@ -183,7 +199,7 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
 
     published = PUBLISHED[published_name(asked.source) or ""]
     # Where the wheel has it, and where the package itself puts what it fetches.
-    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", Path("~/.cache/sevennet").expanduser())
+    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", with_home("~/.cache/sevennet"))
     for folder in folders:
         if (folder / published.file).is_file():
             return folder / published.file, published

@@ -2,7 +2,7 @@
 """Files of torch, looked at without unpickling: what they are, and what they would call when they are unpickled."""
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -70,10 +70,13 @@ def _entries(path: Path, what: str) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except zipfile.BadZipFile as error:
+    except OSError:
+        raise
+    # Lists of entries that are damaged raise errors of many types.
+    except Exception as error:
         raise DriverError(
-            f"`source` must be {what}, got {path}, which is no archive of torch.save or is damaged ({error}); fetch it "
-            "again, or name the right file"
+            f"`source` must be {what}, got {path}, which is no archive of torch.save or is damaged "
+            f"({reason_of(error)}); fetch it again, or name the right file"
         ) from error
 
 
@@ -96,15 +99,16 @@ def damaged(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def plain_content(path: Path, what: str, allowed: Iterable[Callable[..., Any] | tuple[Callable[..., Any], str]]) -> Any:
+def plain_content(path: Path, what: str, allowed: Mapping[str, Callable[..., Any]]) -> Any:
     """Return what a file holds that needs no code to be read: tensors, numbers, texts, and what is allowed besides.
 
     Args:
         path: The file.
         what: What it is, for messages.
-        allowed: Types that may be made beside those of tensors.
+        allowed: What makes other things, by the names that stand in files.
     Raises:
         DriverError: If it is damaged, or holds something else.
     """
-    with damaged(path, what), torch.serialization.safe_globals(list(allowed)):
+    makers: list[Any] = [(maker, name) for name, maker in allowed.items()]
+    with damaged(path, what), torch.serialization.safe_globals(makers):
         return torch.load(path, map_location="cpu", weights_only=True)
