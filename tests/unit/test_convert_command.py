@@ -25,6 +25,7 @@ from kim_torchml.tools.convert import families
 from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
 from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
 from kim_torchml.tools.convert.sevennet import SevenNet
+from kim_torchml.tools.convert.sevennet_config import modal_of
 from kim_torchml.tools.convert.source_file import plain_content
 
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
@@ -361,18 +362,16 @@ def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
 
 
 def test_modalities_are_named():
-    from kim_torchml.tools.convert.sevennet import _modal_of
-
     config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
-    assert _modal_of(config, "pbe") == "PBE"
-    assert _modal_of({}, None) is None
+    assert modal_of(config, "pbe") == "PBE"
+    assert modal_of({}, None) is None
     for modal, given, said in (
         (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
         ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
         ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
     ):
         with pytest.raises(Exception, match=re.escape(said)):
-            _modal_of(given, modal)
+            modal_of(given, modal)
 
 
 def test_plain_checkpoints_need_no_trust(tmp_path):

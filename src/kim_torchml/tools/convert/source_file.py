@@ -2,7 +2,7 @@
 """Files of torch, looked at without unpickling: what they are, and what they would call when they are unpickled."""
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.errors import reason_of
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.request_error import RequestError
 
@@ -112,3 +113,16 @@ def plain_content(path: Path, what: str, allowed: Mapping[str, Callable[..., Any
     makers: list[Any] = [(maker, name) for name, maker in allowed.items()]
     with damaged(path, what), torch.serialization.safe_globals(makers):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def one_type(types: Iterable[torch.dtype]) -> torch.dtype:
+    """Return the floating type of a network's tensors, where it is one that the driver computes in.
+
+    Raises:
+        DriverError: If there are several, or it is another one.
+    """
+    found = {each for each in types if each.is_floating_point}
+    if len(found) != 1 or not found <= {torch.float32, torch.float64}:
+        words = ", ".join(sorted(map(type_word, found))) or "none"
+        raise DriverError(f"a network must be of one type, float32 or float64, got {words}; say --dtype")
+    return found.pop()
