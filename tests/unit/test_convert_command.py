@@ -23,7 +23,9 @@ from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import families
 from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
-from kim_torchml.tools.convert.sevennet import SevenNet, _allowed
+from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
+from kim_torchml.tools.convert.sevennet import SevenNet
+from kim_torchml.tools.convert.sevennet_config import modal_of
 from kim_torchml.tools.convert.source_file import plain_content
 
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
@@ -360,18 +362,16 @@ def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
 
 
 def test_modalities_are_named():
-    from kim_torchml.tools.convert.sevennet import _modal_of
-
     config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
-    assert _modal_of(config, "pbe") == "PBE"
-    assert _modal_of({}, None) is None
+    assert modal_of(config, "pbe") == "PBE"
+    assert modal_of({}, None) is None
     for modal, given, said in (
         (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
         ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
         ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
     ):
         with pytest.raises(Exception, match=re.escape(said)):
-            _modal_of(given, modal)
+            modal_of(given, modal)
 
 
 def test_plain_checkpoints_need_no_trust(tmp_path):
@@ -386,7 +386,7 @@ def test_plain_checkpoints_need_no_trust(tmp_path):
     }
     path = saved(content, tmp_path / "plain.pth")
     assert SevenNet().look(Asked(str(path))) == ""
-    config = plain_content(path, "a checkpoint", _allowed())["config"]
+    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
     assert config["shift"].tolist() == [0.0, 1.0, 2.0]
     assert config["scale"] == 2.0
 

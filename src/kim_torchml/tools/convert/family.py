@@ -10,6 +10,16 @@ from typing import Any
 
 import torch
 
+from kim_torchml.tools.request_error import RequestError
+
+
+def with_home(path: str) -> Path:
+    """Return a path whose `~` is the home folder, or stays where nobody knows of one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -34,7 +44,23 @@ class Asked:
     @property
     def path(self) -> Path:
         """The source as a path; a `~` at its beginning is the home folder."""
-        return Path(self.source).expanduser()
+        return with_home(self.source)
+
+
+def check_trusted(reason: str, asked: Asked) -> None:
+    """Check that a user trusts whoever made a source, where unpickling it may run code.
+
+    Args:
+        reason: Why it may; empty where it cannot.
+        asked: What is to be converted.
+    Raises:
+        RequestError: If trust is needed and was not given.
+    """
+    if reason and not asked.trusts:
+        raise RequestError(
+            f"{reason}, and unpickling runs whatever code its maker has put in; nothing was unpickled: say --trust if "
+            "you trust whoever made it"
+        )
 
 
 @dataclass(frozen=True)

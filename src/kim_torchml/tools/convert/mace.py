@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kim_torchml.engines.torchscript.archive import inspect_archive
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Isolation, Potential
+from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Isolation, Potential, check_trusted
 from kim_torchml.tools.convert.mace_weights import PUBLISHED_MACE
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.convert.source_file import FileKind, SourceFile, look_at
@@ -84,11 +84,15 @@ class Mace(Family):
 
     def load(self, asked: Asked) -> Potential:
         """Return the network of a source; see Family."""
-        if look_at(asked.path, _WHAT).kind is FileKind.TORCHSCRIPT:
+        source = look_at(asked.path, _WHAT)
+        if source.kind is FileKind.TORCHSCRIPT:
             from kim_torchml.tools.convert.mace_lammps import potential_of_lammps_file
 
             return potential_of_lammps_file(asked, _WHAT)
         from kim_torchml.tools.convert.mace_model import potential_of_model
+
+        # Between looking and reading, the file may have changed.
+        check_trusted(_reason_to_trust(source), asked)
 
         return potential_of_model(asked, _WHAT)
 

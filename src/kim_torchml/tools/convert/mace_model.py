@@ -19,7 +19,7 @@ from kim_torchml.tools.convert.family import DOUBLE, UNKNOWN_AUTHORS, Asked, Pot
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
 from kim_torchml.tools.convert.mace_weights import published_as
 from kim_torchml.tools.convert.quiet import quiet
-from kim_torchml.tools.convert.source_file import damaged
+from kim_torchml.tools.convert.source_file import damaged, one_type
 from kim_torchml.tools.convert.unscripted import unscripted_parts
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
@@ -42,9 +42,10 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         network = _loaded(path, what)
         dtype = getattr(torch, asked.dtype) if asked.dtype else _dtype_of(network)
         network.to(dtype).eval().requires_grad_(False)
-    heads = [str(each) for each in getattr(network, "heads", None) or []]
+        heads = [str(each) for each in getattr(network, "heads", None) or []]
+        numbers = tuple(int(each) for each in network.atomic_numbers)
+        cutoff, layers = float(network.r_max), int(network.num_interactions)
     index = index_of_head(heads, asked.head)
-    numbers = tuple(int(each) for each in network.atomic_numbers)
     module = MaceEdges(network, len(numbers), index).eval()
     with quiet():
         _check_runs(module, dtype)
@@ -55,8 +56,8 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
     return Potential(
         module=module,
         atomic_numbers=numbers,
-        cutoff=float(network.r_max),
-        layers=int(network.num_interactions),
+        cutoff=cutoff,
+        layers=layers,
         dtype=dtype,
         calculator=partial(_calculator, network, heads[index] if heads else None, dtype),
         closeness=DOUBLE if dtype == torch.float64 else SINGLE,
@@ -117,10 +118,7 @@ def _loaded(path: Path, what: str) -> Any:
 
 
 def _dtype_of(network: torch.nn.Module) -> torch.dtype:
-    found = {each.dtype for each in network.parameters() if each.is_floating_point()}
-    if len(found) != 1:
-        raise DriverError(f"a network must be of one type, got {', '.join(sorted(map(type_word, found)))}; say --dtype")
-    return found.pop()
+    return one_type(each.dtype for each in network.parameters())
 
 
 def _check_runs(module: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -6,18 +6,16 @@ message goes to. What it computes forces with, and the sum over atoms, are left 
 """
 
 import importlib.metadata
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
-from kim_torchml.process.oldest_versions import is_older
 from kim_torchml.tools.convert.family import (
     DOUBLE,
     UNKNOWN_AUTHORS,
@@ -27,21 +25,18 @@ from kim_torchml.tools.convert.family import (
     FamilyPackage,
     Isolation,
     Potential,
+    check_trusted,
+    with_home,
 )
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
+from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
+from kim_torchml.tools.convert.sevennet_config import WHAT, config_of, elements_of, modal_of
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
-from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
+from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, one_type, plain_content
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
-_WHAT = "a checkpoint of SevenNet"
 _SINGLE = Closeness(2e-6, 2e-5, 2e-6)
-_MODEL_TYPE = "E3_equivariant_model"
-# What checkpoints hold beside tensors, numbers and texts: arrays and numbers of numpy, whose older versions call what
-# makes them otherwise.
-_MAKERS = ("_reconstruct", "scalar")
-_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_ARRAYS = (*(f"{module}.{maker}" for module in _MODULES for maker in _MAKERS), "numpy.dtype", "numpy.ndarray")
 # Parts of a network that need positions, or make one energy of all atoms' energies; the second is spelt so.
 _LEFT_OUT = ("force_output", "reduce_total_enegy")
 # What is imported with the package's calculator beside e3nn, ASE and torch.
@@ -116,59 +111,77 @@ class SevenNet(Family):
             return ""
         if not asked.path.exists() and not asked.path.suffix:
             raise RequestError(
-                f"`source` must be {_WHAT} or one of {', '.join(PUBLISHED)}, got '{asked.source}'"
+                f"`source` must be {WHAT} or one of {', '.join(PUBLISHED)}, got '{asked.source}'"
                 f"{did_you_mean(asked.source, PUBLISHED)}; correct it"
             )
-        return _reason_to_trust(look_at(asked.path, _WHAT))
+        return _reason_to_trust(look_at(asked.path, WHAT))
 
     def load(self, asked: Asked) -> Potential:
         """Return the network of a checkpoint; see Family."""
         path, published = _file_of(asked)
-        source = look_at(path, _WHAT)
-        with damaged(path, _WHAT):
-            content = plain_content(path, _WHAT, _allowed()) if not _foreign(source) else _unpickled(path)
-        config = _config_of(content, path)
-        modal = _modal_of(config, asked.modal)
+        reason = _reason_to_trust(look_at(path, WHAT))
+        if reason and published:
+            raise RequestError(
+                f"{asked.source} is {path} here, and {reason}; if you trust whoever made that file, give it as "
+                "`source`, with --trust"
+            )
+        # Between looking and reading, the file may have changed.
+        check_trusted(reason, asked)
+        with damaged(path, WHAT):
+            content = _unpickled(path) if reason else plain_content(path, WHAT, PLAIN_ARRAYS)
+        config = config_of(content, path, _version("sevenn"))
+        modal = modal_of(config, asked.modal)
         with temporary_folder("kim-torchml-convert-") as scratch:
             # The package reads by unpickling: it gets a file of what has been read already.
             plain = scratch / path.name
-            torch.save(content, plain)
-            return _potential(plain, config, modal, asked.dtype, published or published_as(path))
+            _save(content, plain, path)
+            return _potential(plain, path, config, modal, asked.dtype, published or published_as(path))
 
 
 def _reason_to_trust(source: SourceFile) -> str:
     path = source.path
     if source.kind is FileKind.TORCHSCRIPT:
         raise DriverError(
-            f"`source` must be {_WHAT}, got {path}, which is TorchScript, as it is deployed for `pair_style e3gnn`; "
+            f"`source` must be {WHAT}, got {path}, which is TorchScript, as it is deployed for `pair_style e3gnn`; "
             "give the checkpoint that it was made from"
         )
     if source.kind is FileKind.EXPORTED:
-        raise DriverError(f"`source` must be {_WHAT}, got {path}, a program of torch.export; see `kim-torchml package`")
+        raise DriverError(f"`source` must be {WHAT}, got {path}, a program of torch.export; see `kim-torchml package`")
     foreign = _foreign(source)
     others = [each for each in foreign if each.split(".")[0] in ("mace", "nequip", "chgnet")]
     if others:
         family = others[0].split(".")[0]
         raise DriverError(
-            f"`source` must be {_WHAT}, got {path}, which holds {others[0]}; run `kim-torchml convert {family}` for it"
+            f"`source` must be {WHAT}, got {path}, which holds {others[0]}; run `kim-torchml convert {family}` for it"
         )
     return f"{path} holds {foreign[0]}, which unpickling alone can make" if foreign else ""
 
 
 def _foreign(source: SourceFile) -> list[str]:
     """Return what a checkpoint would call beside what can be read without running code."""
-    return [each for each in source.calls if each not in _ARRAYS]
-
-
-def _allowed() -> list[Any]:
-    makers = dict(zip(_MAKERS, (np.zeros(1).__reduce__()[0], np.float64(0.0).__reduce__()[0]), strict=True))
-    named = [(maker, f"{module}.{name}") for module in _MODULES for name, maker in makers.items()]
-    kinds = [type(np.dtype(each)) for each in (np.float32, np.float64, np.int32, np.int64)]
-    return [*named, np.ndarray, np.dtype, *kinds]
+    return [each for each in source.calls if each not in PLAIN_ARRAYS]
 
 
 def _unpickled(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def _save(content: Any, plain: Path, path: Path) -> None:
+    """Write what was read of a checkpoint to a temporary file.
+
+    Raises:
+        DriverError: If it cannot be saved, or there is no room.
+    """
+    saved = io.BytesIO()
+    with damaged(path, WHAT):
+        torch.save(content, saved)
+    try:
+        plain.write_bytes(saved.getbuffer())
+    except OSError as error:
+        raise DriverError(
+            f"cannot write a temporary file in {plain.parent.parent}: {error.strerror or error}; make room there, or "
+            "name another folder in TMPDIR"
+        ) from error
 
 
 def _file_of(asked: Asked) -> tuple[Path, Published | None]:
@@ -183,7 +196,7 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
 
     published = PUBLISHED[published_name(asked.source) or ""]
     # Where the wheel has it, and where the package itself puts what it fetches.
-    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", Path("~/.cache/sevennet").expanduser())
+    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", with_home("~/.cache/sevennet"))
     for folder in folders:
         if (folder / published.file).is_file():
             return folder / published.file, published
@@ -196,74 +209,36 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
     )
 
 
-def _config_of(content: Any, path: Path) -> dict[str, Any]:
-    """Return what a checkpoint says of its network.
-
-    Raises:
-        DriverError: If it is no checkpoint of SevenNet, or one of a newer version.
-    """
-    config = content.get("config") if isinstance(content, dict) else None
-    if not isinstance(config, dict) or "model_state_dict" not in content or config.get("_model_type") != _MODEL_TYPE:
-        raise DriverError(
-            f"`source` must be {_WHAT}, got {path}, which holds no network of SevenNet; name another file, or another "
-            "family"
-        )
-    made_by, here = str(config.get("version", "")), _version("sevenn")
-    if made_by and is_older(here, made_by):
-        raise DriverError(
-            f"{path} was made by sevenn {made_by}, and this is sevenn {here}; install sevenn {made_by} or newer"
-        )
-    return config
-
-
-def _modal_of(config: Mapping[str, Any], modal: str | None) -> str | None:
-    """Return the modality that is wanted.
-
-    Raises:
-        RequestError: If the network does not have it, or none was named where there are several.
-    """
-    known: list[str] = list(config.get("_modal_map") or {}) if config.get("use_modality") else []
-    if modal is None and not known:
-        return None
-    if modal is None:
-        raise RequestError(
-            f"`--modal` must say which of the network's modalities is meant: {', '.join(known)}; got none"
-        )
-    if not known:
-        raise RequestError(f"`--modal` must be left out for a network without modalities, got '{modal}'; leave it out")
-    for each in known:
-        if each.lower() == modal.lower():
-            return each
-    raise RequestError(f"`--modal` must be one of {', '.join(known)}, got '{modal}'{did_you_mean(modal, known)}")
-
-
 def _potential(
-    path: Path, config: Mapping[str, Any], modal: str | None, dtype_word: str | None, published: Published | None
-) -> Potential:
+    plain: Path, path: Path, config: Mapping[str, Any], modal: str | None, dtype_word: str | None,
+    published: Published | None,
+) -> Potential:  # fmt: skip
     from sevenn.checkpoint import SevenNetCheckpoint
 
-    with damaged(path, _WHAT):
-        checkpoint = SevenNetCheckpoint(path)
-        dtype = getattr(torch, dtype_word) if dtype_word else _dtype_of(checkpoint.model_state_dict)
+    with damaged(path, WHAT):
+        atomic_numbers = elements_of(config)
+        cutoff, layers = float(config["cutoff"]), int(config["num_convolution_layer"])
+        checkpoint = SevenNetCheckpoint(plain)
+        tensors = checkpoint.model_state_dict.values()
+        dtype = getattr(torch, dtype_word) if dtype_word else one_type(each.dtype for each in tensors)
         # What was trained with accelerators is the same network without them, which run on GPUs of one maker alone.
         build = partial(_network, checkpoint, dtype)
         edges = build()
-    for name in _LEFT_OUT:
-        edges.delete_module_by_key(name)
-    edges.key_grad, edges.eval_type_map = None, False
-    if modal is not None:
-        edges.prepare_modal_deploy(modal)
+        for name in _LEFT_OUT:
+            edges.delete_module_by_key(name)
+        edges.key_grad, edges.eval_type_map = None, False
+        if modal is not None:
+            edges.prepare_modal_deploy(modal)
     module = SevenNetEdges(edges).eval()
     _check_needs(module, dtype)
-    codes = config["_type_map"]
     about = dict(published.about) if published else {"title": f"SevenNet of {path.name}"}
     if modal is not None:
         about["title"] = f"{about['title']}, modality {modal}"
     return Potential(
         module=module,
-        atomic_numbers=tuple(sorted(codes, key=lambda number: int(codes[number]))),
-        cutoff=float(config["cutoff"]),
-        layers=int(config["num_convolution_layer"]),
+        atomic_numbers=atomic_numbers,
+        cutoff=cutoff,
+        layers=layers,
         dtype=dtype,
         calculator=partial(_calculator, build(), modal, dtype),
         closeness=DOUBLE if dtype == torch.float64 else _SINGLE,
@@ -285,13 +260,6 @@ def _network(checkpoint: Any, dtype: torch.dtype) -> Any:
             if type(part).__name__ == "OnehotEmbedding":
                 network.replace_module(name, OneHot(part))
     return network
-
-
-def _dtype_of(state: Mapping[str, torch.Tensor]) -> torch.dtype:
-    found = {each.dtype for each in state.values() if each.is_floating_point()}
-    if len(found) != 1:
-        raise DriverError(f"a network must be of one type, got {', '.join(sorted(map(type_word, found)))}; say --dtype")
-    return found.pop()
 
 
 def _check_needs(module: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -2,7 +2,7 @@
 """Files of torch, looked at without unpickling: what they are, and what they would call when they are unpickled."""
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.errors import reason_of
+from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.request_error import RequestError
 
@@ -70,10 +71,13 @@ def _entries(path: Path, what: str) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except zipfile.BadZipFile as error:
+    except OSError:
+        raise
+    # Lists of entries that are damaged raise errors of many types.
+    except Exception as error:
         raise DriverError(
-            f"`source` must be {what}, got {path}, which is no archive of torch.save or is damaged ({error}); fetch it "
-            "again, or name the right file"
+            f"`source` must be {what}, got {path}, which is no archive of torch.save or is damaged "
+            f"({reason_of(error)}); fetch it again, or name the right file"
         ) from error
 
 
@@ -96,15 +100,29 @@ def damaged(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def plain_content(path: Path, what: str, allowed: Iterable[Callable[..., Any] | tuple[Callable[..., Any], str]]) -> Any:
+def plain_content(path: Path, what: str, allowed: Mapping[str, Callable[..., Any]]) -> Any:
     """Return what a file holds that needs no code to be read: tensors, numbers, texts, and what is allowed besides.
 
     Args:
         path: The file.
         what: What it is, for messages.
-        allowed: Types that may be made beside those of tensors.
+        allowed: What makes other things, by the names that stand in files.
     Raises:
         DriverError: If it is damaged, or holds something else.
     """
-    with damaged(path, what), torch.serialization.safe_globals(list(allowed)):
+    makers: list[Any] = [(maker, name) for name, maker in allowed.items()]
+    with damaged(path, what), torch.serialization.safe_globals(makers):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def one_type(types: Iterable[torch.dtype]) -> torch.dtype:
+    """Return the floating type of a network's tensors, where it is one that the driver computes in.
+
+    Raises:
+        DriverError: If there are several, or it is another one.
+    """
+    found = {each for each in types if each.is_floating_point}
+    if len(found) != 1 or not found <= {torch.float32, torch.float64}:
+        words = ", ".join(sorted(map(type_word, found))) or "none"
+        raise DriverError(f"a network must be of one type, float32 or float64, got {words}; say --dtype")
+    return found.pop()
