@@ -16,6 +16,7 @@ from kim_torchml.tools.convert.comparison import Difference, compare, table_of
 from kim_torchml.tools.convert.default_dtype import default_dtype
 from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Potential
 from kim_torchml.tools.convert.quiet import quiet
+from kim_torchml.tools.convert.source_file import check_trust
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.kim_names import check_name
@@ -23,7 +24,6 @@ from kim_torchml.tools.package.program_file import SCRIPTED, ProgramFile, progra
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import check_free
 from kim_torchml.tools.package.written_model import Compared, WrittenModel, write_model
-from kim_torchml.tools.request_error import RequestError
 
 
 class SomeSpecies(torch.nn.Module):
@@ -55,11 +55,7 @@ def check_request(family: Family, asked: Asked, folder: Path, name: str) -> str:
     check_name(name, "name")
     check_free(folder, replace=False, how="")
     reason = family.look(asked)
-    if reason and not asked.trusts:
-        raise RequestError(
-            f"{reason}, and unpickling runs whatever code its maker has put in; nothing was unpickled: say --trust if "
-            "you trust whoever made it"
-        )
+    check_trust(reason, asked.trusts)
     return reason
 
 

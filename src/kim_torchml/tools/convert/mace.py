@@ -9,7 +9,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Isolation, Potential
 from kim_torchml.tools.convert.mace_weights import PUBLISHED_MACE
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
-from kim_torchml.tools.convert.source_file import FileKind, SourceFile, look_at
+from kim_torchml.tools.convert.source_file import FileKind, SourceFile, check_trust, look_at
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
 _WHAT = "a network of MACE"
@@ -84,10 +84,12 @@ class Mace(Family):
 
     def load(self, asked: Asked) -> Potential:
         """Return the network of a source; see Family."""
-        if look_at(asked.path, _WHAT).kind is FileKind.TORCHSCRIPT:
+        source = look_at(asked.path, _WHAT)
+        if source.kind is FileKind.TORCHSCRIPT:
             from kim_torchml.tools.convert.mace_lammps import potential_of_lammps_file
 
             return potential_of_lammps_file(asked, _WHAT)
+        check_trust(_reason_to_trust(source), asked.trusts)
         from kim_torchml.tools.convert.mace_model import potential_of_model
 
         return potential_of_model(asked, _WHAT)

@@ -6,6 +6,8 @@ message goes to. What it computes forces with, and the sum over atoms, are left 
 """
 
 import importlib.metadata
+import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,9 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
-from kim_torchml.process.oldest_versions import is_older
 from kim_torchml.tools.convert.family import (
     DOUBLE,
     UNKNOWN_AUTHORS,
@@ -28,9 +28,17 @@ from kim_torchml.tools.convert.family import (
     Isolation,
     Potential,
 )
+from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
-from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
+from kim_torchml.tools.convert.source_file import (
+    FileKind,
+    SourceFile,
+    check_trust,
+    damaged,
+    look_at,
+    plain_content,
+)
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
@@ -112,8 +120,10 @@ class SevenNet(Family):
             raise RequestError(
                 f"`--head` is for networks of MACE, got '{asked.head}'; SevenNet's have modalities: --modal"
             )
-        if not asked.path.exists() and published_name(asked.source):
-            return ""
+        if not asked.path.exists() and (name := published_name(asked.source)):
+            # Where the package is not here, an environment that has it is asked to look.
+            path = _place_of(PUBLISHED[name])
+            return "" if path is None else _reason_to_trust(look_at(path, _WHAT))
         if not asked.path.exists() and not asked.path.suffix:
             raise RequestError(
                 f"`source` must be {_WHAT} or one of {', '.join(PUBLISHED)}, got '{asked.source}'"
@@ -124,9 +134,10 @@ class SevenNet(Family):
     def load(self, asked: Asked) -> Potential:
         """Return the network of a checkpoint; see Family."""
         path, published = _file_of(asked)
-        source = look_at(path, _WHAT)
+        reason = _reason_to_trust(look_at(path, _WHAT))
+        check_trust(reason, asked.trusts)
         with damaged(path, _WHAT):
-            content = plain_content(path, _WHAT, _allowed()) if not _foreign(source) else _unpickled(path)
+            content = _unpickled(path) if reason else plain_content(path, _WHAT, _allowed())
         config = _config_of(content, path)
         modal = _modal_of(config, asked.modal)
         with temporary_folder("kim-torchml-convert-") as scratch:
@@ -179,14 +190,9 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
     """
     if asked.path.exists():
         return asked.path, None
-    import sevenn
-
     published = PUBLISHED[published_name(asked.source) or ""]
-    # Where the wheel has it, and where the package itself puts what it fetches.
-    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", Path("~/.cache/sevennet").expanduser())
-    for folder in folders:
-        if (folder / published.file).is_file():
-            return folder / published.file, published
+    if path := _place_of(published):
+        return path, published
     name = Path(published.file).name
     if not published.fetched_from:
         raise RequestError(f"sevenn {_version('sevenn')} does not hold {asked.source}; install sevenn==0.13.0")
@@ -194,6 +200,15 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
         f"{asked.source} is in no wheel: fetch the file {name} from {published.fetched_from}, and run `kim-torchml "
         f"convert sevennet {name}` with the same options"
     )
+
+
+def _place_of(published: Published) -> Path | None:
+    """Return where a published checkpoint is: in the wheel, or where the package itself puts what it fetches."""
+    spec = importlib.util.find_spec("sevenn")
+    folders = [Path("~/.cache/sevennet").expanduser()]
+    if spec is not None and spec.origin is not None:
+        folders.insert(0, Path(spec.origin).parent / "pretrained_potentials")
+    return next((folder / published.file for folder in folders if (folder / published.file).is_file()), None)
 
 
 def _config_of(content: Any, path: Path) -> dict[str, Any]:
@@ -209,11 +224,16 @@ def _config_of(content: Any, path: Path) -> dict[str, Any]:
             "family"
         )
     made_by, here = str(config.get("version", "")), _version("sevenn")
-    if made_by and is_older(here, made_by):
+    if _numbers(here) < _numbers(made_by):
         raise DriverError(
             f"{path} was made by sevenn {made_by}, and this is sevenn {here}; install sevenn {made_by} or newer"
         )
     return config
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version; none of a text that has none."""
+    return tuple(int(each) for each in re.findall(r"\d+", version)[:2])
 
 
 def _modal_of(config: Mapping[str, Any], modal: str | None) -> str | None:
@@ -244,7 +264,7 @@ def _potential(
 
     with damaged(path, _WHAT):
         checkpoint = SevenNetCheckpoint(path)
-        dtype = getattr(torch, dtype_word) if dtype_word else _dtype_of(checkpoint.model_state_dict)
+        dtype = getattr(torch, dtype_word) if dtype_word else floating_type_of(checkpoint.model_state_dict.values())
         # What was trained with accelerators is the same network without them, which run on GPUs of one maker alone.
         build = partial(_network, checkpoint, dtype)
         edges = build()
@@ -254,7 +274,7 @@ def _potential(
     if modal is not None:
         edges.prepare_modal_deploy(modal)
     module = SevenNetEdges(edges).eval()
-    _check_needs(module, dtype)
+    check_runs(module, dtype, "sevenn")
     codes = config["_type_map"]
     about = dict(published.about) if published else {"title": f"SevenNet of {path.name}"}
     if modal is not None:
@@ -285,30 +305,6 @@ def _network(checkpoint: Any, dtype: torch.dtype) -> Any:
             if type(part).__name__ == "OnehotEmbedding":
                 network.replace_module(name, OneHot(part))
     return network
-
-
-def _dtype_of(state: Mapping[str, torch.Tensor]) -> torch.dtype:
-    found = {each.dtype for each in state.values() if each.is_floating_point()}
-    if len(found) != 1:
-        raise DriverError(f"a network must be of one type, got {', '.join(sorted(map(type_word, found)))}; say --dtype")
-    return found.pop()
-
-
-def _check_needs(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Check that a network needs no more than species and edges.
-
-    Raises:
-        DriverError: If it does.
-    """
-    edge_index = torch.tensor([[0, 1], [1, 0]], dtype=torch.int64, device="cpu")
-    vectors = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], dtype=dtype, device="cpu")
-    try:
-        module(torch.zeros(2, dtype=torch.int64, device="cpu"), edge_index, vectors)
-    except KeyError as error:
-        raise DriverError(
-            f"the network needs {error} beside species and edges, such as charges, which the kind edges does not have; "
-            "it cannot be converted"
-        ) from error
 
 
 def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:

@@ -13,6 +13,7 @@ import torch
 
 from kim_torchml.engines.errors import reason_of
 from kim_torchml.errors import DriverError
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH
 from kim_torchml.tools.request_error import RequestError
 
 
@@ -61,9 +62,38 @@ def look_at(path: Path, what: str) -> SourceFile:
         return SourceFile(path, FileKind.TORCHSCRIPT)
     if "data.pkl" not in last:
         raise DriverError(f"`source` must be {what}, got {path}, an archive of something else; name the right file")
+    return SourceFile(path, FileKind.PICKLE, _calls(path, what))
+
+
+def _calls(path: Path, what: str) -> tuple[str, ...]:
+    """Return the names of what unpickling a file would call.
+
+    Raises:
+        DriverError: If the file is damaged, or torch is too old to tell.
+    """
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        raise DriverError(
+            f"torch must be new enough to say what a pickle would call, got {torch.__version__}; install torch "
+            f"{OLDEST_EXPORTING_TORCH} or newer, which writing model.pt2 needs too"
+        )
     with damaged(path, what):
-        calls = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    return SourceFile(path, FileKind.PICKLE, tuple(sorted(calls)))
+        return tuple(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))))
+
+
+def check_trust(reason: str, trusts: bool) -> None:
+    """Check that what has to be unpickled comes from somebody whom the user trusts.
+
+    Args:
+        reason: Why it has to be; empty where it need not.
+        trusts: Whether the user trusts whoever made it to run code.
+    Raises:
+        RequestError: If trust is needed and was not given.
+    """
+    if reason and not trusts:
+        raise RequestError(
+            f"{reason}, and unpickling runs whatever code its maker has put in; nothing was unpickled: say --trust if "
+            "you trust whoever made it"
+        )
 
 
 def _entries(path: Path, what: str) -> list[str]:
