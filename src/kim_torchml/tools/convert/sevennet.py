@@ -319,21 +319,14 @@ def _sizes_not_fixed() -> Iterator[None]:
     """Let a network be exported for any number of rows: the package counts them by len(), which gives the example's."""
     from sevenn.nn import convolution, linear
 
-    before = convolution.message_gather
-    convolution.message_gather = _sums_of_messages
     # A name of a module comes before Python's own.
-    linear.len = _length
+    for module in (convolution, linear):
+        module.len = _length
     try:
         yield
     finally:
-        convolution.message_gather = before
-        del linear.len
-
-
-def _sums_of_messages(features: torch.Tensor, centres: torch.Tensor, messages: torch.Tensor) -> torch.Tensor:
-    """Return the sum of each row's messages; the package spreads the index over all channels for that."""
-    shape = (features.shape[0], *messages.shape[1:])
-    return torch.zeros(shape, dtype=features.dtype, device=features.device).index_add(0, centres, messages)
+        for module in (convolution, linear):
+            del module.len
 
 
 def _length(found: Any) -> Any:
