@@ -11,7 +11,7 @@ import pytest
 import torch
 from archives import zip_of
 from click.testing import CliRunner
-from mace_files import Bomb
+from mace_files import Bomb, pickle_of
 from saving import left_in
 
 from kim_torchml.errors import DriverError
@@ -136,6 +136,25 @@ def test_plain_checkpoints_need_no_trust(tmp_path):
     config = plain_content(path, "a checkpoint", _allowed())["config"]
     assert config["shift"].tolist() == [0.0, 1.0, 2.0]
     assert config["scale"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mace.modules.models.MACE", r"holds mace\.modules\.models\.MACE; run `kim-torchml convert mace` for it"),
+        ("chgnet.model.CHGNet", r"which holds chgnet\.model\.CHGNet; it cannot be converted"),
+    ],
+)
+def test_networks_of_other_families_are_named(name, said, tmp_path):
+    with pytest.raises(DriverError, match=said):
+        SevenNet().look(Asked(str(pickle_of(tmp_path / "x.pth", name))))
+
+
+def test_what_is_said_of_authors():
+    known = sources.PUBLISHED["7net-0"]
+    assert sources._notes(known, known) == ()
+    assert "the file is taken for SevenNet-0 (11 July 2024) by its name" in sources._notes(None, known)[0]
+    assert "authors, licence and training set are not known" in sources._notes(None, None)[0]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.facts import type_word
 from kim_torchml.engines.torchscript.errors import reason_in_code
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.convert.family import DOUBLE, UNKNOWN_AUTHORS, Asked, Potential
+from kim_torchml.tools.convert.family import DOUBLE, TAKEN_FOR, UNKNOWN_AUTHORS, Asked, Potential
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
 from kim_torchml.tools.convert.mace_weights import published_as
 from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
@@ -65,7 +65,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         exporting=partial(_exporting, module),
         about=about,
         made_with={each: importlib.metadata.version(each) for each in ("mace-torch", "e3nn")},
-        notes=() if published else (UNKNOWN_AUTHORS,),
+        notes=(TAKEN_FOR.format(published.about["title"]) if published else UNKNOWN_AUTHORS,),
     )
 
 

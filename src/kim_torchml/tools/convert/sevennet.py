@@ -10,6 +10,7 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.family import (
     DOUBLE,
+    TAKEN_FOR,
     UNKNOWN_AUTHORS,
     Asked,
     Closeness,
@@ -144,7 +146,15 @@ class SevenNet(Family):
             # The package reads by unpickling: it gets a file of what has been read already.
             plain = scratch / path.name
             torch.save(content, plain)
-            return _potential(plain, config, modal, asked.dtype, published or published_as(path))
+            known = published or published_as(path)
+            return replace(_potential(plain, config, modal, asked.dtype, known), notes=_notes(published, known))
+
+
+def _notes(named: Published | None, known: Published | None) -> tuple[str, ...]:
+    """Return what is to be said of authors and licence: nothing of a checkpoint that the user has named."""
+    if named is not None:
+        return ()
+    return (UNKNOWN_AUTHORS if known is None else TAKEN_FOR.format(known.about["title"]),)
 
 
 def _reason_to_trust(source: SourceFile) -> str:
@@ -159,10 +169,8 @@ def _reason_to_trust(source: SourceFile) -> str:
     foreign = _foreign(source)
     others = [each for each in foreign if each.split(".")[0] in ("mace", "nequip", "chgnet")]
     if others:
-        family = others[0].split(".")[0]
-        raise DriverError(
-            f"`source` must be {_WHAT}, got {path}, which holds {others[0]}; run `kim-torchml convert {family}` for it"
-        )
+        instead = "run `kim-torchml convert mace` for it" if others[0].startswith("mace.") else "it cannot be converted"
+        raise DriverError(f"`source` must be {_WHAT}, got {path}, which holds {others[0]}; {instead}")
     return f"{path} holds {foreign[0]}, which unpickling alone can make" if foreign else ""
 
 
@@ -291,7 +299,6 @@ def _potential(
         exporting=_sizes_not_fixed,
         about=about,
         made_with={each: _version(each) for each in ("sevenn", "e3nn")},
-        notes=() if published else (UNKNOWN_AUTHORS,),
     )
 
 
