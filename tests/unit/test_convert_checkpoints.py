@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from kim_torchml.errors import DriverError
+from kim_torchml.tools.convert.network_checks import floating_type_of
 from kim_torchml.tools.convert.sevennet_config import config_of, elements_of, modal_of
-from kim_torchml.tools.convert.source_file import one_type
 
 
 def content_of(**config):
@@ -58,6 +58,9 @@ def test_modalities_that_differ_in_case_alone():
     ],
 )
 def test_types_of_networks(types, said):
-    assert one_type([torch.int64, torch.float64]) is torch.float64
+    def tensors(*of):
+        return [torch.zeros(1, dtype=each, device="cpu") for each in of]
+
+    assert floating_type_of(tensors(torch.int64, torch.float64)) is torch.float64
     with pytest.raises(DriverError, match=re.escape(said)):
-        one_type(types)
+        floating_type_of(tensors(*types))

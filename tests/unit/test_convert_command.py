@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`kim-torchml convert`, with a family of these tests' own: its package is a network and a calculator of few lines."""
 
-import importlib.machinery
-import os
-import pickle
 import re
 import sys
 from dataclasses import replace
@@ -11,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from archives import zip_of
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
@@ -23,10 +19,6 @@ from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import families
 from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
-from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
-from kim_torchml.tools.convert.sevennet import SevenNet
-from kim_torchml.tools.convert.sevennet_config import modal_of
-from kim_torchml.tools.convert.source_file import plain_content
 
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
 ABOUT = {
@@ -263,132 +255,6 @@ def test_closeness_is_relative_beyond_one():
     assert found.excess(allowed) == ""
     assert "the energy of a crystal differs by 5.0e-06 eV/atom" in replace(found, largest=allowed).excess(allowed)
     assert "the force of a crystal differs by nan eV/Å" in replace(found, force=float("nan")).excess(allowed)
-
-
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (os.system, (f"touch {self.path}",))
-
-
-@pytest.fixture
-def sevennet(monkeypatch, tmp_path):
-    """Run the command for a source of SevenNet, whose package seems to be there."""
-    find_spec = importlib.util.find_spec
-
-    def found(name, *others):
-        return importlib.machinery.ModuleSpec(name, None) if name == "sevenn" else find_spec(name, *others)
-
-    monkeypatch.setattr(importlib.util, "find_spec", found)
-    monkeypatch.chdir(tmp_path)
-
-    def run(source, *options):
-        words = ["convert", "sevennet", str(source), "--output", "model", "--name", "My_Model", *options]
-        return CliRunner().invoke(main, words)
-
-    return run
-
-
-def saved(content, path):
-    torch.save(content, path)
-    return path
-
-
-CONTENTS = {
-    "alone": lambda bomb: bomb,
-    "config": lambda bomb: {"config": {"version": bomb}, "model_state_dict": {}},
-    "weights": lambda bomb: {"config": {}, "model_state_dict": {"weight": bomb}},
-    "array": lambda bomb: {"config": {"shift": np.array([bomb], dtype=object)}, "model_state_dict": {}},
-    "optimizer": lambda bomb: {"config": {}, "model_state_dict": {}, "optimizer_state_dict": [bomb]},
-}
-
-
-@pytest.mark.parametrize("place", CONTENTS)
-def test_a_checkpoint_runs_no_code(sevennet, tmp_path, place):
-    bomb = tmp_path / "exploded"
-    result = sevennet(saved(CONTENTS[place](Bomb(bomb)), tmp_path / "bomb.pth"))
-    assert result.exit_code == 2, result.output
-    assert (
-        f"{tmp_path / 'bomb.pth'} holds posix.system, which unpickling alone can make, and unpickling runs"
-        in result.output
-    )
-    assert not bomb.exists()
-    assert left_in(tmp_path) == ["bomb.pth"]
-
-
-def test_other_files_run_no_code(sevennet, tmp_path):
-    bomb = tmp_path / "exploded"
-    code = pickle.dumps(Bomb(bomb))
-    files = {
-        "plain.pth": code,
-        "script.pth": zip_of([("x/constants.pkl", code), ("x/data.pkl", code), ("x/code/x.py", b"")]),
-        "other.pth": zip_of([("x/other.pkl", code)]),
-        "exported.pth": zip_of([("x/models/model.json", b"{}"), ("x/data.pkl", code)]),
-        "broken.pth": zip_of([("x/data.pkl", code[: len(code) // 2])]),
-    }
-    said = {
-        "plain.pth": "which is no archive of torch.save or is damaged",
-        "script.pth": "which is TorchScript, as it is deployed for `pair_style e3gnn`; give the checkpoint",
-        "other.pth": "an archive of something else; name the right file",
-        "exported.pth": "a program of torch.export; see `kim-torchml package`",
-        "broken.pth": "cannot be read: ",
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-        result = sevennet(name, "--trust")
-        assert result.exit_code == 1, result.output
-        assert said[name] in result.output
-        assert result.output.count("\n") == 1
-        assert not bomb.exists()
-    assert left_in(tmp_path) == sorted(files)
-
-
-def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
-    result = sevennet("7net-1")
-    assert result.exit_code == 2
-    assert "got '7net-1'; did you mean '7net-0'?; correct it" in result.output
-    result = sevennet("missing.pth")
-    assert "got 'missing.pth', which is not there; correct the path" in result.output
-    result = sevennet(saved({"weights": torch.zeros(2)}, tmp_path / "other.pth"))
-    assert result.exit_code == 1
-    assert "which holds no network of SevenNet; name another file, or another family" in result.output
-    result = sevennet("7net-0", "--head", "pbe")
-    assert "`--head` is for networks of MACE, got 'pbe'; SevenNet's have modalities: --modal" in result.output
-    assert left_in(tmp_path) == ["other.pth"]
-
-
-def test_modalities_are_named():
-    config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
-    assert modal_of(config, "pbe") == "PBE"
-    assert modal_of({}, None) is None
-    for modal, given, said in (
-        (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
-        ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
-        ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
-    ):
-        with pytest.raises(Exception, match=re.escape(said)):
-            modal_of(given, modal)
-
-
-def test_plain_checkpoints_need_no_trust(tmp_path):
-    content = {
-        "config": {
-            "shift": np.arange(3.0),
-            "scale": np.float64(2.0),
-            "device": torch.device("cuda"),
-            "version": "0.9.1",
-        },
-        "model_state_dict": {"weight": torch.zeros(3)},
-    }
-    path = saved(content, tmp_path / "plain.pth")
-    assert SevenNet().look(Asked(str(path))) == ""
-    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
-    assert config["shift"].tolist() == [0.0, 1.0, 2.0]
-    assert config["scale"] == 2.0
 
 
 def test_structures_suit_any_elements():

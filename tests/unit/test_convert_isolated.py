@@ -313,11 +313,13 @@ def test_an_environment_that_is_kept(tmp_path, monkeypatch, wheels):
     assert steps == []
     assert (copy / "errors.py").read_bytes() == (SOURCE / "kim_torchml" / "errors.py").read_bytes()
 
-    # Other packages are asked for, and one is not there; a failure leaves what is made anew the next time.
+    # Other packages are asked for, and one is not there; a failure leaves no Python that could be taken for the
+    # environment, and what is made anew the next time.
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     for _ in range(2):
         with pytest.raises(DriverError, match=r"no wheel of tiny-network==2\.0 for Python"):
             kept_environment(Tiny(alone=("tiny-network==2.0",)), folder, silent)
+        assert [path.name for path in folder.iterdir()] == ["made_of.txt"]
         assert (folder / "made_of.txt").read_text() == ""
 
 

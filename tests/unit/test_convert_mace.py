@@ -187,6 +187,13 @@ def test_a_file_for_lammps_needs_torch_alone(tmp_path):
     assert 'file = "model.pt"' in (tmp_path / "out" / MODEL_TOML).read_text()
 
 
+def test_a_file_that_is_known_by_its_name_says_so(tmp_path):
+    path = mace_files.lammps_file(tmp_path / "mace-mp-0b3-medium.model-lammps.pt")
+    result = convert(path, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "the file is taken for MACE-MP-0b3 medium by its name: if it is another network, correct" in result.output
+
+
 @pytest.mark.parametrize(
     ("head", "said"),
     [(None, "head: r2scan, the one of several"), ("r2scan", "head: r2scan"), ("pbe", "`--head` must be 'r2scan', wh")],

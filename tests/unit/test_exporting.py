@@ -206,6 +206,19 @@ def test_formats_that_are_asked_for(tmp_path):
         kim_torchml.save_model(scripted, tmp_path / "scripted", **stated_of(Edges1), file_format="pt2")
 
 
+class AskingForAShape(trapped.Sound):
+    """Makes a tensor for its shape alone, with an operator that no program may use."""
+
+    def forward(self, species, edge_index, edge_vectors):
+        n_edges = torch.cummax(edge_vectors, 1).values.shape[0]
+        return super().forward(species, edge_index, edge_vectors.reshape(n_edges, 3))
+
+
+def test_what_is_computed_for_its_shape_alone_is_left_out(tmp_path):
+    save(AskingForAShape, tmp_path / "model", kind="edges", layers=1, file_format="pt2")
+    assert "cummax" not in json.dumps(program_in(tmp_path / "model"))
+
+
 def test_two_floating_types(tmp_path):
     module = trapped.Sound()
     module.register_buffer("unused", torch.zeros(1, dtype=torch.float32))

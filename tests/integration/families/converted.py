@@ -109,7 +109,9 @@ def python_of(family: str) -> Path:
     python = folder / family / "bin" / "python"
     if not python.exists():
         reason = folder / f"{family}.reason"
-        pytest.skip(reason.read_text().strip() if reason.exists() else f"there is no environment of {family}")
+        said = reason.read_text().splitlines() if reason.exists() else []
+        # Before the error stand the steps of making it.
+        pytest.skip(said[-1] if said else f"there is no environment of {family}")
     return python
 
 

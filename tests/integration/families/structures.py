@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 _SI, _NACL = 5.431, 5.64
-# g/cm3 of water, and grams of a molecule, in Å3.
+# Molecules of water, and the volume of one in the liquid, Å³.
 _MOLECULES = 32
 _VOLUME_OF_MOLECULE = 29.9
 

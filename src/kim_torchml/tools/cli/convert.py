@@ -82,7 +82,7 @@ def convert(
     **asked: Any,
 ) -> None:  # fmt: skip
     """Make a folder that KIM can install of SOURCE, a file or the name of published weights, of a FAMILY of trained
-    potentials: sevennet, mace.
+    potentials (--list names them).
 
     It runs in the Python environment that the family's package is in, or with --isolated in a temporary one. What it
     writes needs torch alone. Before FOLDER appears, the model is computed as the driver computes it, and compared with

@@ -116,6 +116,8 @@ class Closeness:
 
 # What is said of a checkpoint of which nothing is known.
 UNKNOWN_AUTHORS = "authors, licence and training set are not known: say them in [about] of model.toml"
+# What is said of a file that is only known by its name.
+TAKEN_FOR = "the file is taken for {} by its name: if it is another network, correct [about] of model.toml"
 # In double precision both must give the same but for the order of sums.
 DOUBLE = Closeness(1e-10, 1e-10, 1e-10)
 

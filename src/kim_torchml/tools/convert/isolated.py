@@ -115,8 +115,13 @@ def kept_environment(family: Family, folder: Path, say: Say) -> Path:
     python = folder / "bin" / "python"
     if _text(folder / _MADE_OF) != made_of or not python.exists():
         _clear(folder)
-        with temporary_folder(_PREFIX) as scratch:
-            _make_environment(family.isolation, folder, scratch, say)
+        try:
+            with temporary_folder(_PREFIX) as scratch:
+                _make_environment(family.isolation, folder, scratch, say)
+        except BaseException:
+            # A Python without the packages would be taken for the environment.
+            _clear(folder)
+            raise
         (folder / _MADE_OF).write_text(made_of)
     if _text(folder / _COPY_OF) != copy_of:
         (folder / _COPY_OF).unlink(missing_ok=True)

@@ -89,10 +89,9 @@ class Mace(Family):
             from kim_torchml.tools.convert.mace_lammps import potential_of_lammps_file
 
             return potential_of_lammps_file(asked, _WHAT)
-        from kim_torchml.tools.convert.mace_model import potential_of_model
-
         # Between looking and reading, the file may have changed.
         check_trusted(_reason_to_trust(source), asked)
+        from kim_torchml.tools.convert.mace_model import potential_of_model
 
         return potential_of_model(asked, _WHAT)
 

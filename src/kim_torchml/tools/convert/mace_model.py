@@ -15,11 +15,12 @@ from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.facts import type_word
 from kim_torchml.engines.torchscript.errors import reason_in_code
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.convert.family import DOUBLE, UNKNOWN_AUTHORS, Asked, Potential
+from kim_torchml.tools.convert.family import DOUBLE, TAKEN_FOR, UNKNOWN_AUTHORS, Asked, Potential
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
 from kim_torchml.tools.convert.mace_weights import published_as
+from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
 from kim_torchml.tools.convert.quiet import quiet
-from kim_torchml.tools.convert.source_file import damaged, one_type
+from kim_torchml.tools.convert.source_file import damaged
 from kim_torchml.tools.convert.unscripted import unscripted_parts
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
@@ -40,7 +41,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
     _import_package()
     with quiet(), damaged(path, what):
         network = _loaded(path, what)
-        dtype = getattr(torch, asked.dtype) if asked.dtype else _dtype_of(network)
+        dtype = getattr(torch, asked.dtype) if asked.dtype else floating_type_of(network.parameters())
         network.to(dtype).eval().requires_grad_(False)
         heads = [str(each) for each in getattr(network, "heads", None) or []]
         numbers = tuple(int(each) for each in network.atomic_numbers)
@@ -48,7 +49,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
     index = index_of_head(heads, asked.head)
     module = MaceEdges(network, len(numbers), index).eval()
     with quiet():
-        _check_runs(module, dtype)
+        check_runs(module, dtype, "mace-torch")
     published = published_as(path)
     about = dict(published.about) if published else {"title": f"MACE of {path.name}"}
     if len(heads) > 1:
@@ -65,7 +66,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         exporting=partial(_exporting, module),
         about=about,
         made_with={each: importlib.metadata.version(each) for each in ("mace-torch", "e3nn")},
-        notes=() if published else (UNKNOWN_AUTHORS,),
+        notes=(TAKEN_FOR.format(published.about["title"]) if published else UNKNOWN_AUTHORS,),
     )
 
 
@@ -115,33 +116,6 @@ def _loaded(path: Path, what: str) -> Any:
             f"{kind.__module__}.{kind.__qualname__}; it cannot be converted"
         )
     return network
-
-
-def _dtype_of(network: torch.nn.Module) -> torch.dtype:
-    return one_type(each.dtype for each in network.parameters())
-
-
-def _check_runs(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Check that a network needs no more than species and edges, and runs with the installed package.
-
-    Raises:
-        DriverError: If not.
-    """
-    edge_index = torch.tensor([[0, 1], [1, 0]], dtype=torch.int64, device="cpu")
-    vectors = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], dtype=dtype, device="cpu")
-    try:
-        module(torch.zeros(2, dtype=torch.int64, device="cpu"), edge_index, vectors)
-    except KeyError as error:
-        raise DriverError(
-            f"the network needs {error} beside species and edges, which the kind edges does not have; it cannot be "
-            "converted"
-        ) from error
-    # Classes of another version lack attributes, or have other arguments.
-    except Exception as error:
-        raise DriverError(
-            f"the network does not run with mace-torch {importlib.metadata.version('mace-torch')}: {reason_of(error)}; "
-            "install the version that it was made with"
-        ) from error
 
 
 @contextmanager

@@ -6,9 +6,11 @@ message goes to. What it computes forces with, and the sum over atoms, are left 
 """
 
 import importlib.metadata
+import importlib.util
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.family import (
     DOUBLE,
+    TAKEN_FOR,
     UNKNOWN_AUTHORS,
     Asked,
     Closeness,
@@ -28,11 +31,12 @@ from kim_torchml.tools.convert.family import (
     check_trusted,
     with_home,
 )
+from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
 from kim_torchml.tools.convert.sevennet_config import WHAT, config_of, elements_of, modal_of
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
-from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, one_type, plain_content
+from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
@@ -107,7 +111,10 @@ class SevenNet(Family):
             raise RequestError(
                 f"`--head` is for networks of MACE, got '{asked.head}'; SevenNet's have modalities: --modal"
             )
-        if not asked.path.exists() and published_name(asked.source):
+        if not asked.path.exists() and (name := published_name(asked.source)):
+            # Where the package is not here, the environment that has it looks once more.
+            if path := _place_of(PUBLISHED[name]):
+                _check_named(asked.source, path)
             return ""
         if not asked.path.exists() and not asked.path.suffix:
             raise RequestError(
@@ -119,12 +126,9 @@ class SevenNet(Family):
     def load(self, asked: Asked) -> Potential:
         """Return the network of a checkpoint; see Family."""
         path, published = _file_of(asked)
+        if published is not None:
+            _check_named(asked.source, path)
         reason = _reason_to_trust(look_at(path, WHAT))
-        if reason and published:
-            raise RequestError(
-                f"{asked.source} is {path} here, and {reason}; if you trust whoever made that file, give it as "
-                "`source`, with --trust"
-            )
         # Between looking and reading, the file may have changed.
         check_trusted(reason, asked)
         with damaged(path, WHAT):
@@ -135,7 +139,16 @@ class SevenNet(Family):
             # The package reads by unpickling: it gets a file of what has been read already.
             plain = scratch / path.name
             _save(content, plain, path)
-            return _potential(plain, path, config, modal, asked.dtype, published or published_as(path))
+            known = published or published_as(path)
+            potential = _potential(plain, path, config, modal, asked.dtype, known)
+            return replace(potential, notes=_notes(published, known))
+
+
+def _notes(named: Published | None, known: Published | None) -> tuple[str, ...]:
+    """Return what is to be said of authors and licence: nothing of a checkpoint that the user has named."""
+    if named is not None:
+        return ()
+    return (UNKNOWN_AUTHORS if known is None else TAKEN_FOR.format(known.about["title"]),)
 
 
 def _reason_to_trust(source: SourceFile) -> str:
@@ -150,11 +163,22 @@ def _reason_to_trust(source: SourceFile) -> str:
     foreign = _foreign(source)
     others = [each for each in foreign if each.split(".")[0] in ("mace", "nequip", "chgnet")]
     if others:
-        family = others[0].split(".")[0]
-        raise DriverError(
-            f"`source` must be {WHAT}, got {path}, which holds {others[0]}; run `kim-torchml convert {family}` for it"
-        )
+        instead = "run `kim-torchml convert mace` for it" if others[0].startswith("mace.") else "it cannot be converted"
+        raise DriverError(f"`source` must be {WHAT}, got {path}, which holds {others[0]}; {instead}")
     return f"{path} holds {foreign[0]}, which unpickling alone can make" if foreign else ""
+
+
+def _check_named(name: str, path: Path) -> None:
+    """Check that a checkpoint that was named need not be unpickled: the name says nothing of the file that is here.
+
+    Raises:
+        RequestError: If it must be.
+    """
+    if reason := _reason_to_trust(look_at(path, WHAT)):
+        raise RequestError(
+            f"{name} is {path} here, and {reason}; if you trust whoever made that file, give it as `source`, with "
+            "--trust"
+        )
 
 
 def _foreign(source: SourceFile) -> list[str]:
@@ -192,14 +216,9 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
     """
     if asked.path.exists():
         return asked.path, None
-    import sevenn
-
     published = PUBLISHED[published_name(asked.source) or ""]
-    # Where the wheel has it, and where the package itself puts what it fetches.
-    folders = (Path(sevenn.__file__).parent / "pretrained_potentials", with_home("~/.cache/sevennet"))
-    for folder in folders:
-        if (folder / published.file).is_file():
-            return folder / published.file, published
+    if path := _place_of(published):
+        return path, published
     name = Path(published.file).name
     if not published.fetched_from:
         raise RequestError(f"sevenn {_version('sevenn')} does not hold {asked.source}; install sevenn==0.13.0")
@@ -207,6 +226,15 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
         f"{asked.source} is in no wheel: fetch the file {name} from {published.fetched_from}, and run `kim-torchml "
         f"convert sevennet {name}` with the same options"
     )
+
+
+def _place_of(published: Published) -> Path | None:
+    """Return where a published checkpoint is: in the wheel, or where the package itself puts what it fetches."""
+    spec = importlib.util.find_spec("sevenn")
+    folders = [with_home("~/.cache/sevennet")]
+    if spec is not None and spec.origin is not None:
+        folders.insert(0, Path(spec.origin).parent / "pretrained_potentials")
+    return next((folder / published.file for folder in folders if (folder / published.file).is_file()), None)
 
 
 def _potential(
@@ -219,8 +247,7 @@ def _potential(
         atomic_numbers = elements_of(config)
         cutoff, layers = float(config["cutoff"]), int(config["num_convolution_layer"])
         checkpoint = SevenNetCheckpoint(plain)
-        tensors = checkpoint.model_state_dict.values()
-        dtype = getattr(torch, dtype_word) if dtype_word else one_type(each.dtype for each in tensors)
+        dtype = getattr(torch, dtype_word) if dtype_word else floating_type_of(checkpoint.model_state_dict.values())
         # What was trained with accelerators is the same network without them, which run on GPUs of one maker alone.
         build = partial(_network, checkpoint, dtype)
         edges = build()
@@ -230,7 +257,7 @@ def _potential(
         if modal is not None:
             edges.prepare_modal_deploy(modal)
     module = SevenNetEdges(edges).eval()
-    _check_needs(module, dtype)
+    check_runs(module, dtype, "sevenn")
     about = dict(published.about) if published else {"title": f"SevenNet of {path.name}"}
     if modal is not None:
         about["title"] = f"{about['title']}, modality {modal}"
@@ -246,7 +273,6 @@ def _potential(
         exporting=_sizes_not_fixed,
         about=about,
         made_with={each: _version(each) for each in ("sevenn", "e3nn")},
-        notes=() if published else (UNKNOWN_AUTHORS,),
     )
 
 
@@ -260,23 +286,6 @@ def _network(checkpoint: Any, dtype: torch.dtype) -> Any:
             if type(part).__name__ == "OnehotEmbedding":
                 network.replace_module(name, OneHot(part))
     return network
-
-
-def _check_needs(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Check that a network needs no more than species and edges.
-
-    Raises:
-        DriverError: If it does.
-    """
-    edge_index = torch.tensor([[0, 1], [1, 0]], dtype=torch.int64, device="cpu")
-    vectors = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], dtype=dtype, device="cpu")
-    try:
-        module(torch.zeros(2, dtype=torch.int64, device="cpu"), edge_index, vectors)
-    except KeyError as error:
-        raise DriverError(
-            f"the network needs {error} beside species and edges, such as charges, which the kind edges does not have; "
-            "it cannot be converted"
-        ) from error
 
 
 def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:

@@ -2,7 +2,7 @@
 """Files of torch, looked at without unpickling: what they are, and what they would call when they are unpickled."""
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from kim_torchml.engines.errors import reason_of
-from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
+from kim_torchml.process.oldest_versions import OLDEST_EXPORTING_TORCH
 from kim_torchml.tools.request_error import RequestError
 
 
@@ -62,9 +62,22 @@ def look_at(path: Path, what: str) -> SourceFile:
         return SourceFile(path, FileKind.TORCHSCRIPT)
     if "data.pkl" not in last:
         raise DriverError(f"`source` must be {what}, got {path}, an archive of something else; name the right file")
+    return SourceFile(path, FileKind.PICKLE, _calls(path, what))
+
+
+def _calls(path: Path, what: str) -> tuple[str, ...]:
+    """Return the names of what unpickling a file would call.
+
+    Raises:
+        DriverError: If the file is damaged, or torch is too old to tell.
+    """
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        raise DriverError(
+            f"torch must be new enough to say what a pickle would call, got {torch.__version__}; install torch "
+            f"{OLDEST_EXPORTING_TORCH} or newer, which writing model.pt2 needs too"
+        )
     with damaged(path, what):
-        calls = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    return SourceFile(path, FileKind.PICKLE, tuple(sorted(calls)))
+        return tuple(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))))
 
 
 def _entries(path: Path, what: str) -> list[str]:
@@ -113,16 +126,3 @@ def plain_content(path: Path, what: str, allowed: Mapping[str, Callable[..., Any
     makers: list[Any] = [(maker, name) for name, maker in allowed.items()]
     with damaged(path, what), torch.serialization.safe_globals(makers):
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def one_type(types: Iterable[torch.dtype]) -> torch.dtype:
-    """Return the floating type of a network's tensors, where it is one that the driver computes in.
-
-    Raises:
-        DriverError: If there are several, or it is another one.
-    """
-    found = {each for each in types if each.is_floating_point}
-    if len(found) != 1 or not found <= {torch.float32, torch.float64}:
-        words = ", ".join(sorted(map(type_word, found))) or "none"
-        raise DriverError(f"a network must be of one type, float32 or float64, got {words}; say --dtype")
-    return found.pop()
