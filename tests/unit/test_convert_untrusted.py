@@ -118,9 +118,7 @@ def test_a_name_never_stands_for_a_pickle(bomb, tmp_path, monkeypatch, trusts):
     cached.parent.mkdir(parents=True)
     cached.write_bytes(bomb.read_bytes())
     for does in (SevenNet().look, SevenNet().load):
-        with pytest.raises(
-            RequestError, match=r"7net-omat is \S+ here, and .*mkdir.* as `source`, with --trust"
-        ):
+        with pytest.raises(RequestError, match=r"7net-omat is \S+ here, and .*mkdir.* as `source`, with --trust"):
             does(Asked("7net-omat", trusts=trusts))
 
 

@@ -14,8 +14,11 @@ from structures import STRUCTURES
 def calculator_of(family: str, source: str, dtype: str, modal: str | None, head: str | None):
     """Return the calculator as its package's users make it."""
     if family == "mace":
+        import torch
         from mace.calculators import MACECalculator
 
+        # A factor of its ZBL repulsion has torch's default type, whatever the network's is.
+        torch.set_default_dtype(getattr(torch, dtype))
         named = {} if head is None else {"head": head}
         return MACECalculator(model_paths=source, default_dtype=dtype, device="cpu", **named)
     if dtype == "float32":
