@@ -12,10 +12,12 @@ from kim_torchml.tools.convert.network_checks import check_runs, floating_type_o
 def test_the_floating_type_is_the_only_one():
     codes = torch.zeros(2, dtype=torch.int64)
     assert floating_type_of([codes, torch.zeros(2, dtype=torch.float32)]) == torch.float32
-    with pytest.raises(DriverError, match="must be of one floating type, got float32, float64; say --dtype"):
+    with pytest.raises(DriverError, match="must be of one type, float32 or float64, got float32, float64; say --dtype"):
         floating_type_of([torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float32)])
-    with pytest.raises(DriverError, match="must be of one floating type, got none"):
+    with pytest.raises(DriverError, match="must be of one type, float32 or float64, got none"):
         floating_type_of([codes])
+    with pytest.raises(DriverError, match="float32 or float64, got float16; say --dtype"):
+        floating_type_of([torch.zeros(1, dtype=torch.float16)])
 
 
 class Charged(Sound):
