@@ -124,7 +124,7 @@ def test_check_passes(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["SevenNet_0", "SevenNet_0_Double", "Mace_Small", "Mace_Small_Double", "Mace_Plain"])
+@pytest.mark.parametrize("name", [model.name for model in MODELS])
 def test_verify_grades(
     bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
 ) -> None:

@@ -11,14 +11,21 @@ import click
 from kim_torchml.tools.cli.user_errors import errors_as_sentences
 from kim_torchml.tools.convert.families import FAMILIES
 from kim_torchml.tools.convert.isolated import kept_environment
+from kim_torchml.tools.convert.pip_install import NotInstalledError
 from kim_torchml.tools.programs.signals import signals_raise
+
+# Exit status where packages cannot be had: tests are then skipped, and do not fail.
+NOT_TO_BE_HAD = 3
 
 
 @click.command()
 @click.argument("family", type=click.Choice(list(FAMILIES)))
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(family: str, folder: Path) -> None:
-    """Make the environment of FAMILY in FOLDER, or bring it up to date; what is right already is kept."""
+    """Make the environment of FAMILY in FOLDER, or bring it up to date; what is right already is kept.
+
+    Exit status: 0 if it is there, 3 if pip cannot install its packages, 1 or 2 if something else is wrong.
+    """
     before = ""
 
     def say(step: str, how_far: str, fraction: float | None) -> None:
@@ -29,7 +36,11 @@ def main(family: str, folder: Path) -> None:
         before = step
 
     with errors_as_sentences(), signals_raise():
-        kept_environment(FAMILIES[family], folder, say)
+        try:
+            kept_environment(FAMILIES[family], folder, say)
+        except NotInstalledError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(NOT_TO_BE_HAD) from error
 
 
 if __name__ == "__main__":

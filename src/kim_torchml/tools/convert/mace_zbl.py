@@ -9,19 +9,21 @@ import importlib.metadata
 
 import torch
 from mace.modules.radial import PolynomialCutoff, ZBLBasis
-from mace.tools.scatter import scatter_sum
 
 from kim_torchml.errors import DriverError
 
 # What atomic numbers times a number lose in single precision, and more.
 _ALLOWED = 1e-6
+# The four exponents of the universal screening function, in screening lengths.
+_RATES = (3.2, 0.9423, 0.4028, 0.2016)
 
 
 class PairRepulsion(ZBLBasis):  # type: ignore[misc]
-    """The universal potential of Ziegler, Biersack and Littmark, as the package has it, for atomic numbers as numbers.
+    """The screened repulsion of nuclei, all of it in the type of the edges' lengths.
 
     Source:
-        mace-torch 0.3.16, mace.modules.radial.ZBLBasis.
+        J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985): the universal
+        potential. Its envelope and its parameters are the network's own.
     """
 
     def forward(
@@ -35,21 +37,17 @@ class PairRepulsion(ZBLBasis):  # type: ignore[misc]
             edge_index: Sender and receiver of each edge, shape [2, E].
             atomic_numbers: Those of the elements, shape [elements].
         """
-        numbers = atomic_numbers[torch.argmax(node_attrs, dim=1)].unsqueeze(-1)
-        first, second = numbers[edge_index[0]], numbers[edge_index[1]]
-        z_first, z_second = first.to(x.dtype), second.to(x.dtype)
-        length = self.a_prefactor * 0.529 / (torch.pow(z_first, self.a_exp) + torch.pow(z_second, self.a_exp))
-        scaled = x / length
-        screening = (
-            self.c[0] * torch.exp(-3.2 * scaled)
-            + self.c[1] * torch.exp(-0.9423 * scaled)
-            + self.c[2] * torch.exp(-0.4028 * scaled)
-            + self.c[3] * torch.exp(-0.2016 * scaled)
-        )
-        cutoff = self.covalent_radii[first] + self.covalent_radii[second]
-        envelope = PolynomialCutoff.calculate_envelope(x, cutoff, self.p)
-        energies = 0.5 * (14.3996 * z_first * z_second) / x * screening * envelope
-        return scatter_sum(energies, edge_index[1], dim=0, dim_size=node_attrs.size(0)).squeeze(-1)  # type: ignore[no-any-return]
+        distances = x.squeeze(1)
+        numbers = atomic_numbers[node_attrs.argmax(dim=1)][edge_index]
+        charges = numbers.to(x.dtype)
+        screening_lengths = 0.529 * self.a_prefactor / charges.pow(self.a_exp).sum(dim=0)
+        screening = torch.exp(-torch.outer(distances / screening_lengths, self.rates)).matmul(self.c)
+        reach = self.covalent_radii[numbers].sum(dim=0)
+        envelope = PolynomialCutoff.calculate_envelope(distances, reach, self.p)
+        # Each pair has two edges.
+        energies = 0.5 * 14.3996 * charges.prod(dim=0) / distances * screening * envelope
+        rows = torch.zeros(node_attrs.shape[0], dtype=x.dtype, device=x.device)
+        return rows.index_add(0, edge_index[1], energies)
 
 
 def pair_repulsion_in_own_type(module: torch.nn.Module) -> None:
@@ -61,6 +59,7 @@ def pair_repulsion_in_own_type(module: torch.nn.Module) -> None:
     for part in module.modules():
         if type(part) is ZBLBasis and part.c.dtype == torch.float64:
             expected = _of_pairs(part)
+            part.register_buffer("rates", torch.tensor(_RATES, dtype=torch.float64, device="cpu"))
             part.__class__ = PairRepulsion
             if not torch.allclose(_of_pairs(part), expected, rtol=_ALLOWED, atol=0.0):
                 raise DriverError(

@@ -34,6 +34,10 @@ _NO_VERSION = re.compile(r"No matching distribution found for (\S+)")
 _NO_ROOM = os.strerror(errno.ENOSPC)
 
 
+class NotInstalledError(DriverError):
+    """Packages that cannot be had here, or that there is no room for."""
+
+
 def install(
     python: Path, requirements: Sequence[str], options: Sequence[str], variables: Mapping[str, str], folder: Path,
     say: Callable[[int, str], None],
@@ -48,7 +52,7 @@ def install(
         folder: Working directory for pip.
         say: Is told how many packages pip has found, and what it does then, if that takes long.
     Raises:
-        DriverError: If pip fails.
+        NotInstalledError: If pip fails.
     """
     arguments = [str(python), "-I", "-m", "pip", "install", *_OPTIONS, *options, *requirements]
     environment = {name: value for name, value in variables.items() if name not in _ELSEWHERE}
@@ -76,7 +80,7 @@ def install(
         raise
     process.stdout.close()
     if status:
-        raise DriverError(f"pip could not install what was asked: {_reason(lines, status)}")
+        raise NotInstalledError(f"pip could not install what was asked: {_reason(lines, status)}")
 
 
 def _reason(lines: Sequence[str], status: int) -> str:
