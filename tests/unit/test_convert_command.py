@@ -23,10 +23,6 @@ from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import families
 from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
-from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
-from kim_torchml.tools.convert.sevennet import SevenNet
-from kim_torchml.tools.convert.sevennet_config import modal_of
-from kim_torchml.tools.convert.source_file import plain_content
 
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
 ABOUT = {
@@ -237,6 +233,33 @@ def test_bad_requests(convert, tmp_path):
     assert contents_of(tmp_path / "model") == before
 
 
+def test_a_folder_that_cannot_be_written_is_known_before_the_work(convert, tmp_path):
+    family = Made()
+    family.load = pytest.fail
+    # The folder itself could be made, but not the one beside it that holds its files until they are checked.
+    result = convert(family, output="n" * 250)
+    assert result.exit_code == 1
+    assert "cannot write the folder nnn" in result.output
+    assert "File name too long" in result.output
+    assert left_in(tmp_path) == []
+
+
+def test_a_folder_that_another_process_has_written_meanwhile(convert, tmp_path):
+    family = Made()
+
+    def calculator_of(asked):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "model.toml").write_text("of another process")
+        return Made().load(asked)
+
+    family.load = calculator_of
+    result = convert(family)
+    assert result.exit_code == 2
+    assert "the folder model must be new or empty, got one with files in it; name another folder" in result.output
+    assert left_in(tmp_path) == ["model"]
+    assert contents_of(tmp_path / "model") == {"model.toml": b"of another process"}
+
+
 def test_unknown_families_are_refused():
     result = CliRunner().invoke(main, ["convert", "sevenet", "7net-0", "--output", "x", "--name", "X"])
     assert result.exit_code == 2
@@ -359,36 +382,6 @@ def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
     result = sevennet("7net-0", "--head", "pbe")
     assert "`--head` is for networks of MACE, got 'pbe'; SevenNet's have modalities: --modal" in result.output
     assert left_in(tmp_path) == ["other.pth"]
-
-
-def test_modalities_are_named():
-    config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
-    assert modal_of(config, "pbe") == "PBE"
-    assert modal_of({}, None) is None
-    for modal, given, said in (
-        (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
-        ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
-        ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
-    ):
-        with pytest.raises(Exception, match=re.escape(said)):
-            modal_of(given, modal)
-
-
-def test_plain_checkpoints_need_no_trust(tmp_path):
-    content = {
-        "config": {
-            "shift": np.arange(3.0),
-            "scale": np.float64(2.0),
-            "device": torch.device("cuda"),
-            "version": "0.9.1",
-        },
-        "model_state_dict": {"weight": torch.zeros(3)},
-    }
-    path = saved(content, tmp_path / "plain.pth")
-    assert SevenNet().look(Asked(str(path))) == ""
-    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
-    assert config["shift"].tolist() == [0.0, 1.0, 2.0]
-    assert config["scale"] == 2.0
 
 
 def test_structures_suit_any_elements():

@@ -85,6 +85,23 @@ def test_numbers_are_as_numpy_has_stored_them(kind, tmp_path):
     assert again[0].dtype == array.dtype.newbyteorder("=")
 
 
+def test_plain_checkpoints_need_no_trust(tmp_path):
+    content = {
+        "config": {
+            "shift": np.arange(3.0),
+            "scale": np.float64(2.0),
+            "device": torch.device("cuda"),
+            "version": "0.9.1",
+        },
+        "model_state_dict": {"weight": torch.zeros(3)},
+    }
+    path = saved(content, tmp_path / "plain.pth")
+    assert SevenNet().look(Asked(str(path))) == ""
+    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
+    assert config["shift"].tolist() == [0.0, 1.0, 2.0]
+    assert config["scale"] == 2.0
+
+
 @pytest.fixture
 def bomb(tmp_path):
     """A file that makes another one when it is unpickled."""
