@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import types
+import zipfile
 
 import mace_files
 import numpy as np
@@ -155,4 +156,11 @@ def test_lists_of_entries_that_are_damaged(tmp_path, what):
         content[entry + 46] = 0xFF
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(DriverError, match=r"no archive of torch\.save or is damaged \(.*\); fetch it again"):
+        look_at(tmp_path / "x.pth", "a checkpoint")
+
+
+def test_entries_that_would_fill_the_memory_are_not_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02" + b"N0" * 2**20 + b".")
+    with pytest.raises(DriverError, match=r"whose entry x/data\.pkl is compressed; save it again with torch\.save"):
         look_at(tmp_path / "x.pth", "a checkpoint")
