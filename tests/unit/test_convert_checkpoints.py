@@ -17,7 +17,7 @@ def content_of(**config):
 
 @pytest.mark.parametrize("made_by", ["0.13.0", "0.13.2", "0.13", "0.9.1", "0.9.3.post1", "0.13.0.dev1"])
 def test_checkpoints_of_this_version_and_of_older_ones(made_by, tmp_path):
-    assert config_of(content_of(version=made_by), tmp_path, "0.13.0")["version"] == made_by
+    assert config_of(content_of(version=made_by), tmp_path, lambda: "0.13.0")["version"] == made_by
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_checkpoints_of_this_version_and_of_older_ones(made_by, tmp_path):
 )
 def test_versions_that_cannot_be_read(version, said, tmp_path):
     with pytest.raises(DriverError, match=re.escape(said)):
-        config_of(content_of(version=version), tmp_path, "0.13.0")
+        config_of(content_of(version=version), tmp_path, lambda: "0.13.0")
 
 
 def test_elements_stand_in_the_order_of_their_codes():
@@ -42,6 +42,19 @@ def test_elements_stand_in_the_order_of_their_codes():
 def test_codes_with_gaps_are_refused(codes):
     with pytest.raises(ValueError, match=r"must have the codes 0, 1, \.\., each once"):
         elements_of({"_type_map": codes})
+
+
+def test_modalities_are_named():
+    config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
+    assert modal_of(config, "pbe") == "PBE"
+    assert modal_of({}, None) is None
+    for modal, given, said in (
+        (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
+        ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
+        ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
+    ):
+        with pytest.raises(Exception, match=re.escape(said)):
+            modal_of(given, modal)
 
 
 def test_modalities_that_differ_in_case_alone():

@@ -114,7 +114,7 @@ def test_the_folder_is_complete_and_was_compared(convert, tmp_path):
     table = [line for line in lines if line.startswith("|")]
     names = [line.split("|")[1].strip() for line in table]
     assert names == [
-        "configuration", "-" * 21, "crystal (Si)", "compound (NaCl)", "lone atom (Na)", "dimer (Na-Cl)",
+        "configuration", "-" * 31, "crystal (Si)", "compound (NaCl)", "lone atom (each of 3 species)", "dimer (Na-Cl)",
         "primitive cell (Si)",
     ]  # fmt: skip
     for row in table[2:]:
@@ -229,6 +229,33 @@ def test_bad_requests(convert, tmp_path):
     assert contents_of(tmp_path / "model") == before
 
 
+def test_a_folder_that_cannot_be_written_is_known_before_the_work(convert, tmp_path):
+    family = Made()
+    family.load = pytest.fail
+    # The folder itself could be made, but not the one beside it that holds its files until they are checked.
+    result = convert(family, output="n" * 250)
+    assert result.exit_code == 1
+    assert "cannot write the folder nnn" in result.output
+    assert "File name too long" in result.output
+    assert left_in(tmp_path) == []
+
+
+def test_a_folder_that_another_process_has_written_meanwhile(convert, tmp_path):
+    family = Made()
+
+    def calculator_of(asked):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "model.toml").write_text("of another process")
+        return Made().load(asked)
+
+    family.load = calculator_of
+    result = convert(family)
+    assert result.exit_code == 2
+    assert "the folder model must be new or empty, got one with files in it; name another folder" in result.output
+    assert left_in(tmp_path) == ["model"]
+    assert contents_of(tmp_path / "model") == {"model.toml": b"of another process"}
+
+
 def test_unknown_families_are_refused():
     result = CliRunner().invoke(main, ["convert", "sevenet", "7net-0", "--output", "x", "--name", "X"])
     assert result.exit_code == 2
@@ -263,8 +290,24 @@ def test_structures_suit_any_elements():
     for species in (["H"], ["H", "O"], ["Og", "Ts"], ["C", "Si"], ["He", "Fe", "Pu"]):
         found = reference_structures(species)
         assert len(found) == (4 if len(species) == 1 else 5)
-        for atoms in found.values():
+        for atoms in (each for several in found.values() for each in several):
             assert isinstance(atoms, Atoms)
             assert set(atoms.symbols) <= set(species)
             if len(atoms) > 1:
                 assert neighbor_list("d", atoms, 6.0).min() > 0.5
+
+
+def test_species_that_are_mixed_up_are_found(convert, tmp_path):
+    """Those that no crystal, compound or dimer has."""
+    family = Made(numbers=(11, 14, 17, 21, 22))
+    load = family.load
+
+    def mixed_up(asked):
+        potential = load(asked)
+        return replace(potential, atomic_numbers=(11, 14, 17, 22, 21))
+
+    family.load = mixed_up
+    result = convert(family)
+    assert result.exit_code == 1
+    assert "but the energy of lone atom (each of 5 species) differs by 9.9e-01 eV/atom" in result.output
+    assert left_in(tmp_path) == []

@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 import types
+import zipfile
 
 import mace_files
 import numpy as np
@@ -86,6 +87,23 @@ def test_numbers_are_as_numpy_has_stored_them(kind, tmp_path):
     assert again[0].dtype == array.dtype.newbyteorder("=")
 
 
+def test_plain_checkpoints_need_no_trust(tmp_path):
+    content = {
+        "config": {
+            "shift": np.arange(3.0),
+            "scale": np.float64(2.0),
+            "device": torch.device("cuda"),
+            "version": "0.9.1",
+        },
+        "model_state_dict": {"weight": torch.zeros(3)},
+    }
+    path = saved(content, tmp_path / "plain.pth")
+    assert SevenNet().look(Asked(str(path))) == ""
+    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
+    assert config["shift"].tolist() == [0.0, 1.0, 2.0]
+    assert config["scale"] == 2.0
+
+
 @pytest.fixture
 def bomb(tmp_path):
     """A file that makes another one when it is unpickled."""
@@ -139,4 +157,11 @@ def test_lists_of_entries_that_are_damaged(tmp_path, what):
         content[entry + 46] = 0xFF
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(DriverError, match=r"no archive of torch\.save or is damaged \(.*\); fetch it again"):
+        look_at(tmp_path / "x.pth", "a checkpoint")
+
+
+def test_entries_that_would_fill_the_memory_are_not_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02" + b"N0" * 2**20 + b".")
+    with pytest.raises(DriverError, match=r"whose entry x/data\.pkl is compressed; save it again with torch\.save"):
         look_at(tmp_path / "x.pth", "a checkpoint")

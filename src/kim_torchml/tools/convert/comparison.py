@@ -2,7 +2,7 @@
 """A converted model beside the calculator of the package that its network comes from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,16 +64,23 @@ def compare(model: LoadedModel, potential: Potential, progress: LateProgress) ->
     structures = reference_structures(model.species)
     calculator = potential.calculator()
     found = []
-    for index, (name, atoms) in enumerate(structures.items()):
+    for index, (name, several) in enumerate(structures.items()):
         progress(f"beside the package's calculator: {name}", 0.85 + 0.15 * index / len(structures))
-        found.append(_difference(name, atoms, model, calculator, potential.dtype))
-    for each in found:
-        if excess := each.excess(potential.closeness):
+        of_all = [_difference(name, atoms, model, calculator, potential.dtype) for atoms in several]
+        found.append(_greatest(of_all))
+        if excess := next(filter(None, (each.excess(potential.closeness) for each in of_all)), ""):
             raise DriverError(
                 f"the model must give what {type(calculator).__name__} gives, but {excess}; nothing was written. "
                 "Report this, with the versions of the packages"
             )
     return tuple(found)
+
+
+def _greatest(differences: Sequence[Difference]) -> Difference:
+    """Return the greatest differences of several configurations of one name and one number of atoms."""
+    first, *_ = differences
+    energy, force = (max(getattr(each, what) for each in differences) for what in ("energy", "force"))
+    return replace(first, energy=energy, force=force)
 
 
 def _difference(name: str, atoms: Atoms, model: LoadedModel, calculator: Any, dtype: torch.dtype) -> Difference:

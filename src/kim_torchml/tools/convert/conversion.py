@@ -21,7 +21,7 @@ from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.kim_names import check_name
 from kim_torchml.tools.package.program_file import SCRIPTED, ProgramFile, program_file_of
 from kim_torchml.tools.package.statement import Statement
-from kim_torchml.tools.package.unfinished_folder import check_free
+from kim_torchml.tools.package.unfinished_folder import check_free, unfinished_folder
 from kim_torchml.tools.package.written_model import Compared, WrittenModel, write_model
 
 
@@ -53,6 +53,9 @@ def check_request(family: Family, asked: Asked, folder: Path, name: str) -> str:
     """
     check_name(name, "name")
     check_free(folder, replace=False, how="")
+    # Whether something can be written there is better known before the work than after it.
+    with unfinished_folder(folder):
+        pass
     reason = family.look(asked)
     check_trusted(reason, asked)
     return reason
@@ -105,7 +108,10 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
 
     def compared(model: LoadedModel) -> Compared:
         with quiet():
-            return _compared(compare(model, potential, progress), potential)
+            found = _compared(compare(model, potential, progress), potential)
+        # It takes long to come here, and another process may have written the folder.
+        check_free(folder, replace=False, how="")
+        return found
 
     # The package's own calculator computes so, and a program keeps the types that it was exported with.
     with default_dtype(potential.dtype):

@@ -21,10 +21,11 @@ _RATTLE = 0.05
 _ATOMS = 64
 
 
-def reference_structures(species: Sequence[str]) -> dict[str, Atoms]:
-    """Return configurations by name: crystal, compound, lone atom, dimer and primitive cell.
+def reference_structures(species: Sequence[str]) -> dict[str, tuple[Atoms, ...]]:
+    """Return configurations by name: crystal, compound, lone atoms, dimer and primitive cell.
 
-    Crystal and compound are rattled; the primitive cell is perfect. A model of one species has no compound.
+    Crystal and compound are rattled; the primitive cell is perfect. A model of one species has no compound. There is a
+    lone atom of each species, so that species which the others leave out cannot be mixed up.
 
     Args:
         species: Symbols of the elements that the model knows.
@@ -32,14 +33,16 @@ def reference_structures(species: Sequence[str]) -> dict[str, Atoms]:
     element = next((each for each in _ELEMENTS if each in species), species[0])
     pair = next((each for each in _compounds(species)), None)
     primitive = _bulk(element)
-    found = {f"crystal ({element})": _rattled(primitive)}
+    found: dict[str, tuple[Atoms, ...]] = {f"crystal ({element})": (_rattled(primitive),)}
     if pair is not None:
-        found[f"compound ({''.join(pair)})"] = _rattled(_compound(pair))
+        found[f"compound ({''.join(pair)})"] = (_rattled(_compound(pair)),)
     first, second = pair or (element, element)
-    found[f"lone atom ({first})"] = Atoms(first, positions=[[0.1, 0.2, 0.3]])
+    each = first if len(species) == 1 else f"each of {len(species)} species"
+    found[f"lone atom ({each})"] = tuple(Atoms(symbol, positions=[[0.1, 0.2, 0.3]]) for symbol in species)
     distance = _IN_MOLECULES * _radii(first, second)
-    found[f"dimer ({first}-{second})"] = Atoms([first, second], positions=[[0, 0, 0], np.full(3, distance / 3**0.5)])
-    found[f"primitive cell ({element})"] = primitive
+    places = [np.zeros(3), np.full(3, distance / 3**0.5)]
+    found[f"dimer ({first}-{second})"] = (Atoms([first, second], positions=places),)
+    found[f"primitive cell ({element})"] = (primitive,)
     return found
 
 

@@ -133,7 +133,7 @@ class SevenNet(Family):
         check_trusted(reason, asked)
         with damaged(path, WHAT):
             content = _unpickled(path) if reason else plain_content(path, WHAT, PLAIN_ARRAYS)
-        config = config_of(content, path, _version("sevenn"))
+        config = config_of(content, path, partial(_version, "sevenn"))
         modal = modal_of(config, asked.modal)
         with temporary_folder("kim-torchml-convert-") as scratch:
             # The package reads by unpickling: it gets a file of what has been read already.

@@ -2,7 +2,7 @@
 """What a checkpoint of SevenNet says of its network."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ _MODEL_TYPE = "E3_equivariant_model"
 _RELEASE = re.compile(r"\d{1,6}\.\d{1,6}")
 
 
-def config_of(content: Any, path: Path, here: str) -> dict[str, Any]:
+def config_of(content: Any, path: Path, installed: Callable[[], str]) -> dict[str, Any]:
     """Return what a checkpoint says of its network.
 
     Args:
         content: What the file holds.
         path: The file.
-        here: The version of sevenn that is installed.
+        installed: Returns the version of sevenn that is installed.
     Raises:
         DriverError: If it is no checkpoint of SevenNet, or one of a newer version.
     """
@@ -39,6 +39,7 @@ def config_of(content: Any, path: Path, here: str) -> dict[str, Any]:
             "sevenn"
         )
     # Versions of one release read each other's checkpoints.
+    here = installed()
     if is_older(here, release[0]):
         raise DriverError(
             f"{path} was made by sevenn {made_by}, and this is sevenn {here}; install sevenn {made_by} or newer"

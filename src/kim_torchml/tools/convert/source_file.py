@@ -54,7 +54,8 @@ def look_at(path: Path, what: str) -> SourceFile:
         raise RequestError(f"`source` must be {what}, got '{path}', which is not there; correct the path")
     if not path.is_file():
         raise RequestError(f"`source` must be {what}, got '{path}', which is no file; name the file itself")
-    names = _entries(path, what)
+    entries = _entries(path, what)
+    names = [each.filename for each in entries]
     last = {name.rpartition("/")[2] for name in names}
     if any(name.endswith("models/model.json") for name in names):
         return SourceFile(path, FileKind.EXPORTED)
@@ -62,6 +63,12 @@ def look_at(path: Path, what: str) -> SourceFile:
         return SourceFile(path, FileKind.TORCHSCRIPT)
     if "data.pkl" not in last:
         raise DriverError(f"`source` must be {what}, got {path}, an archive of something else; name the right file")
+    if packed := [each.filename for each in entries if each.compress_type != zipfile.ZIP_STORED]:
+        # A small file of such could fill all memory when it is read.
+        raise DriverError(
+            f"`source` must be {what} as torch.save writes it, got {path}, whose entry {packed[0]} is compressed; save "
+            "it again with torch.save"
+        )
     return SourceFile(path, FileKind.PICKLE, _calls(path, what))
 
 
@@ -80,10 +87,10 @@ def _calls(path: Path, what: str) -> tuple[str, ...]:
         return tuple(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))))
 
 
-def _entries(path: Path, what: str) -> list[str]:
+def _entries(path: Path, what: str) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            return archive.infolist()
     except OSError:
         raise
     # Lists of entries that are damaged raise errors of many types.
