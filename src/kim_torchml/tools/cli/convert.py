@@ -111,7 +111,7 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
         from kim_torchml.tools.convert.families import FAMILIES
         from kim_torchml.tools.convert.family import Asked
         from kim_torchml.tools.convert.isolated import convert_isolated
-        from kim_torchml.tools.package.wording import EXPORTED_FILE, in_options, reworded_errors
+        from kim_torchml.tools.package.wording import reworded_errors
         from kim_torchml.tools.request_error import RequestError, did_you_mean
 
         family = FAMILIES.get(word.lower())
@@ -121,7 +121,7 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
             )
         trusts = options.pop("trust")
         asked = Asked(**options, trusts=trusts)
-        with reworded_errors(lambda message: in_options(message, EXPORTED_FILE)):
+        with reworded_errors(lambda message: message.replace("`name`", "--name")):
             reason = check_request(family, asked, output, name)
         if isolated:
             # What the conversion itself says comes from the environment's own command, its exit status too.
@@ -130,7 +130,7 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
             return
         if reason:
             click.echo(f"note: {reason}; it is unpickled, as you trust whoever made it (--trust)", err=True)
-        with reworded_errors(lambda message: in_options(message, EXPORTED_FILE)):
+        with reworded_errors(lambda message: message.replace("`name`", "--name")):
             written = convert(family, asked, output, name, progress)
     click.echo(str(written))
 
