@@ -205,8 +205,8 @@ def test_a_missing_package_is_named(convert, tmp_path):
     assert result.exit_code == 1
     assert result.output == (
         "Error: converting a source of Made needs no-such-package in the Python environment of this command "
-        f"({sys.prefix}), got none; say --isolated for a temporary environment, or run: {sys.executable} -m pip "
-        "install no-such-package==3.4\n"
+        f"({sys.prefix}), got none; say --isolated for a temporary environment, or run kim-torchml in one of its own "
+        "that has no-such-package==3.4\n"
     )
     assert left_in(tmp_path) == []
 

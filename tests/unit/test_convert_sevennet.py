@@ -101,6 +101,9 @@ def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
     result = sevennet("7net-1")
     assert result.exit_code == 2
     assert "got '7net-1'; did you mean '7net-0'?; correct it" in result.output
+    result = sevennet("SevenNet-Omni", "--isolated")
+    assert result.exit_code == 2
+    assert "SevenNet-Omni is in no wheel: fetch the file checkpoint_sevennet_omni.pth from the release" in result.output
     result = sevennet("missing.pth")
     assert "got 'missing.pth', which is not there; correct the path" in result.output
     result = sevennet(saved({"weights": torch.zeros(2)}, tmp_path / "other.pth"))

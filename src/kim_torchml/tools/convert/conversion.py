@@ -76,8 +76,8 @@ def check_packages(family: Family, asked: Asked) -> None:
         wanted = " ".join(f"{each.name}=={each.version}" for each in missing)
         raise DriverError(
             f"converting a source of {family.title} needs {', '.join(each.name for each in missing)} in the Python "
-            f"environment of this command ({sys.prefix}), got none; say --isolated for a temporary environment, or "
-            f"run: {sys.executable} -m pip install {wanted}"
+            f"environment of this command ({sys.prefix}), got none; say --isolated for a temporary environment, or run "
+            f"kim-torchml in one of its own that has {wanted}"
         )
 
 

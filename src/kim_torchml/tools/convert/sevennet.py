@@ -115,6 +115,8 @@ class SevenNet(Family):
             # Where the package is not here, the environment that has it looks once more.
             if path := _place_of(PUBLISHED[name]):
                 _check_named(asked.source, path)
+            elif PUBLISHED[name].fetched_from:
+                raise _in_no_wheel(asked.source, PUBLISHED[name])
             return ""
         if not asked.path.exists() and not asked.path.suffix:
             raise RequestError(
@@ -219,12 +221,17 @@ def _file_of(asked: Asked) -> tuple[Path, Published | None]:
     published = PUBLISHED[published_name(asked.source) or ""]
     if path := _place_of(published):
         return path, published
-    name = Path(published.file).name
     if not published.fetched_from:
         raise RequestError(f"sevenn {_version('sevenn')} does not hold {asked.source}; install sevenn==0.13.0")
-    raise RequestError(
-        f"{asked.source} is in no wheel: fetch the file {name} from {published.fetched_from}, and run `kim-torchml "
-        f"convert sevennet {name}` with the same options"
+    raise _in_no_wheel(asked.source, published)
+
+
+def _in_no_wheel(name: str, published: Published) -> RequestError:
+    """Return the error for published weights that have to be fetched by hand."""
+    file = Path(published.file).name
+    return RequestError(
+        f"{name} is in no wheel: fetch the file {file} from {published.fetched_from}, and run `kim-torchml convert "
+        f"sevennet {file}` with the same options"
     )
 
 
