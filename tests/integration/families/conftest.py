@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from converted import BY_NAME, HERE, Converted, Installed, kim_torchml, package_results, run_in_family
+from converted import BY_NAME, HERE, MACE_MODELS, Converted, Installed, kim_torchml, package_results, run_in_family
 from kim_collection import KimCollection
 
 # Set by `tests/families.sh --quick`.
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def mace_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small MACE models, made with fixed seeds."""
     folder = tmp_path_factory.mktemp("mace")
-    done = run_in_family("mace", HERE / "make_mace.py", folder, "small", "heads", "density", "plain", "--lammps")
+    done = run_in_family("mace", HERE / "make_mace.py", folder, *MACE_MODELS, "--lammps")
     assert done.returncode == 0, done.stderr
     return folder
 

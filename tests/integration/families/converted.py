@@ -87,6 +87,9 @@ def _mace(name: str, source: str, dtype: str = "float32", **more) -> Converted:
     return Converted(name, "mace", source, dtype, *closeness, **more)
 
 
+# What make_mace.py makes; the first also as a file for LAMMPS.
+MACE_MODELS = ("small", "heads", "density", "plain", "nonlinear", "charges")
+
 MODELS = [
     _sevennet("SevenNet_0", "7net-0", is_quick=True),
     _sevennet("SevenNet_0_Double", "7net-0", "float64"),
@@ -97,6 +100,7 @@ MODELS = [
     _mace("Mace_Heads", "heads", head="r2scan"),
     _mace("Mace_Density", "density"),
     _mace("Mace_Plain", "plain", "float64"),
+    _mace("Mace_Nonlinear", "nonlinear", head="spice"),
     _mace("Mace_Script", "small", file_format="pt"),
     _mace("Mace_For_Lammps", "small", file_format="pt", is_for_lammps=True, is_quick=True),
 ]

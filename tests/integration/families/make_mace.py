@@ -87,6 +87,47 @@ def _plain() -> torch.nn.Module:
     return _network(modules.MACE, interaction_cls_first=modules.RealAgnosticInteractionBlock)
 
 
+def _nonlinear() -> torch.nn.Module:
+    """Return a network built as the multi-head foundation models are."""
+    return _network(
+        larger=1.0,
+        interaction_cls=modules.RealAgnosticResidualNonLinearInteractionBlock,
+        interaction_cls_first=modules.RealAgnosticResidualNonLinearInteractionBlock,
+        readout_cls=modules.NonLinearBiasReadoutBlock,
+        use_agnostic_product=True,
+        apply_cutoff=False,
+        pair_repulsion=True,
+        distance_transform="Agnesi",
+        edge_irreps=o3.Irreps("8x0e + 8x1o"),
+        use_edge_irreps_first=True,
+        heads=["omat", "spice"],
+        atomic_energies=np.array([_LONE, _LONE]),
+        atomic_inter_scale=[0.8, 0.9],
+        atomic_inter_shift=[0.1, -0.2],
+    )
+
+
+def _charges() -> torch.nn.Module:
+    """Return a network that needs charges, which cannot be converted."""
+    return modules.EnergyDipolesMACE(
+        r_max=4.5,
+        num_bessel=8,
+        num_polynomial_cutoff=5,
+        max_ell=2,
+        interaction_cls=modules.RealAgnosticResidualInteractionBlock,
+        interaction_cls_first=modules.RealAgnosticResidualInteractionBlock,
+        num_interactions=2,
+        num_elements=len(_ELEMENTS),
+        hidden_irreps=o3.Irreps("8x0e + 8x1o"),
+        MLP_irreps=o3.Irreps("16x0e"),
+        avg_num_neighbors=8.0,
+        atomic_numbers=list(_ELEMENTS),
+        correlation=2,
+        gate=torch.nn.functional.silu,
+        atomic_energies=np.array(_LONE),
+    )
+
+
 def _large() -> torch.nn.Module:
     return _network(
         r_max=5.0,
@@ -103,6 +144,8 @@ _MAKERS = {
     "heads": (_heads, torch.float32),
     "density": (_density, torch.float32),
     "plain": (_plain, torch.float64),
+    "nonlinear": (_nonlinear, torch.float32),
+    "charges": (_charges, torch.float32),
     "large": (_large, torch.float32),
 }
 

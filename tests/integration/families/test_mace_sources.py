@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from converted import kim_torchml
 
 BAD = {
@@ -20,6 +21,8 @@ BAD = {
     ),
     "small.model-lammps.pt --format pt2": (2, "which is TorchScript already, got 'pt2'; leave it out"),
     "truncated.model --trust": (1, "which is no archive of torch.save or is damaged"),
+    "charges.model --trust": (1, "which needs charges, and gives dipoles: the kind edges has species and edges alone"),
+    "weights.pt --trust": (1, "which holds none, such as a checkpoint of a training run"),
     "medium-mpa-0": (2, "fetch the file mace-mpa-0-medium.model from the release mace_mpa_0 of github.com/ACEsuit/"),
 }
 
@@ -28,6 +31,7 @@ BAD = {
 def test_bad_sources_of_mace(mace_models: Path, tmp_path: Path, asked: str) -> None:
     whole = (mace_models / "small.model").read_bytes()
     (mace_models / "truncated.model").write_bytes(whole[: len(whole) // 2])
+    torch.save({"model": {"weight": torch.zeros(3, device="cpu")}, "optimizer": {}}, mace_models / "weights.pt")
     source, *options = asked.split()
     path = mace_models / source if (mace_models / source).exists() else source
     words = ["convert", "mace", path, "--output", "model", "--name", "Model", *options]
