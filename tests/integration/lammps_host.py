@@ -28,11 +28,14 @@ kim interactions {species}
 _MEASURE = """\
 compute atom_energy all pe/atom
 compute total all reduce sum c_atom_energy
-thermo_style custom step pe ke etotal c_total press pxx pyy pzz pyz pxz pxy
+thermo_style custom step pe ke etotal c_total press{tensor}
 {run}
 write_dump all custom {name}.dump id fx fy fz c_atom_energy modify sort id format float %.17g
 print "$(pe:%.17g) $(c_total:%.17g) $(press:%.17g)" file {name}.energy
-print "$(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pyz:%.17g) $(pxz:%.17g) $(pxy:%.17g)" file {name}.pressure
+"""
+_TENSOR = " pxx pyy pzz pyz pxz pxy"
+_MEASURE_TENSOR = """\
+print "$(pxx:%.17g) $(pyy:%.17g) $(pzz:%.17g) $(pyz:%.17g) $(pxz:%.17g) $(pxy:%.17g)" file {name}.pressures
 """
 
 
@@ -48,6 +51,7 @@ class Case:
         run: LAMMPS commands that compute.
         units: LAMMPS' unit system.
         species: element symbols in the order of LAMMPS' types.
+        has_pressures: whether the pressure tensor is written too; `run` must then keep the columns of thermo_style.
     """
 
     name: str
@@ -57,19 +61,21 @@ class Case:
     run: str = "run 0"
     units: str = "metal"
     species: tuple[str, ...] = tuple(SPECIES)
+    has_pressures: bool = False
 
     def write(self, folder: Path) -> str:
         """Write the data file and return LAMMPS' commands."""
         write_data(self.atoms, self.species, folder / f"{self.name}.data")
         boundary = " ".join("p" if periodic else "f" for periodic in self.atoms.pbc)
         values = vars(self) | {"boundary": boundary, "species": " ".join(self.species)}
-        return (_SET_UP + _MEASURE).format(**values)
+        values["tensor"] = _TENSOR if self.has_pressures else ""
+        return (_SET_UP + _MEASURE + _MEASURE_TENSOR * self.has_pressures).format(**values)
 
     def read(self, folder: Path) -> "CaseResults":
         """Read the results that LAMMPS has written."""
         rows = np.atleast_2d(np.loadtxt(folder / f"{self.name}.dump", skiprows=9))
         energy, sum_of_atoms, pressure = map(float, (folder / f"{self.name}.energy").read_text().split())
-        pressures = np.loadtxt(folder / f"{self.name}.pressure")
+        pressures = np.loadtxt(folder / f"{self.name}.pressures") if self.has_pressures else None
         return CaseResults(energy, sum_of_atoms, pressure, rows[:, 1:4], rows[:, 4], pressures)
 
 
@@ -83,7 +89,7 @@ class CaseResults:
         pressure: bar.
         forces: shape [atoms, 3], eV/Å.
         atom_energies: shape [atoms], eV.
-        pressures: pressure tensor, shape [6], Voigt order xx, yy, zz, yz, xz, xy, bar.
+        pressures: pressure tensor, shape [6], Voigt order xx, yy, zz, yz, xz, xy, bar; None where it was not asked for.
     """
 
     energy: float
@@ -91,7 +97,7 @@ class CaseResults:
     pressure: float
     forces: np.ndarray
     atom_energies: np.ndarray
-    pressures: np.ndarray
+    pressures: np.ndarray | None
 
 
 def write_data(atoms: Atoms, species: tuple[str, ...], path: Path) -> None:

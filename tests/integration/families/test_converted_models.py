@@ -41,7 +41,7 @@ def lammps_results(
     collection: KimCollection, folder: Path, model: Converted, names: list[str], ranks: int = 1, **variables: str
 ) -> tuple[dict[str, np.ndarray], str]:
     """Return what LAMMPS computes for structures, and what the driver has said."""
-    cases = {name: Case(name, model.name, STRUCTURES[name](), species=SPECIES) for name in names}
+    cases = {name: Case(name, model.name, STRUCTURES[name](), species=SPECIES, has_pressures=True) for name in names}
     done = run_lammps(
         collection, folder, "".join(case.write(folder) for case in cases.values()), ranks, _PATIENCE, **variables
     )
@@ -51,6 +51,7 @@ def lammps_results(
         results = case.read(folder)
         found[f"{name}.energy"] = np.array(results.energy)
         found[f"{name}.forces"] = results.forces
+        assert results.pressures is not None
         found[f"{name}.stress"] = -results.pressures / _BAR
         assert results.sum_of_atoms == pytest.approx(results.energy, rel=1e-12)
     return found, "".join(lines_of_driver(done.stderr))
