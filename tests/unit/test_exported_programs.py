@@ -250,6 +250,25 @@ def test_a_model_is_written_with_its_parameters(tmp_path):
     assert toml_text(written, layers=layers).splitlines()[3] in (folder / "model.toml").read_text()
 
 
+class OneOfSeveral(Sound):
+    """Chooses a row of a table by indices that have nothing of the species but their number."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(5, 4, dtype=torch.float64)
+        self.register_buffer("head", torch.tensor([2], dtype=torch.int64))
+
+    def forward(self, species, edge_index, edge_vectors):
+        chosen = self.head[torch.zeros_like(species)].to(edge_vectors.dtype)
+        return super().forward(species, edge_index, edge_vectors) * chosen + self.embedding(species).sum(1)
+
+
+@needs_export
+def test_indices_of_the_shape_of_species_are_no_species():
+    program = opened(exported_bytes(OneOfSeveral))
+    assert program.tables() == [Table("embedding.weight", 5)]
+
+
 class Totals(torch.nn.Module):
     """The total energy of particles that do not see each other, of the kind none."""
 

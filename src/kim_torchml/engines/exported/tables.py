@@ -21,8 +21,15 @@ _LOOKUPS = {
 # These give entries of their first argument, such as the species of each edge: the index only says which.
 _CHOOSING = ("aten.index.Tensor", "aten.index_select.default", "aten.gather.default", "aten.take.default")
 _ARITHMETIC = tuple(f"aten.{name}.{kind}" for name in ("add", "sub", "mul") for kind in ("Tensor", "Scalar"))
-# The size of a tensor is not made from what is in it.
-_SIZES = ("aten.sym_size.int", "aten.sym_numel.default", "aten.sym_stride.int")
+# These take other arguments for their shape or type alone.
+_LIKE_OTHERS = tuple(f"aten.{name}" for name in ("expand_as.default", "reshape_as.default", "view_as.default",
+                                                 "type_as.default", "to.other"))  # fmt: skip
+# What these give is not made from what is in a tensor: its sizes, and tensors of its shape that are filled otherwise.
+_SHAPES = (
+    *(f"aten.{name}" for name in ("sym_size.int", "sym_numel.default", "sym_stride.int")),
+    *(f"aten.{name}_like.default" for name in ("zeros", "ones", "full")),
+    *(f"aten.new_{name}.default" for name in ("zeros", "ones", "full")),
+)
 
 
 def tables_of_first_input(graph: ProgramGraph, tensors: Mapping[str, torch.Tensor]) -> Iterator[Table]:
@@ -72,7 +79,8 @@ def _sources(number: int, made_by: Mapping[int, Node]) -> set[int]:
             continue
         found.add(each)
         node = made_by.get(each)
-        if node is not None and node.operator not in _SIZES:
-            chosen = values_in(node.arguments[0]) if node.operator in _CHOOSING else node.values()
+        if node is not None and node.operator not in _SHAPES:
+            of_first = node.operator in _CHOOSING or node.operator in _LIKE_OTHERS
+            chosen = values_in(node.arguments[0]) if of_first else node.values()
             waiting.extend(value.number for value in chosen)
     return found
