@@ -4,7 +4,6 @@
 import importlib.machinery
 import importlib.util
 import pickle
-import re
 
 import numpy as np
 import pytest
@@ -18,10 +17,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import sevennet as sources
 from kim_torchml.tools.convert.family import Asked
-from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
 from kim_torchml.tools.convert.sevennet import SevenNet
-from kim_torchml.tools.convert.sevennet_config import modal_of
-from kim_torchml.tools.convert.source_file import plain_content
 
 
 @pytest.fixture
@@ -112,36 +108,6 @@ def test_sources_of_sevennet_that_are_none(sevennet, tmp_path):
     result = sevennet("7net-0", "--head", "pbe")
     assert "`--head` is for networks of MACE, got 'pbe'; SevenNet's have modalities: --modal" in result.output
     assert left_in(tmp_path) == ["other.pth"]
-
-
-def test_modalities_are_named():
-    config = {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}}
-    assert modal_of(config, "pbe") == "PBE"
-    assert modal_of({}, None) is None
-    for modal, given, said in (
-        (None, config, "which of the network's modalities is meant: R2SCAN, PBE; got none"),
-        ("scan", config, "must be one of R2SCAN, PBE, got 'scan'"),
-        ("pbe", {}, "must be left out for a network without modalities, got 'pbe'; leave it out"),
-    ):
-        with pytest.raises(Exception, match=re.escape(said)):
-            modal_of(given, modal)
-
-
-def test_plain_checkpoints_need_no_trust(tmp_path):
-    content = {
-        "config": {
-            "shift": np.arange(3.0),
-            "scale": np.float64(2.0),
-            "device": torch.device("cuda"),
-            "version": "0.9.1",
-        },
-        "model_state_dict": {"weight": torch.zeros(3)},
-    }
-    path = saved(content, tmp_path / "plain.pth")
-    assert SevenNet().look(Asked(str(path))) == ""
-    config = plain_content(path, "a checkpoint", PLAIN_ARRAYS)["config"]
-    assert config["shift"].tolist() == [0.0, 1.0, 2.0]
-    assert config["scale"] == 2.0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from kim_torchml.tools.convert.reference_structures import reference_structures
 from kim_torchml.tools.kim_host.particles import particles_of
 from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.late_progress import LateProgress
-from kim_torchml.tools.model_check.loaded_model import LoadedModel
+from kim_torchml.tools.model_check.loaded_model import LoadedModel, folded
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,8 @@ def _of_model(model: LoadedModel, atoms: Atoms) -> tuple[float, Floats, Floats |
     computed = model.compute(particles, inputs=builder, virial=True)
     if computed.forces is None or computed.virial is None:
         raise DriverError("a converted model must give forces, got none; report this")
-    forces = np.zeros((len(atoms), 3))
-    np.add.at(forces, particles.owners, computed.forces)
     stress = computed.virial / atoms.get_volume() if all(structure.periodic) else None
-    return computed.energy, forces, stress
+    return computed.energy, folded(particles, computed.forces), stress
 
 
 def table_of(differences: Sequence[Difference]) -> list[str]:

@@ -115,7 +115,8 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
 
     # The package's own calculator computes so, and a program keeps the types that it was exported with.
     with default_dtype(potential.dtype):
-        program = _program_of(potential, module, statement, asked.file_format or potential.file_format, progress)
+        with quiet():
+            program = _program_of(potential, module, statement, asked.file_format or potential.file_format, progress)
         written = write_model(statement, program, module, folder, progress, compared)
     return replace(written, said=(*written.said, *unknown, *potential.notes))
 

@@ -10,15 +10,8 @@ from typing import Any
 
 import torch
 
+from kim_torchml.tools.package.arguments import with_home
 from kim_torchml.tools.request_error import RequestError
-
-
-def with_home(path: str) -> Path:
-    """Return a path whose `~` is the home folder, or stays where nobody knows of one."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 @dataclass(frozen=True)
@@ -114,12 +107,19 @@ class Closeness:
     stress: float
 
 
-# What is said of a checkpoint of which nothing is known.
-UNKNOWN_AUTHORS = "authors, licence and training set are not known: say them in [about] of model.toml"
-# What is said of a file that is only known by its name.
-TAKEN_FOR = "the file is taken for {} by its name: if it is another network, correct [about] of model.toml"
 # In double precision both must give the same but for the order of sums.
 DOUBLE = Closeness(1e-10, 1e-10, 1e-10)
+
+
+def note_on_authors(title: str | None) -> str:
+    """Return what is to be said of a file's authors and licence.
+
+    Args:
+        title: Title of the published network whose file has that name; None where none has it.
+    """
+    if title is None:
+        return "authors, licence and training set are not known: say them in [about] of model.toml"
+    return f"the file is taken for {title} by its name: if it is another network, correct [about] of model.toml"
 
 
 @dataclass(frozen=True)

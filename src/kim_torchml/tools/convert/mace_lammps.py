@@ -19,7 +19,7 @@ from kim_torchml.engines.torchscript.graphs import graphs_of, nodes_of
 from kim_torchml.engines.torchscript.loading import expected_deprecations, floating_type, load_module
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.default_dtype import default_dtype
-from kim_torchml.tools.convert.family import DOUBLE, TAKEN_FOR, UNKNOWN_AUTHORS, Asked, Potential
+from kim_torchml.tools.convert.family import DOUBLE, Asked, Potential, note_on_authors
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
 from kim_torchml.tools.convert.mace_weights import published_as
 from kim_torchml.tools.request_error import RequestError
@@ -49,7 +49,7 @@ def potential_of_lammps_file(asked: Asked, what: str) -> Potential:
     numbers = tuple(int(each) for each in network.atomic_numbers)
     published = published_as(Path(path.name.removesuffix(_SUFFIX)))
     about = dict(published.about) if published else {"title": f"MACE of {path.name}"}
-    notes: tuple[str, ...] = (TAKEN_FOR.format(published.about["title"]) if published else UNKNOWN_AUTHORS,)
+    notes: tuple[str, ...] = (note_on_authors(published.about["title"] if published else None),)
     if name:
         about["title"] = f"{about['title']}, head {name}"
         notes = (*notes, f"head: {name}, the one of several that {path.name} was made for")

@@ -3,8 +3,7 @@
 
 import copy
 import importlib.metadata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.facts import type_word
 from kim_torchml.engines.torchscript.errors import reason_in_code
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.convert.family import DOUBLE, TAKEN_FOR, UNKNOWN_AUTHORS, Asked, Potential
+from kim_torchml.tools.convert.family import DOUBLE, Asked, Potential, note_on_authors
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
 from kim_torchml.tools.convert.mace_weights import published_as
 from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
-from kim_torchml.tools.convert.quiet import quiet
 from kim_torchml.tools.convert.source_file import damaged
 from kim_torchml.tools.convert.unscripted import unscripted_parts
 from kim_torchml.tools.request_error import RequestError, did_you_mean
@@ -39,7 +37,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
     """
     path = asked.path
     _import_package()
-    with quiet(), damaged(path, what):
+    with damaged(path, what):
         network = _loaded(path, what)
         dtype = getattr(torch, asked.dtype) if asked.dtype else floating_type_of(network.parameters())
         network.to(dtype).eval().requires_grad_(False)
@@ -48,8 +46,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         cutoff, layers = float(network.r_max), int(network.num_interactions)
     index = index_of_head(heads, asked.head)
     module = MaceEdges(network, len(numbers), index).eval()
-    with quiet():
-        check_runs(module, dtype, "mace-torch")
+    check_runs(module, dtype, "mace-torch")
     published = published_as(path)
     about = dict(published.about) if published else {"title": f"MACE of {path.name}"}
     if len(heads) > 1:
@@ -63,10 +60,10 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         calculator=partial(_calculator, network, heads[index] if heads else None, dtype),
         closeness=DOUBLE if dtype == torch.float64 else SINGLE,
         script=_scripted,
-        exporting=partial(_exporting, module),
+        exporting=partial(unscripted_parts, module),
         about=about,
         made_with={each: importlib.metadata.version(each) for each in ("mace-torch", "e3nn")},
-        notes=(TAKEN_FOR.format(published.about["title"]) if published else UNKNOWN_AUTHORS,),
+        notes=(note_on_authors(published.about["title"] if published else None),),
     )
 
 
@@ -98,8 +95,7 @@ def _import_package() -> None:
         DriverError: If it lacks another one that it needs.
     """
     try:
-        with quiet():
-            import mace.calculators  # noqa: F401
+        import mace.calculators  # noqa: F401
     except ImportError as error:
         raise DriverError(
             f"mace-torch {importlib.metadata.version('mace-torch')} must be installed with all that it needs, but "
@@ -118,34 +114,26 @@ def _loaded(path: Path, what: str) -> Any:
     return network
 
 
-@contextmanager
-def _exporting(module: torch.nn.Module) -> Iterator[None]:
-    with quiet(), unscripted_parts(module):
-        yield
-
-
 def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
-    with quiet():
-        import e3nn.util.jit
+    import e3nn.util.jit
 
-        from kim_torchml.tools.convert.mace_zbl import pair_repulsion_in_own_type
+    from kim_torchml.tools.convert.mace_zbl import pair_repulsion_in_own_type
 
-        # Scripting changes a network's parts, and this one is compared with what comes of it.
-        copied = copy.deepcopy(module)
-        pair_repulsion_in_own_type(copied)
-        try:
-            found: torch.jit.ScriptModule = e3nn.util.jit.script(copied)
-        # The compiler raises errors of many types for what it does not support.
-        except Exception as error:
-            raise DriverError(
-                f"TorchScript must be able to compile the network, as mace-torch has it, got: {reason_in_code(error)}; "
-                "leave --format pt out"
-            ) from error
+    # Scripting changes a network's parts, and this one is compared with what comes of it.
+    copied = copy.deepcopy(module)
+    pair_repulsion_in_own_type(copied)
+    try:
+        found: torch.jit.ScriptModule = e3nn.util.jit.script(copied)
+    # The compiler raises errors of many types for what it does not support.
+    except Exception as error:
+        raise DriverError(
+            f"TorchScript must be able to compile the network, as mace-torch has it, got: {reason_in_code(error)}; "
+            "leave --format pt out"
+        ) from error
     return found
 
 
 def _calculator(network: Any, head: str | None, dtype: torch.dtype) -> Any:
-    with quiet():
-        from mace.calculators import MACECalculator
+    from mace.calculators import MACECalculator
 
-        return MACECalculator(models=[network], device="cpu", default_dtype=type_word(dtype), head=head)
+    return MACECalculator(models=[network], device="cpu", default_dtype=type_word(dtype), head=head)

@@ -20,8 +20,6 @@ import torch
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.family import (
     DOUBLE,
-    TAKEN_FOR,
-    UNKNOWN_AUTHORS,
     Asked,
     Closeness,
     Family,
@@ -29,7 +27,7 @@ from kim_torchml.tools.convert.family import (
     Isolation,
     Potential,
     check_trusted,
-    with_home,
+    note_on_authors,
 )
 from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
 from kim_torchml.tools.convert.pins import ASE, COMMAND, E3NN, TORCH, TORCH_ON_GPUS
@@ -37,6 +35,7 @@ from kim_torchml.tools.convert.plain_arrays import PLAIN_ARRAYS
 from kim_torchml.tools.convert.sevennet_config import WHAT, config_of, elements_of, modal_of
 from kim_torchml.tools.convert.sevennet_weights import PUBLISHED, Published, published_as, published_name
 from kim_torchml.tools.convert.source_file import FileKind, SourceFile, damaged, look_at, plain_content
+from kim_torchml.tools.package.arguments import with_home
 from kim_torchml.tools.programs.temporary_folder import temporary_folder
 from kim_torchml.tools.request_error import RequestError, did_you_mean
 
@@ -150,7 +149,7 @@ def _notes(named: Published | None, known: Published | None) -> tuple[str, ...]:
     """Return what is to be said of authors and licence: nothing of a checkpoint that the user has named."""
     if named is not None:
         return ()
-    return (UNKNOWN_AUTHORS if known is None else TAKEN_FOR.format(known.about["title"]),)
+    return (note_on_authors(known.about["title"] if known else None),)
 
 
 def _reason_to_trust(source: SourceFile) -> str:

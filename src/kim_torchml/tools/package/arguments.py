@@ -26,10 +26,14 @@ def path_of(value: object, what: str) -> Path:
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str) or not path or "\0" in path:
         raise DriverError(f"`{what}` must be a path, got {_quoted(value)}; give one")
+    return with_home(path)
+
+
+def with_home(path: str) -> Path:
+    """Return a path whose `~` is the home folder, or stays where nobody of that name is known."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        # There is nobody of that name.
         return Path(path)
 
 
