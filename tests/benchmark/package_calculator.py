@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -24,26 +25,10 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.md.verlet import VelocityVerlet
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "integration" / "families"))
 
-def sevennet(options: argparse.Namespace) -> Calculator:
-    """Return the calculator of sevenn, which knows single precision alone."""
-    from sevenn.calculator import SevenNetCalculator
-
-    return SevenNetCalculator(options.source, device=options.device, modal=options.modal)
-
-
-def mace(options: argparse.Namespace) -> Calculator:
-    """Return the calculator of mace-torch."""
-    from mace.calculators import MACECalculator
-
-    chosen = {"head": options.head} if options.head else {}
-    return MACECalculator(
-        model_paths=options.source, device=options.device, default_dtype=options.dtype or "", **chosen
-    )
-
-
-# What makes a family's calculator, and the name of its distribution.
-FAMILIES = {"sevennet": (sevennet, "sevenn"), "mace": (mace, "mace-torch")}
+from converted import Wanted
+from tried_families import TRIED_FAMILIES
 
 
 class Counted:
@@ -91,10 +76,10 @@ def serve(calculator: Calculator, answers: TextIO) -> None:
 def main() -> None:
     """Make the calculator, say what it is, and serve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("family", choices=TRIED_FAMILIES)
     parser.add_argument("source")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--head")
     parser.add_argument("--modal")
     options = parser.parse_args()
@@ -102,11 +87,12 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     torch.set_num_threads(1)
-    make, package = FAMILIES[options.family]
-    calculator = make(options)
+    family = TRIED_FAMILIES[options.family]
+    chosen = {name: getattr(options, name) for name in ("device", "head", "modal")}
+    calculator = family.calculator(Wanted(options.source, options.dtype, **chosen))
     said = {
         "calculator": type(calculator).__name__,
-        "package": f"{package} {importlib.metadata.version(package)}",
+        "package": f"{family.package} {importlib.metadata.version(family.package)}",
         "torch": torch.__version__,
         "dtype": dtype_of(calculator),
     }

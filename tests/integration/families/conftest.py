@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from converted import BY_NAME, HERE, MACE_MODELS, Converted, Installed, kim_torchml, package_results, run_in_family
+from family_runs import HERE, Installed, kim_torchml, package_results, run_in_family
 from kim_collection import KimCollection
+from tried_families import MODELS, TRIED_FAMILIES
 
 # Set by `tests/families.sh --quick`.
 QUICK = "KIM_TORCHML_FAMILIES_QUICK"
@@ -23,48 +24,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mace_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small MACE models, made with fixed seeds."""
-    folder = tmp_path_factory.mktemp("mace")
-    done = run_in_family("mace", HERE / "make_mace.py", folder, *MACE_MODELS, "--lammps")
-    assert done.returncode == 0, done.stderr
-    return folder
+def made_sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a folder of what a family's maker writes, with fixed seeds."""
+    folders: dict[str, Path] = {}
 
+    def made(family: str) -> Path:
+        if family not in folders:
+            folder = tmp_path_factory.mktemp(family)
+            done = run_in_family(family, HERE / TRIED_FAMILIES[family].maker, folder)
+            assert done.returncode == 0, done.stderr
+            folders[family] = folder
+        return folders[family]
 
-@pytest.fixture(scope="session")
-def source_of(request: pytest.FixtureRequest) -> Callable[[Converted], str]:
-    """Return the file or name that a model is made of."""
-
-    def found(model: Converted) -> str:
-        if model.family != "mace":
-            return model.source
-        return str(request.getfixturevalue("mace_models") / f"{model.source}.model")
-
-    return found
+    return made
 
 
 @pytest.fixture(scope="session")
 def installed(
-    bare_collection: KimCollection,
-    source_of: Callable[[Converted], str],
-    tmp_path_factory: pytest.TempPathFactory,
+    bare_collection: KimCollection, made_sources: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Installed]:
-    """Convert and install a model of converted.py, once."""
+    """Convert and install a model, once."""
     done: dict[str, Installed] = {}
+    models = {model.name: model for model in MODELS}
 
     def install(name: str) -> Installed:
         if name not in done:
-            model, work = BY_NAME[name], tmp_path_factory.mktemp(name)
-            source = source_of(model)
-            asked = f"{source}-lammps.pt" if model.is_for_lammps else source
+            model, work = models[name], tmp_path_factory.mktemp(name)
+            is_made = bool(TRIED_FAMILIES[model.family].maker)
+            folder = made_sources(model.family) if is_made else Path()
+            source, asked = (str(folder / each) for each in (model.source, model.made_into or model.source))
             options = ["--name", name, "--dtype", model.dtype, "--format", model.file_format, "--trust"]
             run = kim_torchml(
                 model.family, "convert", model.family, asked, "--output", work / name, *options, *model.options
             )
             assert run.returncode == 0, run.stderr
             bare_collection.install(work / name)
-            expected = package_results(model, source, work)
-            done[name] = Installed(model, source, work / name, run.stdout, expected)
+            done[name] = Installed(model, work / name, run.stdout, package_results(model, source, work))
         return done[name]
 
     return install

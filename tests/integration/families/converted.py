@@ -1,19 +1,33 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Models that the tests of families convert, and the environments of the families' packages."""
+"""What is tested of a family of trained potentials: its models, structures, and the package's own calculator.
 
-import os
-import subprocess
+Each family has a file of its own, family_WORD.py, which runs in the environment of the family's package too: it imports
+that package where it makes the calculator, and else no more than ASE and numpy.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator
 
-# Set by tests/families.sh: a folder of environments, one for each family.
-ENVIRONMENTS = "KIM_TORCHML_FAMILIES"
-HERE = Path(__file__).resolve().parent
-# s
-_PATIENCE = 900.0
+
+@dataclass(frozen=True)
+class Limits:
+    """How far results may be from those of the package.
+
+    Attributes:
+        energy: of the energy, eV for each atom.
+        force: of each component of a force, eV/Å.
+        stress: of each component of the stress, eV/Å³.
+    """
+
+    energy: float
+    force: float
+    stress: float
+
+
+DOUBLE = Limits(1e-10, 1e-10, 1e-10)
 
 
 @dataclass(frozen=True)
@@ -23,32 +37,32 @@ class Converted:
     Attributes:
         name: its KIM id.
         family: the family's word.
-        source: a name that the family knows, or one of a model that make_mace.py makes.
+        source: a name that the family knows, or the name of a file that the family's maker writes.
+        limits: how far its results may be from those of the package.
         dtype: its type.
-        energy: how close its energies must be to those of the package, eV for each atom.
-        force: likewise, eV/Å.
-        stress: likewise, eV/Å³.
         is_quick: whether it is converted in CI.
         modal: modality, if there are several.
         head: head, if there are several.
         file_format: "pt2" or "pt".
         fails: checks of `kim-torchml check` that the network itself fails.
-        is_for_lammps: whether it is converted from the file that the package has made of its source for LAMMPS.
+        made_into: name of the file, which the package has made of the source, that is converted; if another one.
+        is_compiled: whether it can be compiled.
+        is_local: whether its energies depend on neighbours alone, so that nothing is folded.
     """
 
     name: str
     family: str
     source: str
-    dtype: str
-    energy: float
-    force: float
-    stress: float
+    limits: Limits
+    dtype: str = "float32"
     is_quick: bool = False
     modal: str | None = None
     head: str | None = None
     file_format: str = "pt2"
-    is_for_lammps: bool = False
     fails: tuple[str, ...] = ()
+    made_into: str = ""
+    is_compiled: bool = True
+    is_local: bool = False
 
     @property
     def options(self) -> list[str]:
@@ -58,92 +72,40 @@ class Converted:
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A model that was converted and installed.
+class Wanted:
+    """The package's calculator that is wanted.
 
     Attributes:
-        model: what it is.
-        source: the file or name that it was made of.
-        folder: the folder that was written.
-        printed: what the command has printed.
-        expected: what the package's own calculator gives.
+        source: a file, or a name that the package knows.
+        dtype: "float32" or "float64".
+        device: "cpu" or "cuda".
+        modal: modality, if there are several.
+        head: head, if there are several.
     """
 
-    model: Converted
     source: str
-    folder: Path
-    printed: str
-    expected: dict[str, np.ndarray]
+    dtype: str
+    device: str = "cpu"
+    modal: str | None = None
+    head: str | None = None
 
 
-def _sevennet(name: str, source: str, dtype: str = "float32", **more) -> Converted:
-    closeness = (2e-6, 2e-5, 2e-6) if dtype == "float32" else (1e-10, 1e-10, 1e-10)
-    # The networks of the wheel have features of one parity, so that a mirror image has another energy.
-    return Converted(name, "sevennet", source, dtype, *closeness, fails=("mirror",), **more)
+@dataclass(frozen=True)
+class TriedFamily:
+    """What is tested of a family.
 
+    Attributes:
+        package: name of its package for pip.
+        models: what is converted.
+        structures: what is computed, by name; all cells are lower triangular, as LAMMPS has them.
+        species: the elements in it, in the order of LAMMPS' atom types.
+        calculator: makes the package's own calculator as its users do.
+        maker: script that writes sources into a folder; runs where the package is.
+    """
 
-def _mace(name: str, source: str, dtype: str = "float32", **more) -> Converted:
-    closeness = (5e-6, 5e-5, 5e-6) if dtype == "float32" else (1e-10, 1e-10, 1e-10)
-    return Converted(name, "mace", source, dtype, *closeness, **more)
-
-
-# What make_mace.py makes; the first also as a file for LAMMPS.
-MACE_MODELS = ("small", "heads", "density", "plain", "nonlinear", "charges")
-
-MODELS = [
-    _sevennet("SevenNet_0", "7net-0", is_quick=True),
-    _sevennet("SevenNet_0_Double", "7net-0", "float64"),
-    _sevennet("SevenNet_L3i5", "7net-l3i5"),
-    _sevennet("SevenNet_MF_0_R2scan", "7net-mf-0", modal="R2SCAN"),
-    _mace("Mace_Small", "small", is_quick=True),
-    _mace("Mace_Small_Double", "small", "float64"),
-    _mace("Mace_Heads", "heads", head="r2scan"),
-    _mace("Mace_Density", "density"),
-    _mace("Mace_Plain", "plain", "float64"),
-    _mace("Mace_Nonlinear", "nonlinear", head="spice"),
-    _mace("Mace_Script", "small", file_format="pt"),
-    _mace("Mace_For_Lammps", "small", file_format="pt", is_for_lammps=True, is_quick=True),
-]
-BY_NAME = {model.name: model for model in MODELS}
-
-
-def python_of(family: str) -> Path:
-    """Return the Python of a family's environment; skip the test, with the reason, where there is none."""
-    folder = Path(os.environ[ENVIRONMENTS])
-    python = folder / family / "bin" / "python"
-    if not python.exists():
-        reason = folder / f"{family}.reason"
-        said = reason.read_text().splitlines() if reason.exists() else []
-        # Before the error stand the steps of making it.
-        pytest.skip(said[-1] if said else f"there is no environment of {family}")
-    return python
-
-
-def run_in_family(family: str, *arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a Python program in a family's environment."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "KIM_", "OMP_"))}
-    return subprocess.run(
-        [str(python_of(family)), *map(str, arguments)],
-        cwd=folder,
-        env=kept | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
-
-
-def kim_torchml(family: str, *arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a family's environment, as a user does."""
-    return run_in_family(family, "-I", "-m", "kim_torchml", *arguments, folder=folder)
-
-
-def package_results(model: Converted, source: str | Path, folder: Path) -> dict[str, np.ndarray]:
-    """Return what the package's own calculator gives; see package_results.py."""
-    output = folder / f"{model.name}.npz"
-    done = run_in_family(model.family, HERE / "package_results.py", model.family, source, model.dtype, output,
-                         *model.options)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    with np.load(output) as found:
-        return dict(found)
+    package: str
+    models: tuple[Converted, ...]
+    structures: Mapping[str, Callable[[], Atoms]]
+    species: tuple[str, ...]
+    calculator: Callable[[Wanted], Calculator]
+    maker: str = ""

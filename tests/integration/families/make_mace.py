@@ -148,6 +148,9 @@ _MAKERS = {
     "charges": (_charges, torch.float32),
     "large": (_large, torch.float32),
 }
+_TESTED = tuple(name for name in _MAKERS if name != "large")
+# The one that the package also makes a file for LAMMPS of.
+_FOR_LAMMPS = "small"
 
 
 def _write(name: str, folder: Path) -> Path:
@@ -169,15 +172,15 @@ def main() -> None:
     """Write the networks that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="+", choices=list(_MAKERS))
-    parser.add_argument("--lammps", action="store_true", help="also write the first one's -lammps.pt")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(_MAKERS)}; all that tests use if there are none")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     asked.folder.mkdir(parents=True, exist_ok=True)
-    paths = [_write(name, asked.folder) for name in asked.names]
-    if asked.lammps:
-        _for_lammps(paths[0])
+    for name in asked.names or _TESTED:
+        path = _write(name, asked.folder)
+        if name == _FOR_LAMMPS:
+            _for_lammps(path)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converted import MODELS, Converted, Installed
+from converted import Converted
+from family_runs import Installed
 from kim_collection import REPOSITORY, KimCollection
 from lammps_host import Case, lines_of_driver, run_lammps
-from structures import SPECIES, STRUCTURES
+from tried_families import MODELS, TRIED_FAMILIES
 
 NAMES = [
     pytest.param(model.name, marks=() if model.is_quick else pytest.mark.thorough, id=model.name) for model in MODELS
@@ -23,17 +24,22 @@ _PATIENCE = 1200.0
 _COMMAND = "from kim_torchml.tools.cli import main; main()"
 
 
+def structures_of(model: Converted) -> list[str]:
+    """Return the names of the structures that are computed with a model."""
+    return list(TRIED_FAMILIES[model.family].structures)
+
+
 def check_close(found: dict[str, np.ndarray], installed: Installed, names: list[str]) -> None:
     """Check that results are those of the package's calculator, for some structures."""
     model, expected = installed.model, installed.expected
     for name in names:
         forces = expected[f"{name}.forces"]
-        allowed = model.energy * len(forces)
+        allowed = model.limits.energy * len(forces)
         assert found[f"{name}.energy"] == pytest.approx(expected[f"{name}.energy"], rel=0, abs=allowed), name
-        np.testing.assert_allclose(found[f"{name}.forces"], forces, rtol=0, atol=model.force, err_msg=name)
+        np.testing.assert_allclose(found[f"{name}.forces"], forces, rtol=0, atol=model.limits.force, err_msg=name)
         if f"{name}.stress" in expected:
             np.testing.assert_allclose(
-                found[f"{name}.stress"], expected[f"{name}.stress"], rtol=0, atol=model.stress, err_msg=name
+                found[f"{name}.stress"], expected[f"{name}.stress"], rtol=0, atol=model.limits.stress, err_msg=name
             )
 
 
@@ -41,7 +47,11 @@ def lammps_results(
     collection: KimCollection, folder: Path, model: Converted, names: list[str], ranks: int = 1, **variables: str
 ) -> tuple[dict[str, np.ndarray], str]:
     """Return what LAMMPS computes for structures, and what the driver has said."""
-    cases = {name: Case(name, model.name, STRUCTURES[name](), species=SPECIES, has_pressures=True) for name in names}
+    family = TRIED_FAMILIES[model.family]
+    cases = {
+        name: Case(name, model.name, family.structures[name](), species=family.species, has_pressures=True)
+        for name in names
+    }
     done = run_lammps(
         collection, folder, "".join(case.write(folder) for case in cases.values()), ranks, _PATIENCE, **variables
     )
@@ -62,9 +72,9 @@ def test_lammps_gives_what_the_package_gives(
     bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
 ) -> None:
     converted = installed(name)
-    found, said = lammps_results(bare_collection, own_folder, converted.model, list(STRUCTURES))
-    assert "layers folded" in said
-    check_close(found, converted, list(STRUCTURES))
+    found, said = lammps_results(bare_collection, own_folder, converted.model, structures_of(converted.model))
+    assert ("layers folded" in said) != converted.model.is_local
+    check_close(found, converted, structures_of(converted.model))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,22 +83,22 @@ def test_ase_gives_what_the_package_gives(
 ) -> None:
     converted = installed(name)
     script = Path(__file__).with_name("ase_results.py")
-    done = bare_collection.run_python(script, name, own_folder / "ase.npz", timeout=_PATIENCE)
+    done = bare_collection.run_python(script, converted.model.family, name, own_folder / "ase.npz", timeout=_PATIENCE)
     assert done.returncode == 0, done.stderr
     with np.load(own_folder / "ase.npz") as found:
-        check_close(dict(found), converted, list(STRUCTURES))
+        check_close(dict(found), converted, structures_of(converted.model))
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", [model.name for model in MODELS if model.file_format == "pt2"])
+@pytest.mark.parametrize("name", [model.name for model in MODELS if model.file_format == "pt2" and model.is_compiled])
 def test_compiled_gives_what_the_package_gives(
     bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
 ) -> None:
     converted = installed(name)
     cache = {"KIM_TORCHML_CACHE": str(own_folder / "cache"), "KIM_TORCHML_COMPILE": "now"}
-    found, said = lammps_results(bare_collection, own_folder, converted.model, list(STRUCTURES), **cache)
+    found, said = lammps_results(bare_collection, own_folder, converted.model, structures_of(converted.model), **cache)
     assert "compiled" in said
-    check_close(found, converted, list(STRUCTURES))
+    check_close(found, converted, structures_of(converted.model))
 
 
 def test_two_ranks_give_what_mace_gives(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Sources of MACE that cannot be converted: one sentence each, and nothing is left behind."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from converted import kim_torchml
+from family_runs import kim_torchml
 
 BAD = {
     "heads.model --trust": (2, "`--head` must say which of the network's heads is meant: pbe, r2scan; got none"),
@@ -28,7 +29,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("asked", BAD)
-def test_bad_sources_of_mace(mace_models: Path, tmp_path: Path, asked: str) -> None:
+def test_bad_sources_of_mace(made_sources: Callable[[str], Path], tmp_path: Path, asked: str) -> None:
+    mace_models = made_sources("mace")
     whole = (mace_models / "small.model").read_bytes()
     (mace_models / "truncated.model").write_bytes(whole[: len(whole) // 2])
     torch.save({"model": {"weight": torch.zeros(3, device="cpu")}, "optimizer": {}}, mace_models / "weights.pt")

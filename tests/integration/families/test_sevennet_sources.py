@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from converted import kim_torchml, python_of, run_in_family
+from family_runs import kim_torchml, python_of, run_in_family
 
 # Writes changed copies of a checkpoint; runs where sevenn is.
 _WRITE = """

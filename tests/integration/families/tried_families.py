@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is tested of all families, by the words of `kim-torchml convert`."""
+
+import family_mace
+import family_sevennet
+from converted import Converted, TriedFamily
+
+TRIED_FAMILIES: dict[str, TriedFamily] = {"sevennet": family_sevennet.TRIED, "mace": family_mace.TRIED}
+MODELS: list[Converted] = [model for family in TRIED_FAMILIES.values() for model in family.models]
