@@ -10,6 +10,8 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
 # The environment must be .venv: .pre-commit-config.yaml names the tools there.
 unset KIM_TORCHML_ENVIRONMENT
+# Whoever has set it wants bash tests/families.sh, which this is not.
+unset KIM_TORCHML_FAMILIES
 
 bash docker/install.sh system
 bash docker/install.sh environment examples test lint

@@ -229,6 +229,16 @@ def test_bad_requests(convert, tmp_path):
     assert contents_of(tmp_path / "model") == before
 
 
+def test_where_nothing_can_be_installed_is_known_before_the_conversion(convert, monkeypatch, tmp_path):
+    family = Made()
+    monkeypatch.setattr(family, "load", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = convert(family, "--install")
+    assert result.exit_code == 2
+    assert "Error: there is no kim-api-collections-management on PATH; install KIM-API, or add" in result.output
+    assert left_in(tmp_path) == []
+
+
 def test_a_folder_that_cannot_be_written_is_known_before_the_work(convert, tmp_path):
     family = Made()
     family.load = pytest.fail

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,14 +94,14 @@ def convert(
     if no_compile and not installs:
         raise click.UsageError("--no-compile needs --install, got it alone; give both, or neither")
     with errors_as_sentences():
-        _convert(family, output, name, isolated, **asked)
+        _convert(family, output, name, isolated, installs, **asked)
     if installs:
         from kim_torchml.tools.cli.install import install
 
         click.get_current_context().invoke(install, folder=output, collection="user", store=None, no_compile=no_compile)
 
 
-def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any) -> None:
+def _convert(word: str, output: Path, name: str, isolated: bool, installs: bool, **options: Any) -> None:
     from kim_torchml.tools.late_progress import LateProgress
 
     with ExitStack() as shown:
@@ -123,6 +124,8 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
         asked = Asked(**options, trusts=trusts)
         with reworded_errors(lambda message: message.replace("`name`", "--name")):
             reason = check_request(family, asked, output, name)
+        if installs:
+            _check_can_install(name)
         if isolated:
             # What the conversion itself says comes from the environment's own command, its exit status too.
             if status := convert_isolated(family, asked, output, name, _steps(progress), shown.close):
@@ -133,6 +136,15 @@ def _convert(word: str, output: Path, name: str, isolated: bool, **options: Any)
         with reworded_errors(lambda message: message.replace("`name`", "--name")):
             written = convert(family, asked, output, name, progress)
     click.echo(str(written))
+
+
+def _check_can_install(name: str) -> None:
+    """Check that KIM can take the model that will be converted: converting may take minutes."""
+    from kim_torchml.tools.installation.install import check_can_install
+    from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
+    from kim_torchml.tools.kim_collections.usable_kim_api import usable_kim_api
+
+    check_can_install(name, DEFAULT_DRIVER_NAME, "user", usable_kim_api(os.environ))
 
 
 def _steps(progress: LateProgress) -> Callable[[str, str, float | None], None]:

@@ -11,7 +11,7 @@ import click
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.model_toml import ABOUT_TEXTS, DTYPES, ENERGY, SPECIES_AS
 from kim_torchml.tools.cli.user_errors import errors_as_sentences
-from kim_torchml.tools.package.kim_names import DRIVER
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 
 if TYPE_CHECKING:
     from kim_torchml.tools.package.statement import Statement
@@ -72,7 +72,7 @@ _EXAMPLE = (
 @click.option("--licence", help="Licence of the model, such as CC-BY-4.0.")
 @click.option("--description", metavar="TEXT", help="What the model is for.")
 @click.option("--trained-on", metavar="TEXT", help="Data that it was trained on.")
-@click.option("--driver", default=DRIVER, show_default=True, help="KIM id of the driver.")
+@click.option("--driver", default=DEFAULT_DRIVER_NAME, show_default=True, help="KIM id of the driver.")
 @click.option("--replace", is_flag=True, help="Replace the files of a model that is in FOLDER; others there stay.")
 def package(file: Path, output: Path, replace: bool, **stated: Any) -> None:
     """Write a folder that KIM can install, with the model file FILE in it: TorchScript (.pt), or a

@@ -71,13 +71,7 @@ def install_model(
         DriverError: If something fails on the way.
     """
     name, files = candidate.item.name, candidate.files
-    target = folder_to_install_into(kim_api, collection) / name
-    _check_others(kim_api, name, collection)
-    driver = driver_of_model(kim_api, candidate.item.driver)
-    if driver.item is None:
-        # KIM's manager would look for it in the web, and might install another program under that id.
-        raise DriverError(f"the model {name} needs the driver {driver.name}, which is not installed; {driver.remedy}")
-    check_place(target, collection)
+    target, driver = check_can_install(name, candidate.item.driver, collection, kim_api)
     digest = files.description.sha256 or ""
     keeping = kept_in_store(stores, digest, files.program) if to_store else nullcontext()
     with keeping as stored, _scratch_folder() as scratch:
@@ -88,6 +82,30 @@ def install_model(
         replaced = (target / MODEL_LIBRARY).exists()
         put_in_place(built, target)
     return Installation(name, target, replaced, driver, stored)
+
+
+def check_can_install(name: str, driver_name: str, collection: str, kim_api: KimApi) -> tuple[Path, DriverOfModel]:
+    """Check all that can be checked without a model's files.
+
+    Args:
+        name: KIM id of the model.
+        driver_name: KIM id of its driver.
+        collection: One of the words in COLLECTIONS.
+        kim_api: The KIM-API.
+    Returns:
+        Folder that the model is to be installed in, and its driver.
+    Raises:
+        RequestError: If it cannot be installed there.
+        DriverError: If its driver is not installed.
+    """
+    target = folder_to_install_into(kim_api, collection) / name
+    _check_others(kim_api, name, collection)
+    driver = driver_of_model(kim_api, driver_name)
+    if driver.item is None:
+        # KIM's manager would look for it in the web, and might install another program under that id.
+        raise DriverError(f"the model {name} needs the driver {driver.name}, which is not installed; {driver.remedy}")
+    check_place(target, collection)
+    return target, driver
 
 
 def goes_to_store(candidate: Candidate, wanted: bool | None, kim_api: KimApi) -> bool:

@@ -5,8 +5,6 @@ import re
 
 from kim_torchml.errors import DriverError, shortened
 
-DRIVER = "TorchMLModelDriver"
-
 _LONGEST = 200
 
 

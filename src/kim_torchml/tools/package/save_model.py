@@ -9,9 +9,9 @@ import torch
 
 from kim_torchml.driver.parameters import ATTRIBUTE
 from kim_torchml.errors import DriverError
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.package.arguments import flag_of, path_of, word_of
-from kim_torchml.tools.package.kim_names import DRIVER
 from kim_torchml.tools.package.program_file import EXPORTED, SCRIPTED, program_file_of
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import check_free
@@ -25,7 +25,7 @@ def save_model(
     descriptor: str | None = None, descriptor_file: str | os.PathLike[str] | None = None,
     parameters: Mapping[str, str] | None = None, limits: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None, made_with: Mapping[str, str] | None = None,
-    driver: str = DRIVER, replace: bool = False, file_format: str | None = None,
+    driver: str = DEFAULT_DRIVER_NAME, replace: bool = False, file_format: str | None = None,
 ) -> WrittenModel:  # fmt: skip
     """Write a module as a complete KIM model: model file, model.toml, CMakeLists.txt, kimspec.edn and README.md.
 

@@ -21,6 +21,7 @@ from kim_torchml.model_files.model_folder import ModelFolder, TextFile
 from kim_torchml.model_files.model_toml import DTYPES, ENERGY, FORMAT, MODEL_TOML, SPECIES_AS, parse_model_toml
 from kim_torchml.model_files.model_toml_text import model_toml_text
 from kim_torchml.model_files.store import digest_of
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 from kim_torchml.tools.package.arguments import (
     about_of,
     check_descriptor,
@@ -34,7 +35,7 @@ from kim_torchml.tools.package.arguments import (
     versions_of,
     word_of,
 )
-from kim_torchml.tools.package.kim_names import DRIVER, check_name
+from kim_torchml.tools.package.kim_names import check_name
 from kim_torchml.tools.package.program_file import ProgramFile
 from kim_torchml.tools.package.wording import EXPORTED_FILE, SCRIPT_FILE, in_arguments, reworded_errors
 
@@ -83,7 +84,7 @@ class Statement:
     limits: Mapping[str, Any] | None = None
     about: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
-    driver: str = DRIVER
+    driver: str = DEFAULT_DRIVER_NAME
 
     def check(self) -> None:
         """Check all that can be checked without the model.
