@@ -149,7 +149,7 @@ def _compared(differences: Sequence[Difference], potential: Potential) -> Compar
     table, allowed = table_of(differences), potential.closeness
     packages = ", ".join(f"{name} {version}" for name, version in potential.made_with.items())
     beside = potential.beside or f"the calculator of {packages}"
-    beside = f"differences from {beside}, in {type_word(potential.dtype)}, images folded"
+    beside = f"differences from {beside}, in {type_word(potential.computes_in or potential.dtype)}, images folded"
     limits = f"allowed: {allowed.energy:.0e} eV/atom, {allowed.force:.0e} eV/Å, {allowed.stress:.0e} eV/Å³"
     section = [
         "",

@@ -141,6 +141,7 @@ class Potential:
         notes: what its user should know, a sentence each.
         beside: what it is compared with, where that is not the package's own calculator.
         file_format: "pt2" or "pt", where none is asked for.
+        computes_in: type that it computes in, where that is not the type of its inputs.
     """
 
     module: torch.nn.Module
@@ -157,6 +158,7 @@ class Potential:
     notes: tuple[str, ...] = ()
     beside: str = ""
     file_format: str = "pt2"
+    computes_in: torch.dtype | None = None
 
 
 class Family(ABC):
