@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,11 @@ from tried_families import MODELS, TRIED_FAMILIES
 
 NAMES = [
     pytest.param(model.name, marks=() if model.is_quick else pytest.mark.thorough, id=model.name) for model in MODELS
+]
+LOCAL = [
+    pytest.param(model.name, marks=() if model.is_quick else pytest.mark.thorough, id=model.name)
+    for model in MODELS
+    if model.is_local
 ]
 # LAMMPS' own factor between bar and eV/Å³.
 _BAR = 1.6021765e6
@@ -110,6 +116,21 @@ def test_two_ranks_give_what_mace_gives(
     found, said = lammps_results(bare_collection, own_folder, converted.model, names, ranks=2)
     assert said.count("layers staged") == 2
     check_close(found, converted, names)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("name", LOCAL)
+def test_ranks_of_a_local_model_give_what_one_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str, ranks: int
+) -> None:
+    """Its energies depend on neighbours alone, so that no rank needs more than one cutoff of the others' atoms."""
+    converted = installed(name)
+    names = structures_of(converted.model)
+    found, said = lammps_results(bare_collection, own_folder, converted.model, names, ranks=ranks)
+    assert "layers" not in said
+    check_close(found, converted, names)
+    of_one_rank, _ = lammps_results(bare_collection, own_folder, converted.model, names)
+    check_close(found, replace(converted, expected=of_one_rank), names)
 
 
 @pytest.mark.parametrize("name", NAMES)

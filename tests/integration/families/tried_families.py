@@ -2,8 +2,13 @@
 """What is tested of all families, by the words of `kim-torchml convert`."""
 
 import family_mace
+import family_nequip
 import family_sevennet
 from converted import Converted, TriedFamily
 
-TRIED_FAMILIES: dict[str, TriedFamily] = {"sevennet": family_sevennet.TRIED, "mace": family_mace.TRIED}
+TRIED_FAMILIES: dict[str, TriedFamily] = {
+    "sevennet": family_sevennet.TRIED,
+    "mace": family_mace.TRIED,
+    "nequip": family_nequip.TRIED,
+}
 MODELS: list[Converted] = [model for family in TRIED_FAMILIES.values() for model in family.models]

@@ -3,6 +3,7 @@
 
 from kim_torchml.tools.convert.family import Family
 from kim_torchml.tools.convert.mace import Mace
+from kim_torchml.tools.convert.nequip import NequIP
 from kim_torchml.tools.convert.sevennet import SevenNet
 
-FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(), Mace())}
+FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(), Mace(), NequIP())}
