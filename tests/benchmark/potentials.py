@@ -133,6 +133,11 @@ class Benchmark:
         self.name = self.done["installing"].printed.split()[0]
         self.done["compiling"] = self._command("compile", self.name)
 
+    @property
+    def dtype(self) -> str:
+        """The type that was asked for; else that of the model's inputs, which a network may convert."""
+        return self._options.dtype or self.model.dtype
+
     def lammps(self, way: str, atoms: Atoms, timestep: float) -> LammpsRun:
         """Start LAMMPS with the model."""
         environment = self._environment | {"KIM_TORCHML_COMPILE": WAYS[way]}
@@ -141,7 +146,7 @@ class Benchmark:
     def calculator(self) -> CalculatorRun:
         """Start the package's calculator."""
         options = self._options
-        asked = {"device": options.device, "dtype": self.model.dtype, "head": options.head, "modal": options.modal}
+        asked = {"device": options.device, "dtype": self.dtype, "head": options.head, "modal": options.modal}
         arguments = [options.family, source_of(options)]
         arguments += [word for name, value in asked.items() if value for word in (f"--{name}", value)]
         return CalculatorRun(CALCULATOR, options.family_python, arguments, self._environment, self._folder)
@@ -261,7 +266,7 @@ def check_way(run: LammpsRun, way: str) -> None:
 def steps_table(benchmark: Benchmark, found: list[Found], device: str) -> Table:
     """Return the table of steps."""
     facts = benchmark.facts
-    ours = f"{benchmark.name} ({benchmark.model.dtype}) in LAMMPS"
+    ours = f"{benchmark.name} ({benchmark.dtype}) in LAMMPS"
     theirs = f"{facts['calculator']} ({facts['dtype']}) of {facts['package']}, torch {facts['torch']}, in ASE"
     table = Table(title=f"{ours} beside {theirs}\nsilicon, {device}, one thread")
     headings = ["atoms", "", "CPU ms per step", "wall ms", "times faster", "range", "peak MB", "energy off, eV/atom"]
