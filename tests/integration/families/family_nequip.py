@@ -24,7 +24,9 @@ def _calculator(wanted: Wanted) -> Calculator:
 
 
 def _model(name: str, source: str, limits: Limits = _SINGLE, **more) -> Converted:
-    return Converted(name, "nequip", source, limits, **more)
+    # The vectors that a network takes are float64, whatever it computes in.
+    fails = ("dtype",) if limits is _SINGLE else ()
+    return Converted(name, "nequip", source, limits, fails=fails, **more)
 
 
 TRIED = TriedFamily(
@@ -33,6 +35,7 @@ TRIED = TriedFamily(
         _model("NequIP_Small", "small.ckpt", is_quick=True),
         _model("NequIP_Small_Double", "small.ckpt", DOUBLE, dtype="float64"),
         _model("NequIP_Packaged", "small.nequip.zip"),
+        _model("NequIP_Script", "small.ckpt", file_format="pt"),
         _model("NequIP_Modified", "modified.ckpt", DOUBLE, dtype="float64"),
         _model("Allegro_Small", "allegro.ckpt", DOUBLE, dtype="float64", is_local=True, is_quick=True),
         _model("Allegro_Pairs", "pairs.ckpt", is_local=True),
