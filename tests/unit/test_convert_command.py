@@ -126,6 +126,20 @@ def test_the_folder_is_complete_and_was_compared(convert, tmp_path):
     assert "a note" in lines
 
 
+class OfLowerType(Made):
+    """Its network is said to compute in another type than that of its inputs."""
+
+    def load(self, asked: Asked) -> Potential:
+        return replace(super().load(asked), computes_in=torch.float32)
+
+
+def test_the_type_that_a_network_computes_in_is_said(convert, tmp_path):
+    result = convert(OfLowerType())
+    assert result.exit_code == 0, result.output
+    assert "differences from the calculator of made 1.2, in float32, images folded" in result.output
+    assert tomllib.loads((tmp_path / "model" / "model.toml").read_text())["model"]["dtype"] == "float64"
+
+
 def test_a_difference_leaves_nothing(convert, tmp_path):
     result = convert(Made(error=1e-7))
     assert result.exit_code == 1
