@@ -39,6 +39,11 @@ def made_sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     return made
 
 
+def source_in(folder: Path | None, source: str) -> str:
+    """Return the path of a file that a family's maker has written, or a name that the family knows."""
+    return source if folder is None or not (folder / source).exists() else str(folder / source)
+
+
 @pytest.fixture(scope="session")
 def installed(
     bare_collection: KimCollection, made_sources: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
@@ -50,9 +55,8 @@ def installed(
     def install(name: str) -> Installed:
         if name not in done:
             model, work = models[name], tmp_path_factory.mktemp(name)
-            is_made = bool(TRIED_FAMILIES[model.family].maker)
-            folder = made_sources(model.family) if is_made else Path()
-            source, asked = (str(folder / each) for each in (model.source, model.made_into or model.source))
+            folder = made_sources(model.family) if TRIED_FAMILIES[model.family].maker else None
+            source, asked = (source_in(folder, each) for each in (model.source, model.made_into or model.source))
             options = ["--name", name, "--dtype", model.dtype, "--format", model.file_format, "--trust"]
             run = kim_torchml(
                 model.family, "convert", model.family, asked, "--output", work / name, *options, *model.options
