@@ -107,11 +107,12 @@ def test_compiled_gives_what_the_package_gives(
     check_close(found, converted, structures_of(converted.model))
 
 
-def test_two_ranks_give_what_mace_gives(
-    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path
+@pytest.mark.parametrize("name", ["Mace_Small", "Chgnet_Small"])
+def test_two_ranks_give_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
 ) -> None:
     """Images are rows of their own there, two cutoffs deep; for five layers that would take gigabytes."""
-    converted = installed("Mace_Small")
+    converted = installed(name)
     names = ["nacl64", "tilted", "cluster"]
     found, said = lammps_results(bare_collection, own_folder, converted.model, names, ranks=2)
     assert said.count("layers staged") == 2

@@ -38,7 +38,7 @@ _PINNED = (
     *("contourpy==1.3.3", "cycler==0.12.1", "fonttools==4.68.0", "kiwisolver==1.5.1", "lxml==6.1.3"),
     *("matplotlib==3.11.2", "orjson==3.13.0", "packaging==26.4", "palettable==3.3.3", "pillow==13.0.0"),
     *("pyparsing==3.3.3", "python-dateutil==4.0.0", "ruamel.yaml==0.19.1", "scipy==1.17.1", "spglib==2.8.0"),
-    *("tabulate==0.10.0", "tqdm==4.70.1", ASE),
+    *("tabulate==0.10.0", "tqdm==4.70.1", "tzdata==2026.6", ASE),
 )
 _OTHER_FAMILIES = ("mace", "sevenn", "nequip")
 _SUFFIXES = (".tar", ".pth", ".pt")

@@ -207,8 +207,8 @@ class ChgnetEdges(torch.nn.Module):
         if not any(each.changes_all for each in self.bond_layers):
             return ()
         return (
-            "the network leaves layers out where no two bonds of up to "
-            f"{self.bond_cutoff:g} Å meet anywhere, as the package does: on several ranks each rank looks for itself",
+            f"where no two bonds of up to {self.bond_cutoff:g} Å meet, the network leaves layers out, as the package "
+            "does; of several MPI ranks each looks at its own atoms alone",
         )
 
     def forward(self, species: torch.Tensor, edge_index: torch.Tensor, edge_vectors: torch.Tensor) -> torch.Tensor:

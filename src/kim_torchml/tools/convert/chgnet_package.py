@@ -26,7 +26,7 @@ def import_package() -> ModuleType:
     Raises:
         ImportError: If the package is not here, or lacks what it needs.
     """
-    left_out = importlib.util.find_spec(_FINDS_GPUS) is None
+    left_out = _FINDS_GPUS not in sys.modules and importlib.util.find_spec(_FINDS_GPUS) is None
     if left_out:
         sys.modules[_FINDS_GPUS] = ModuleType(_FINDS_GPUS)
     try:
