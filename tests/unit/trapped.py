@@ -79,22 +79,26 @@ class TellsValues(Sound):
 
 
 class ChoosesRows(Sound):
+    """Lets values decide sizes, which is no trap."""
+
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         features = self.sums(species.shape[0], edge_index, edge_vectors)
         energies = torch.zeros_like(features[:, 0])
         for code in range(2):
             rows = (species == code).nonzero().squeeze(1)
-            energies = energies.index_add(0, rows, self.linear(features[rows]).sum(1))  # the trap
+            energies = energies.index_add(0, rows, self.linear(features[rows]).sum(1))
         return energies
 
 
 class MasksRows(Sound):
+    """Does so by a mask."""
+
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         features = self.sums(species.shape[0], edge_index, edge_vectors)
         energies = torch.zeros_like(features[:, 0])
         for code in range(2):
             mask = species == code
-            energies[mask] = self.linear(features[mask]).sum(1)  # the trap
+            energies[mask] = self.linear(features[mask]).sum(1)
         return energies
 
 

@@ -3,7 +3,6 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch.fx import Node
@@ -11,7 +10,6 @@ from torch.fx import Node
 from kim_torchml.engines.facts import type_word
 from kim_torchml.tools.package.code_lines import in_brackets, line_of_trace
 
-_PRODUCTS = ("linear", "mm", "addmm", "bmm", "baddbmm", "matmul", "einsum", "mv", "addmv", "dot")
 _SETS_ENTRIES = ("index_put", "index_put_", "index_copy", "index_copy_", "scatter", "scatter_")
 # Parts of a program that stand for a `with` in the code, which an author does not know by these names.
 _BLOCKS = {
@@ -32,7 +30,7 @@ def doubts_about(program: torch.export.ExportedProgram, dtype: torch.dtype) -> l
         program: The program.
         dtype: Type of the floating inputs.
     """
-    found = [*_products_of_unknown_size(program), *_entries_set_by_edges(program), *_literals(program, dtype)]
+    found = [*_entries_set_by_edges(program), *_literals(program, dtype)]
     return list(dict.fromkeys(found))
 
 
@@ -56,23 +54,6 @@ def _first_inside(node: Node, program: torch.export.ExportedProgram) -> Node:
     found = [getattr(program.graph_module, str(name), None) for name in graphs]
     inside = (each for module in found if isinstance(module, torch.fx.GraphModule) for each in module.graph.nodes)
     return next((each for each in inside if each.op == "call_function"), node)
-
-
-def _products_of_unknown_size(program: torch.export.ExportedProgram) -> Iterator[str]:
-    for node in _calls(program, _PRODUCTS):
-        if any(_depends_on_values(each) for each in node.all_input_nodes):
-            yield (
-                f"the size of a matrix product depends on values, such as how many rows are of a species{_at(node)}: "
-                "the program runs, but cannot be compiled; compute all rows, and choose with torch.where"
-            )
-
-
-def _depends_on_values(node: Node) -> bool:
-    """Return whether a tensor has a size that its graph cannot tell from the sizes of the inputs."""
-    value = node.meta.get("val")
-    sizes: list[Any] = list(value.shape) if isinstance(value, torch.Tensor) else []
-    # Torch calls such sizes u0, u1, ..
-    return any(re.search(r"\bu\d", str(each)) for each in sizes if not isinstance(each, int))
 
 
 def _entries_set_by_edges(program: torch.export.ExportedProgram) -> Iterator[str]:
