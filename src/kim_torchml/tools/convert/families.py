@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The families that can be converted, by the words of `kim-torchml convert`."""
 
+from kim_torchml.tools.convert.ani import Ani
 from kim_torchml.tools.convert.chgnet import Chgnet
 from kim_torchml.tools.convert.family import Family
 from kim_torchml.tools.convert.mace import Mace
 from kim_torchml.tools.convert.nequip import NequIP
 from kim_torchml.tools.convert.sevennet import SevenNet
 
-FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(), Mace(), NequIP(), Chgnet())}
+FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(), Mace(), NequIP(), Ani(), Chgnet())}
