@@ -6,7 +6,7 @@ that package where it makes the calculator, and else no more than ASE and numpy.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -50,6 +50,7 @@ class Converted:
         made_into: name of the file, which the package has made of the source, that is converted; if another one.
         is_compiled: whether it can be compiled.
         is_local: whether its energies depend on neighbours alone, so that nothing is folded.
+        others: limits of structures that have others, by their names.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Converted:
     made_into: str = ""
     is_compiled: bool = True
     is_local: bool = False
+    others: Mapping[str, Limits] = field(default_factory=dict)
 
     @property
     def options(self) -> list[str]:

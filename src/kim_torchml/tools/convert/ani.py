@@ -158,10 +158,12 @@ def _edges(network: Any) -> AniEdges:
     squarings = round(math.log2(float(computer.Zeta)))
     if 2**squarings != float(computer.Zeta):
         raise DriverError(f"the exponent zeta must be a power of 2, got {float(computer.Zeta)}; it cannot be converted")
+    distances, angular_distances, angles = (
+        each.detach().clone().reshape(-1) for each in (computer.ShfR, computer.ShfA, computer.ShfZ)
+    )
     functions = AniSymmetryFunctions(
         (computer.Rcr, computer.Rca), (float(computer.EtaR), float(computer.EtaA)), squarings,
-        *(each.detach().clone().reshape(-1) for each in (computer.ShfR, computer.ShfA, computer.ShfZ)),
-        computer.triu_index.clone(),
+        distances, angular_distances, angles, computer.triu_index.clone(),
     )  # fmt: skip
     ensembles = [
         AniEnsemble([[layer for layer in member[symbol] if isinstance(layer, torch.nn.Linear)] for member in

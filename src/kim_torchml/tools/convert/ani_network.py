@@ -12,7 +12,7 @@ import torch
 
 # The package multiplies cosines by this, so that the derivative of their angle is finite.
 _DAMPING = 0.95
-# Å²; below it the package takes the product of two distances for this.
+# Å; the package divides by no product of two distances that is smaller.
 _SMALLEST = 1e-10
 _CELU = 0.1
 
@@ -52,6 +52,8 @@ class AniSymmetryFunctions(torch.nn.Module):
         self.cutoff, self.angular_cutoff = cutoffs
         self.width, self.angular_width = widths
         self.squarings = squarings
+        # TorchScript knows no names of this file.
+        self.damping, self.smallest = _DAMPING, _SMALLEST
         self.n_species = len(pair_of_species)
         self.n_pairs = self.n_species * (self.n_species + 1) // 2
         self.n_radial = len(distances)
@@ -94,8 +96,8 @@ class AniSymmetryFunctions(torch.nn.Module):
         """Return the angular functions, of edges that are sorted by their centres."""
         n = species.shape[0]
         first, second = pairs_of_one_centre(centres, n)
-        directions = vectors / lengths.clamp(min=_SMALLEST).unsqueeze(1)
-        cosines = _DAMPING * (directions[first] * directions[second]).sum(1)
+        directions = vectors / lengths.clamp(min=self.smallest).unsqueeze(1)
+        cosines = self.damping * (directions[first] * directions[second]).sum(1)
         sines = torch.sqrt(1.0 - cosines * cosines)
         of_angles = 0.5 + (cosines.unsqueeze(1) * self.of_cosine + sines.unsqueeze(1) * self.of_sine)
         for _ in range(self.squarings):
@@ -140,6 +142,7 @@ class AniEnsemble(torch.nn.Module):
         """
         super().__init__()
         self.n_members = len(members)
+        self.alpha = _CELU
         first, *others = zip(*members, strict=True)
         # All members have the same input: their first layers are one matrix.
         self.register_buffer("weight", torch.cat([each.weight.detach() for each in first]).t().contiguous())
@@ -154,7 +157,7 @@ class AniEnsemble(torch.nn.Module):
         found = torch.addmm(self.bias, functions, self.weight)
         found = found.view(functions.shape[0], self.n_members, -1).transpose(0, 1)
         for layer in self.layers:
-            found = layer(torch.nn.functional.celu(found, _CELU))
+            found = layer(torch.nn.functional.celu(found, self.alpha))
         return found.squeeze(2).mean(0)
 
 
