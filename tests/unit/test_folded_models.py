@@ -5,12 +5,14 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from models import CUTOFF, PARAMETERS, Edges1, Edges3, Graph3, script_bytes
 from opening import compute, open_model
 from particles import cluster, interleaved, owner_of_image, spread, with_images
 
 from kim_torchml.driver.edges_choice import chosen_inputs
 from kim_torchml.errors import DriverError
+from kim_torchml.inputs import Particles
 from kim_torchml.inputs.folding import Folding
 from kim_torchml.process.rank import Rank
 
@@ -54,13 +56,14 @@ def by_owner(configuration, outputs, owners):
     return found
 
 
+@pytest.mark.parametrize("kind", [Edges3, Edges1])
 @pytest.mark.parametrize("periodic", [ALL_ALONG, (True, True, False), ALONG_X], ids=["bulk", "slab", "wire"])
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
-def test_folding_changes_nothing(n, periodic, open_with):
+def test_folding_changes_nothing(n, periodic, kind, open_with):
     results = []
-    for word, layers in (("folded", 1), ("staged", LAYERS)):
+    for word, layers in (("folded", 1), ("staged", PARAMETERS[kind]["n_layers"])):
         configuration = cell_of(n, layers, periodic)
-        outputs = compute(open_with(word), configuration, EVERYTHING)
+        outputs = compute(open_with(word, kind), configuration, EVERYTHING)
         owners = owner_of_image(configuration.coordinates[:n], configuration, np.where(periodic, CELL, 1e6))
         results.append(by_owner(configuration, outputs, owners))
     for name in EVERYTHING:
@@ -117,6 +120,30 @@ def test_what_has_nothing_to_fold_is_as_it_was(word, kind, open_with):
         np.testing.assert_array_equal(found[name], values)
 
 
+def test_one_layer_has_a_row_for_each_contributing_particle(open_with):
+    configuration = cell_of(9, 1, ALL_ALONG)
+    rows = {}
+    for word in ("auto", "staged"):
+        model = open_with(word, Edges1)
+        particles = Particles(
+            configuration.coordinates, configuration.species_codes, configuration.contributing.astype(bool),
+            configuration.neighbours(),
+        )  # fmt: skip
+        rows[word] = model._inputs.build(particles, torch.float64, torch.device("cpu")).n_rows
+    assert rows["auto"] == 9
+    assert rows["staged"] > 9
+
+
+def test_one_layer_looks_for_owners_once_where_there_are_none(open_with):
+    model, configuration = open_with("auto", Edges1), cluster(20, 4.4, n_contributing=7, n_species=3)
+    memory = model.new_memory()
+    expected = compute(open_with("staged", Edges1), configuration, ["partialEnergy"])["partialEnergy"]
+    for _ in range(3):
+        np.testing.assert_array_equal(compute_with(model, configuration, memory), expected)
+    assert memory.is_given_up
+    assert memory.n_inferred == 1
+
+
 def test_a_particle_that_is_no_image(open_with):
     configuration = cluster(20, 4.4, n_contributing=7, n_species=3)
     with pytest.raises(DriverError, match=r"^particle \d+ at \(.*\) Å must be .*KIM_TORCHML_EDGES=staged"):
@@ -136,7 +163,7 @@ def test_several_ranks(open_with, monkeypatch):
     expected = "KIM_TORCHML_EDGES must be auto or staged where several processes share the system, got 'folded' in one"
     with pytest.raises(DriverError, match=expected):
         open_with("folded")
-    # With one layer there is nothing to fold.
+    # With one layer nothing is refused.
     assert open_with("folded", Edges1).influence_distance == pytest.approx(CUTOFF)
 
 

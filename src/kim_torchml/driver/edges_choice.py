@@ -14,7 +14,8 @@ def chosen_inputs(kind: InputKind, rank: Rank) -> InputKind:
     """Return the builder of a model's inputs that KIM_TORCHML_EDGES asks for.
 
     A rank of several sees only a part of the system. Even where the owners of its images can be told, particles of
-    another rank may make a crystal less regular than it seems.
+    another rank may make a crystal less regular than it seems. With one layer the halo is as deep either way: then
+    nothing is refused, and images are rows of their own where their owners cannot be told.
 
     Args:
         kind: The model's builder, whose images are rows of their own.
@@ -23,11 +24,11 @@ def chosen_inputs(kind: InputKind, rank: Rank) -> InputKind:
         DriverError: If the variable is no such word, or images are to be folded on several ranks.
     """
     word = settings.edges_word()
-    if not isinstance(kind, EdgeInputs) or kind.n_layers == 1 or word == settings.STAGED:
+    if not isinstance(kind, EdgeInputs) or word == settings.STAGED:
         return kind
     if rank.size == 1:
         return kind.folded()
-    if word == settings.FOLDED:
+    if word == settings.FOLDED and kind.n_layers > 1:
         raise DriverError(
             f"the environment variable {settings.EDGES} must be {settings.AUTO} or {settings.STAGED} where several "
             f"processes share the system, got '{word}' in one of {rank.size} processes; unset it, or run one process"

@@ -84,9 +84,8 @@ class EdgeInputs(InputKind):
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
-        if self.is_folded:
-            edges = self._folded_edges(particles)
-        else:
+        edges = self._folded_if_possible(particles) if self.is_folded else None
+        if edges is None:
             edges = EdgeSet(*particles.neighbours.edges(self.cutoff, self.n_layers))
         rows = edges.particle_of_row
         # Differences are taken in double precision; the model may change its copy.
@@ -105,6 +104,23 @@ class EdgeInputs(InputKind):
             n_pairs=len(edges.vectors),
             edges=edges,
         )
+
+    def _folded_if_possible(self, particles: Particles) -> EdgeSet | None:
+        """Return the edges between rows of owners; None where there are none and one layer can do without.
+
+        Raises:
+            FoldingRefusedError: If there are no proven owners, and the halo is too shallow without.
+        """
+        if self.n_layers > 1:
+            return self._folded_edges(particles)
+        if particles.folding.is_given_up:
+            return None
+        try:
+            return self._folded_edges(particles)
+        except FoldingRefusedError:
+            # To look for owners takes longer than a step of a small network, and the next list is much the same.
+            particles.folding.is_given_up = True
+            return None
 
     def _folded_edges(self, particles: Particles) -> EdgeSet:
         """Return the edges between rows of owners.

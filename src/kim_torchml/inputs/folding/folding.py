@@ -56,6 +56,7 @@ class Folding:
 
     Attributes:
         n_inferred: number of inferences so far.
+        is_given_up: whether there were no proven rows, and rows of images are taken from then on.
     """
 
     def __init__(self, warn: Callable[[str], None] | None = None) -> None:
@@ -70,6 +71,7 @@ class Folding:
         self._proven: _Proven | None = None
         self._known: Known | None = None
         self.n_inferred = 0
+        self.is_given_up = False
 
     def rows(self, particles: ParticleList, cutoff: float, reached: Callable[[], np.ndarray]) -> Rows:
         """Return the row of every particle of a configuration.
