@@ -2,19 +2,21 @@
 """A converted model through LAMMPS beside the ASE calculator of the package that it comes from, one thread, in turns.
 
     .venv/bin/python tests/benchmark/potentials.py SevenNet_0 --family sevennet --source 7net-0 \\
-        --family-python ~/sevennet/bin/python [--cells 2 3] [--rounds 5] [--device cpu] [--convert] [--json FILE]
+        --family-python ~/sevennet/bin/python [--crystal Si] [--cells 2 3] [--rounds 5] [--device cpu] [--convert] \\
+        [--json FILE]
 
 The first argument is the model's folder; with --convert it is made first, by `kim-torchml convert` in the environment
 of the family's package. The driver of this checkout and the model are installed into a KIM collection in a temporary
 folder, which has the cache of compiled programs too; installing without compiling, and then compiling, are timed.
 
-For each size three processes run NVE dynamics of silicon from the same start, with images folded: LAMMPS with the
-program as it is (eager), LAMMPS with it compiled, and ASE with the package's calculator, in the environment of the
-package. All stay alive, and compute a few steps in turns, so that what else goes on in the machine comes to each; the
-order changes from round to round. LAMMPS makes its neighbour lists anew once in ten steps, the calculators do in every
-step. Columns: CPU and wall time of a step, medians over rounds; by how much it is faster than the calculator, from the
-CPU times (on a GPU from wall times) of the turns of a round, median and range over rounds; peak memory of the process;
-how far the energy of the start is from the calculator's. --cells with nothing behind it leaves this out.
+For each size three processes run NVE dynamics of a crystal, of silicon unless --crystal names another, from the same
+start, with images folded: LAMMPS with the program as it is (eager), LAMMPS with it compiled, and ASE with the package's
+calculator, in the environment of the package. All stay alive, and compute a few steps in turns, so that what else goes
+on in the machine comes to each; the order changes from round to round. LAMMPS makes its neighbour lists anew once in
+ten steps, the calculators do in every step. Columns: CPU and wall time of a step, medians over rounds; by how much it
+is faster than the calculator, from the CPU times (on a GPU from wall times) of the turns of a round, median and range
+over rounds; peak memory of the process; how far the energy of the start is from the calculator's. --cells with nothing
+behind it leaves this out.
 
 --nve PS: NVE dynamics of 96 atoms of water, in LAMMPS compiled and with the calculator, from the same start; drift of
 the energy, and temperature.
@@ -55,7 +57,8 @@ from kim_torchml.model_files.model_folder import read_model_folder  # noqa: E402
 WAYS = {"eager": "never", "compiled": "cached"}
 CALCULATOR = "calculator"
 _WARMING_UP = 3
-_SILICON_STEP = 1.0  # fs
+# Crystals of the structure of diamond: the edge of the cubic cell, Å, and a step of their dynamics, fs.
+CRYSTALS = {"Si": (5.431, 1.0), "C": (3.567, 0.5)}
 # Rounding in single precision makes less, and another potential more: eV for each atom, relative to energies above 1.
 _SAME = 1e-4
 
@@ -153,11 +156,11 @@ class Benchmark:
 
     def _check_species(self) -> None:
         options = self._options
-        wanted = [*(["Si"] if options.cells else []), *(["H", "O"] if options.nve else [])]
+        wanted = [*([options.crystal] if options.cells else []), *(["H", "O"] if options.nve else [])]
         if missing := [each for each in wanted if each not in self.model.species]:
             sys.exit(
                 f"the model must know {', '.join(wanted)}, and does not know {', '.join(missing)}; leave out --nve "
-                "without H and O, and say --cells with nothing behind it without Si"
+                "without H and O, and name another --crystal, or say --cells with nothing behind it"
             )
 
     def _command(self, *words: str) -> Done:
@@ -222,9 +225,10 @@ class Found:
         return [getattr(each[CALCULATOR], clock) / getattr(each[name], clock) for each in self.rounds]
 
 
-def silicon(cells: int) -> Atoms:
-    """Return warm silicon of 8 cells**3 atoms."""
-    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (cells, cells, cells)
+def warm_crystal(symbol: str, cells: int) -> Atoms:
+    """Return a warm crystal of 8 cells**3 atoms."""
+    edge, _ = CRYSTALS[symbol]
+    atoms = bulk(symbol, "diamond", a=edge, cubic=True) * (cells, cells, cells)
     atoms.rattle(0.05, seed=3)
     velocities = np.random.default_rng(5).normal(size=(len(atoms), 3))
     velocities *= np.sqrt(units.kB * 300 / atoms.get_masses())[:, None]
@@ -234,15 +238,16 @@ def silicon(cells: int) -> Atoms:
 
 def measure(benchmark: Benchmark, cells: int, options: argparse.Namespace) -> Found:
     """Return what steps of one size take."""
-    atoms = silicon(cells)
+    atoms = warm_crystal(options.crystal, cells)
+    _, timestep = CRYSTALS[options.crystal]
     found = Found(len(atoms))
     with ExitStack() as stack:
         calculator = benchmark.calculator()
         stack.enter_context(calculator)
-        found.start[calculator.name] = calculator.start(atoms, _SILICON_STEP)
+        found.start[calculator.name] = calculator.start(atoms, timestep)
         runs: list[LiveRun] = [calculator]
         for way in WAYS:
-            run = benchmark.lammps(way, atoms, _SILICON_STEP)
+            run = benchmark.lammps(way, atoms, timestep)
             stack.enter_context(run)
             found.start[run.name] = run.start()
             check_way(run, way)
@@ -263,12 +268,13 @@ def check_way(run: LammpsRun, way: str) -> None:
         sys.exit(f"the model must run {way} in {run.name}, and does not:\n{run.stderr()}")
 
 
-def steps_table(benchmark: Benchmark, found: list[Found], device: str) -> Table:
+def steps_table(benchmark: Benchmark, found: list[Found], options: argparse.Namespace) -> Table:
     """Return the table of steps."""
+    device = options.device
     facts = benchmark.facts
     ours = f"{benchmark.name} ({benchmark.dtype}) in LAMMPS"
     theirs = f"{facts['calculator']} ({facts['dtype']}) of {facts['package']}, torch {facts['torch']}, in ASE"
-    table = Table(title=f"{ours} beside {theirs}\nsilicon, {device}, one thread")
+    table = Table(title=f"{ours} beside {theirs}\n{options.crystal} (diamond), {device}, one thread")
     headings = ["atoms", "", "CPU ms per step", "wall ms", "times faster", "range", "peak MB", "energy off, eV/atom"]
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left")
@@ -312,10 +318,11 @@ def parsed_options() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the model's folder, whose name is its KIM id")
-    parser.add_argument("--family", required=True, help="word of the family: sevennet or mace")
+    parser.add_argument("--family", required=True, help="word of the family: sevennet, mace or ani")
     parser.add_argument("--source", required=True, help="what the model was converted from")
     parser.add_argument("--family-python", required=True, type=Path, help="Python of the package's environment")
-    parser.add_argument("--cells", nargs="*", type=int, default=[2, 3], help="cubic cells of silicon along each edge")
+    parser.add_argument("--cells", nargs="*", type=int, default=[2, 3], help="cubic cells along each edge")
+    parser.add_argument("--crystal", choices=CRYSTALS, default="Si", help="element of the crystal (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each size (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="steps of each turn (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
@@ -352,7 +359,7 @@ def main() -> None:
         written["calculator"] = benchmark.facts
         found = [measure(benchmark, cells, options) for cells in options.cells]
         if found:
-            console.print(steps_table(benchmark, found, options.device))
+            console.print(steps_table(benchmark, found, options))
         written["steps"] = [asdict(each) for each in found]
         if options.nve:
             table, written["nve"] = run_nve(benchmark, options)
