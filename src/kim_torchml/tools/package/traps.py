@@ -3,13 +3,16 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.fx import Node
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from kim_torchml.engines.facts import type_word
 from kim_torchml.tools.package.code_lines import in_brackets, line_of_trace
 
+_PRODUCTS = ("bmm", "baddbmm", "matmul", "einsum")
 _SETS_ENTRIES = ("index_put", "index_put_", "index_copy", "index_copy_", "scatter", "scatter_")
 # Parts of a program that stand for a `with` in the code, which an author does not know by these names.
 _BLOCKS = {
@@ -30,7 +33,7 @@ def doubts_about(program: torch.export.ExportedProgram, dtype: torch.dtype) -> l
         program: The program.
         dtype: Type of the floating inputs.
     """
-    found = [*_entries_set_by_edges(program), *_literals(program, dtype)]
+    found = [*_products_of_unknown_size(program), *_entries_set_by_edges(program), *_literals(program, dtype)]
     return list(dict.fromkeys(found))
 
 
@@ -54,6 +57,29 @@ def _first_inside(node: Node, program: torch.export.ExportedProgram) -> Node:
     found = [getattr(program.graph_module, str(name), None) for name in graphs]
     inside = (each for module in found if isinstance(module, torch.fx.GraphModule) for each in module.graph.nodes)
     return next((each for each in inside if each.op == "call_function"), node)
+
+
+def _products_of_unknown_size(program: torch.export.ExportedProgram) -> Iterator[str]:
+    """Yield products of several matrices at once of which Inductor must know whether a size is 1, and cannot."""
+    for node in _calls(program, _PRODUCTS):
+        if any(_may_be_one(each) for each in node.all_input_nodes):
+            yield (
+                "the size of a product of several matrices depends on values, such as how many rows are of a species"
+                f"{_at(node)}: the program runs, but cannot be compiled; compute all rows, and choose with torch.where, "
+                "or add two rows to those that are chosen"
+            )
+
+
+def _may_be_one(node: Node) -> bool:
+    """Return whether several matrices have a size that depends on values, and that may be 0 or 1."""
+    value = node.meta.get("val")
+    sizes: list[Any] = list(value.shape) if isinstance(value, torch.Tensor) else []
+    # Torch calls such sizes u0, u1, ..
+    return len(sizes) > 2 and any(
+        re.search(r"\bu\d", str(each)) and not statically_known_true(each > 1)
+        for each in sizes
+        if not isinstance(each, int)
+    )
 
 
 def _entries_set_by_edges(program: torch.export.ExportedProgram) -> Iterator[str]:
