@@ -14,6 +14,7 @@ import torch
 from exporting import Splitting, exported_bytes
 from models import Edges3
 from program_files import empty_program, inputs_of, needs_export, node, opened, signature_of
+from trapped import ChoosesTwoRowsMore
 
 from kim_torchml.engines import UNCOMPILED, CompiledProgram, compiled_program, prepared
 from kim_torchml.engines.exported.compiled.request import CompileRequest
@@ -355,6 +356,16 @@ def test_sizes_that_depend_on_values_cannot_be_compiled(tmp_path, monkeypatch):
     assert choice.how == UNCOMPILED
     assert choice.advice.startswith("x.pt2 runs not compiled: sizes in it depend on values")
     assert [path for path in (tmp_path / "cache").iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_sizes_that_are_certainly_more_than_one_can_be_compiled(tmp_path, monkeypatch):
+    """Two rows of zeros are computed for each species, and left out."""
+    monkeypatch.setenv(settings.CACHE, str(tmp_path / "cache"))
+    content = exported_bytes(ChoosesTwoRowsMore)
+    program = opened(content)
+    entry, is_new = compiled_program(program, content, SIGNATURE, "My_Model", lambda progress: None, force=False)
+    assert is_new
+    assert entry.facts.seconds > 0
 
 
 MARK = "MARKBYTHEFILE"

@@ -47,7 +47,7 @@ def members(widths, inputs, seed):
 @pytest.fixture
 def network():
     made = functions()
-    inputs = 2 * made.n_radial + 3 * made.n_angular
+    inputs = 2 * len(DISTANCES) + 3 * len(ANGULAR_DISTANCES) * len(ANGLES)
     ensembles = [members(widths, inputs, seed) for seed, widths in enumerate(LAYERS)]
     module = AniEdges(made, [AniEnsemble(each) for each, _ in ensembles], double(SELF_ENERGIES), UNIT)
     return module.eval().requires_grad_(False), [each for _, each in ensembles]

@@ -157,6 +157,9 @@ def test_what_can_be_saved_in_no_way_is_told_of_both(tmp_path):
 
 
 DOUBTS = [
+    (trapped.ChoosesRowsOfSeveral, "the size of a product of several matrices depends on values, such as how many rows "
+     r"are of a species \({}\): the program runs, but cannot be compiled; compute all rows, and choose with "
+     r"torch\.where, or add two rows to those that are chosen"),
     (trapped.HasLiteral, r"numbers are rounded to float32 in a model of float64 \({}\): make a tensor out of numbers a "
      "buffer"),
 ]  # fmt: skip
@@ -170,7 +173,8 @@ def test_what_runs_but_is_a_trap_is_named_with_its_line(kind, said, tmp_path):
     assert len(report.doubts) == 1
 
 
-SOUND = [trapped.Sound, trapped.HasPlainLiteral, trapped.ChoosesRows, trapped.MasksRows, Edges3]
+SOUND = [trapped.Sound, trapped.HasPlainLiteral, trapped.ChoosesRows, trapped.MasksRows,
+         trapped.ChoosesTwoRowsMore, Edges3]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SOUND, ids=lambda each: each.__name__)

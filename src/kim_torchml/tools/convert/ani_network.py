@@ -20,11 +20,13 @@ _CELU = 0.1
 class AniSymmetryFunctions(torch.nn.Module):
     """Radial and angular symmetry functions of each row.
 
+    Edges and pairs of edges are the last dimension of what is computed for them, and what many terms need is put together
+    by torch.cat before they are made of it: native code computes along the last dimension, and stores what is
+    concatenated where it would compute other things once for each term. Terms themselves are rows, which add up fastest.
+
     Attributes:
         n_species: number of elements.
         n_pairs: number of unordered pairs of elements.
-        n_radial: number of radial functions for each element.
-        n_angular: number of angular functions for each pair of elements.
     """
 
     distances: torch.Tensor
@@ -56,60 +58,76 @@ class AniSymmetryFunctions(torch.nn.Module):
         self.damping, self.smallest = _DAMPING, _SMALLEST
         self.n_species = len(pair_of_species)
         self.n_pairs = self.n_species * (self.n_species + 1) // 2
-        self.n_radial = len(distances)
-        self.n_angular = len(angular_distances) * len(angles)
         # (1 + cos(angle - shift)) / 2 in terms of the cosine and the sine of the angle.
-        exact = angles.double()
-        self.register_buffer("distances", distances)
-        self.register_buffer("angular_distances", angular_distances)
+        exact = angles.double().unsqueeze(1)
+        self.register_buffer("distances", distances.unsqueeze(1))
+        self.register_buffer("angular_distances", angular_distances.unsqueeze(1))
         self.register_buffer("of_cosine", (0.5 * exact.cos()).to(angles.dtype))
         self.register_buffer("of_sine", (0.5 * exact.sin()).to(angles.dtype))
-        self.register_buffer("pair_of_species", pair_of_species)
+        self.register_buffer("pair_of_species", pair_of_species.flatten())
 
     def forward(self, species: torch.Tensor, edge_index: torch.Tensor, edge_vectors: torch.Tensor) -> torch.Tensor:
         """Return the symmetry functions of each row, shape [n, functions]."""
         centres, of_neighbours = edge_index[0], species[edge_index[1]]
         lengths = torch.linalg.vector_norm(edge_vectors, dim=1)
-        radial = self._radial(species, centres, of_neighbours, lengths)
+        radial = self._radial(species.shape[0], centres, of_neighbours, lengths)
         # Edges of one centre must follow each other: pairs of them are made of their places in the list.
         short = torch.nonzero(lengths.detach() <= self.angular_cutoff).squeeze(1)
         short = short[torch.sort(centres[short], stable=True)[1]]
-        angular = self._angular(species, centres[short], of_neighbours[short], edge_vectors[short], lengths[short])
+        angular = self._angular(
+            species.shape[0], centres[short], of_neighbours[short], edge_vectors[short], lengths[short]
+        )
         return torch.cat([radial, angular], 1)
 
     def _radial(
-        self, species: torch.Tensor, centres: torch.Tensor, of_neighbours: torch.Tensor, lengths: torch.Tensor
+        self, n: int, centres: torch.Tensor, of_neighbours: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
         """Return the radial functions: for each element of neighbours, those of all centres of functions."""
-        n = species.shape[0]
         # A quarter of what the paper has, as in the package.
         decay = 0.125 * torch.cos(lengths * (math.pi / self.cutoff)) + 0.125
-        terms = torch.exp(-self.width * (lengths.unsqueeze(1) - self.distances) ** 2) * decay.unsqueeze(1)
-        summed = torch.zeros((n * self.n_species, self.n_radial), dtype=terms.dtype, device=terms.device)
-        summed = summed.index_add(0, centres * self.n_species + of_neighbours, terms)
-        return summed.view(n, self.n_species * self.n_radial)
+        of_lengths = torch.exp(-self.width * (lengths - self.distances) ** 2)
+        factors = torch.cat([of_lengths, decay.unsqueeze(0)]).t().contiguous()
+        terms = factors[:, :-1] * factors[:, -1:]
+        return summed(terms, centres * self.n_species + of_neighbours, n, self.n_species)
 
     def _angular(
-        self, species: torch.Tensor, centres: torch.Tensor, of_neighbours: torch.Tensor, vectors: torch.Tensor,
-        lengths: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+        self, n: int, centres: torch.Tensor, of_neighbours: torch.Tensor, vectors: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
         """Return the angular functions, of edges that are sorted by their centres."""
-        n = species.shape[0]
         first, second = pairs_of_one_centre(centres, n)
+        ends = torch.stack([first, second])
+        decay = 0.5 * torch.cos(lengths * (math.pi / self.angular_cutoff)) + 0.5
         directions = vectors / lengths.clamp(min=self.smallest).unsqueeze(1)
-        cosines = self.damping * (directions[first] * directions[second]).sum(1)
+        of_edges = torch.cat([directions.t(), torch.stack([lengths, decay])])
+        one, other = of_edges.index_select(1, ends[0]), of_edges.index_select(1, ends[1])
+        cosines = self.damping * (one[:3] * other[:3]).sum(0)
         sines = torch.sqrt(1.0 - cosines * cosines)
-        of_angles = 0.5 + (cosines.unsqueeze(1) * self.of_cosine + sines.unsqueeze(1) * self.of_sine)
+        of_angles = 0.5 + (cosines * self.of_cosine + sines * self.of_sine)
         for _ in range(self.squarings):
             of_angles = of_angles * of_angles
-        decay = 0.5 * torch.cos(lengths * (math.pi / self.angular_cutoff)) + 0.5
-        means = 0.5 * (lengths[first] + lengths[second])
-        of_lengths = torch.exp(-self.angular_width * (means.unsqueeze(1) - self.angular_distances) ** 2)
-        of_lengths = of_lengths * (2.0 * decay[first] * decay[second]).unsqueeze(1)
-        terms = (of_lengths.unsqueeze(2) * of_angles.unsqueeze(1)).flatten(1)
-        places = centres[first] * self.n_pairs + self.pair_of_species[of_neighbours[first], of_neighbours[second]]
-        summed = torch.zeros((n * self.n_pairs, self.n_angular), dtype=terms.dtype, device=terms.device)
-        return summed.index_add(0, places, terms).view(n, self.n_pairs * self.n_angular)
+        of_lengths = torch.exp(-self.angular_width * (0.5 * (one[3] + other[3]) - self.angular_distances) ** 2)
+        of_lengths = of_lengths * (2.0 * one[4] * other[4])
+        factors = torch.cat([of_angles, of_lengths]).t().contiguous()
+        n_angles = self.of_cosine.shape[0]
+        terms = (factors[:, n_angles:].unsqueeze(2) * factors[:, :n_angles].unsqueeze(1)).flatten(1)
+        pairs = self.pair_of_species[of_neighbours[ends[0]] * self.n_species + of_neighbours[ends[1]]]
+        places = torch.stack([centres[ends[0]] * self.n_pairs + pairs, ends[0]])[0]
+        return summed(terms, places, n, self.n_pairs)
+
+
+def summed(terms: torch.Tensor, places: torch.Tensor, n: int, kinds: int) -> torch.Tensor:
+    """Return the sums of terms of each row, and in it of each kind.
+
+    Args:
+        terms: Terms of each function, shape [terms, functions].
+        places: Row times the number of kinds, plus kind, of each term; shape [terms], int64.
+        n: Number of rows.
+        kinds: Number of kinds.
+    Returns:
+        Sums, shape [n, kinds x functions].
+    """
+    found = torch.zeros((n * kinds, terms.shape[1]), dtype=terms.dtype, device=terms.device)
+    return found.index_add(0, places, terms).view(n, kinds * terms.shape[1])
 
 
 def pairs_of_one_centre(centres: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
