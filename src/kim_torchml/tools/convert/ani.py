@@ -41,8 +41,8 @@ _ABOUT: dict[str, Any] = {
     "authors": ["Justin S. Smith", "Ben Nebgen", "Nicholas Lubbers", "Olexandr Isayev", "Adrian E. Roitberg"],
     "doi": "10.1063/1.5023802",
     "licence": "MIT",
-    "description": "Mean of an ensemble of 8 networks for organic molecules of H, C, N and O, with the self energies of "
-    "atoms; the package is described in 10.1021/acs.jcim.0c00451",
+    "description": "Mean of an ensemble of 8 networks for organic molecules of H, C, N and O, with the self energies "
+    "of atoms; the package is described in 10.1021/acs.jcim.0c00451",
     "trained_on": "ANI-1x data set, wB97X/6-31G(d)",
 }
 

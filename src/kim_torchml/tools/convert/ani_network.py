@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """ANI as a network of the kind edges: symmetry functions of each row's edges, and an ensemble of networks per element.
 
-What the package torchani computes from coordinates is computed from edge vectors here. Sums of angles are exact in both,
-so that the results are the same but for rounding.
+What the package torchani computes from coordinates is computed from edge vectors here. Sums of angles are exact in
+both, so that the results are the same but for rounding.
 """
 
 import math
@@ -20,9 +20,10 @@ _CELU = 0.1
 class AniSymmetryFunctions(torch.nn.Module):
     """Radial and angular symmetry functions of each row.
 
-    Edges and pairs of edges are the last dimension of what is computed for them, and what many terms need is put together
-    by torch.cat before they are made of it: native code computes along the last dimension, and stores what is
-    concatenated where it would compute other things once for each term. Terms themselves are rows, which add up fastest.
+    Edges and pairs of edges are the last dimension of what is computed for them, and what many terms need is put
+    together by torch.cat before they are made of it: native code computes along the last dimension, and stores what is
+    concatenated where it would compute other things once for each term. Terms themselves are rows, which add up
+    fastest.
 
     Attributes:
         n_species: number of elements.

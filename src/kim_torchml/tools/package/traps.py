@@ -65,8 +65,8 @@ def _products_of_unknown_size(program: torch.export.ExportedProgram) -> Iterator
         if any(_may_be_one(each) for each in node.all_input_nodes):
             yield (
                 "the size of a product of several matrices depends on values, such as how many rows are of a species"
-                f"{_at(node)}: the program runs, but cannot be compiled; compute all rows, and choose with torch.where, "
-                "or add two rows to those that are chosen"
+                f"{_at(node)}: the program runs, but cannot be compiled; compute all rows, and choose with "
+                "torch.where, or add two rows to those that are chosen"
             )
 
 
