@@ -295,7 +295,7 @@ def test_other_bits_leave_the_folder_as_it_was(tmp_path, monkeypatch):
         "the energies and forces of model.pt with model.toml must be those with kim.param, got others" in result.output
     )
     with monkeypatch.context() as patch:
-        patch.setattr("kim_torchml.tools.package.upgrade._published", lambda model: {"bond": "fewer"})
+        patch.setattr("kim_torchml.tools.package.upgrade.published_parameters", lambda model: {"bond": "fewer"})
         result = upgrade(folder)
     assert "the KIM parameters of model.pt with model.toml must be those with kim.param, got others" in result.output
     assert contents_of(folder) == before

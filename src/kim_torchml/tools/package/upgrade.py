@@ -140,7 +140,7 @@ def _contents(model: LoadedModel) -> dict[str, bytes]:
         atomic_numbers=said.atomic_numbers and said.descriptor is None,
         energy_per_particle=model.layout is not EnergyLayout.TOTAL,
         descriptor_file=None if files.descriptor is None else files.descriptor.name,
-        parameters=_published(model),
+        parameters=published_parameters(model),
         sha256=digest_of(files.program),
     )
     text = model_toml_text(description).encode()
@@ -149,7 +149,7 @@ def _contents(model: LoadedModel) -> dict[str, bytes]:
     return dict((MODEL_TOML, text) if name == said.file_name else (name, content) for name, content in files.contents)
 
 
-def _published(model: LoadedModel) -> dict[str, str]:
+def published_parameters(model: LoadedModel) -> dict[str, str]:
     """Return descriptions of the tensors that are KIM parameters today, by dotted name, in their order."""
     attribute = model.opened.program.attribute(ATTRIBUTE)
     texts = attribute if isinstance(attribute, dict) else {}
@@ -197,6 +197,20 @@ def _compare(old: LoadedModel, new: LoadedModel) -> int:
             f"the energies and forces of {new.description.model_file} with {MODEL_TOML} must be those with "
             f"{old.description.file_name}, got others; the folder stays as it was"
         )
+    check_same_parameters(old, new, "the folder stays as it was")
+    return len(particles)
+
+
+def check_same_parameters(old: LoadedModel, new: LoadedModel, otherwise: str) -> None:
+    """Check that two models have the same KIM parameters, with the same values.
+
+    Args:
+        old: The model of a parameter file.
+        new: That of the model.toml that was written of it.
+        otherwise: What becomes of the folder if they do not, for the message.
+    Raises:
+        DriverError: If they do not.
+    """
     before, after = (
         [(each.name, each.description, each.tensor, each.values.tolist()) for each in model.opened.parameters()]
         for model in (old, new)
@@ -204,9 +218,8 @@ def _compare(old: LoadedModel, new: LoadedModel) -> int:
     if repr(before) != repr(after):
         raise DriverError(
             f"the KIM parameters of {new.description.model_file} with {MODEL_TOML} must be those with "
-            f"{old.description.file_name}, got others; the folder stays as it was"
+            f"{old.description.file_name}, got others; {otherwise}"
         )
-    return len(particles)
 
 
 def _equal(found: np.ndarray | None, expected: np.ndarray | None) -> bool:
