@@ -217,7 +217,7 @@ def test_a_python_that_cannot_make_environments(monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     said = r"needs Python's module ensurepip, which .* does not have; install it \(.*apt install python3\.\d+-venv\)"
     with pytest.raises(DriverError, match=said):
-        check_isolation(Tiny())
+        check_isolation(Tiny(), Tiny.isolation)
 
 
 # A process of its own, which a test can end.
@@ -380,13 +380,22 @@ def test_an_index_that_does_not_answer(tmp_path, monkeypatch):
         install_with(Path(sys.executable), tmp_path)
 
 
-@pytest.mark.parametrize("word", FAMILIES)
-def test_families_name_exact_versions_once(word):
-    isolation = FAMILIES[word].isolation
+# What environments are made of: for converting, and with the family's own package where converting does not need it.
+ISOLATIONS = {word: (family.isolation, family.packages) for word, family in FAMILIES.items()}
+ISOLATIONS |= {
+    f"{word} and its package": (family.reference, (FamilyPackage(word, word, "1.0.1"),))
+    for word, family in FAMILIES.items()
+    if family.reference is not None
+}
+
+
+@pytest.mark.parametrize("name", ISOLATIONS)
+def test_families_name_exact_versions_once(name):
+    isolation, packages = ISOLATIONS[name]
     everything = (*isolation.pinned, *isolation.alone, *isolation.if_needed)
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", each) for each in everything)
     names = [each.partition("==")[0] for each in everything]
     assert len(set(names)) == len(names)
     assert {"torch", "numpy", "click", "rich", "ase"} <= set(names)
-    for package in FAMILIES[word].packages:
+    for package in packages:
         assert f"{package.name}=={package.version}" in everything

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kim_torchml.model_files.model_toml import DTYPES
+from kim_torchml.model_files.model_toml import DTYPES, SPECIES_AS
 from kim_torchml.tools.cli.user_errors import errors_as_sentences
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _import_torch() -> None:
 @click.option("--dtype", type=click.Choice(DTYPES[:2]), help="Floating type [default: the checkpoint's]")
 @click.option("--head", metavar="H", help="Head of a network that has several (MACE).")
 @click.option("--modal", metavar="M", help="Modality of a network that has several (SevenNet).")
+@click.option("--species-as", type=click.Choice(list(SPECIES_AS)),
+              help="What a network gets as species, where its files do not say (KLIFF).")  # fmt: skip
 @click.option("--format", "file_format", type=click.Choice(["pt2", "pt"]),
               help="A program of torch.export, which cannot run code and can be compiled, or TorchScript "
               "[default: pt2 where the source allows it]")  # fmt: skip

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A converted model beside the calculator of the package that its network comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,12 +12,28 @@ from ase import Atoms
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import EdgeInputs
 from kim_torchml.tools.convert.default_dtype import default_dtype
-from kim_torchml.tools.convert.family import Closeness, Potential
+from kim_torchml.tools.convert.family import Closeness
 from kim_torchml.tools.convert.reference_structures import reference_structures
 from kim_torchml.tools.kim_host.particles import particles_of
 from kim_torchml.tools.kim_host.structure import Floats, Structure
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.loaded_model import LoadedModel, folded
+
+
+class Reference(Protocol):
+    """What a model is compared with: a family's network, or the folder that it was exported to."""
+
+    @property
+    def calculator(self) -> Callable[[], Any]:
+        """Makes a calculator for ASE."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type that the calculator computes in."""
+
+    @property
+    def closeness(self) -> Closeness:
+        """How close to it the model must be."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +67,24 @@ class Difference:
         return ""
 
 
-def compare(model: LoadedModel, potential: Potential, progress: LateProgress) -> tuple[Difference, ...]:
-    """Return how far a model is from the package's own calculator.
+def compare(model: LoadedModel, reference: Reference, progress: LateProgress) -> tuple[Difference, ...]:
+    """Return how far a model is from the package's own calculator, or from the folder that it was made of.
 
     Args:
         model: The model, as the driver loads it.
-        potential: What it was made of.
+        reference: What it was made of.
         progress: What to tell how far this is.
     Raises:
         DriverError: If a difference is larger than rounding makes it.
     """
     structures = reference_structures(model.species)
-    calculator = potential.calculator()
+    calculator = reference.calculator()
     found = []
     for index, (name, several) in enumerate(structures.items()):
-        progress(f"beside the package's calculator: {name}", 0.85 + 0.15 * index / len(structures))
-        of_all = [_difference(name, atoms, model, calculator, potential.dtype) for atoms in several]
+        progress(f"beside what it was made of: {name}", 0.85 + 0.15 * index / len(structures))
+        of_all = [_difference(name, atoms, model, calculator, reference.dtype) for atoms in several]
         found.append(_greatest(of_all))
-        if excess := next(filter(None, (each.excess(potential.closeness) for each in of_all)), ""):
+        if excess := next(filter(None, (each.excess(reference.closeness) for each in of_all)), ""):
             raise DriverError(
                 f"the model must give what {type(calculator).__name__} gives, but {excess}; nothing was written. "
                 "Report this, with the versions of the packages"
@@ -86,7 +102,7 @@ def _greatest(differences: Sequence[Difference]) -> Difference:
 def _difference(name: str, atoms: Atoms, model: LoadedModel, calculator: Any, dtype: torch.dtype) -> Difference:
     # What a simulator leaves as it is: a model must not depend on it.
     with default_dtype(torch.float32):
-        energy, forces, stress = _of_model(model, atoms)
+        energy, forces, stress = results_of(model, atoms)
     with default_dtype(dtype):
         own = atoms.copy()
         own.calc = calculator
@@ -102,12 +118,14 @@ def _largest(values: Floats | None) -> float:
     return 0.0 if values is None else float(np.abs(values).max())
 
 
-def _of_model(model: LoadedModel, atoms: Atoms) -> tuple[float, Floats, Floats | None]:
-    """Return energy (eV), forces (eV/Å) and, of a periodic crystal, the stress (eV/Å³), Voigt order."""
+def results_of(model: LoadedModel, atoms: Atoms) -> tuple[float, Floats, Floats | None]:
+    """Return energy (eV), forces (eV/Å) and, of a periodic crystal, the stress (eV/Å³), Voigt order.
+
+    Raises:
+        DriverError: If the model fails, or gives no forces.
+    """
     builder = model.inputs
-    if not isinstance(builder, EdgeInputs):
-        raise DriverError(f"a converted model must be of the kind edges, got {model.description.kind}")
-    if builder.n_layers > 1:
+    if isinstance(builder, EdgeInputs) and builder.n_layers > 1:
         # Images as rows of their own would take gigabytes for a network of five layers.
         builder = builder.folded()
     codes = {symbol: code for code, symbol in enumerate(model.species)}
@@ -117,7 +135,7 @@ def _of_model(model: LoadedModel, atoms: Atoms) -> tuple[float, Floats, Floats |
     particles = particles_of(structure, codes, builder.influence_distance)
     computed = model.compute(particles, inputs=builder, virial=True)
     if computed.forces is None or computed.virial is None:
-        raise DriverError("a converted model must give forces, got none; report this")
+        raise DriverError("a converted model must give forces, got none: its energy does not depend on coordinates")
     stress = computed.virial / atoms.get_volume() if all(structure.periodic) else None
     return computed.energy, folded(particles, computed.forces), stress
 

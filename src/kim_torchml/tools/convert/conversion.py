@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""From a checkpoint of a family to a folder that KIM can install, compared with the package's own calculator."""
+"""From a source of a family to a folder that KIM can install, compared with what it was made of."""
 
 import importlib.util
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.elements import SYMBOLS
-from kim_torchml.tools.convert.comparison import Difference, compare, table_of
 from kim_torchml.tools.convert.default_dtype import default_dtype
-from kim_torchml.tools.convert.family import Asked, Family, FamilyPackage, Potential, check_trusted
+from kim_torchml.tools.convert.exported_folder import program_of_folder, statement_of_folder
+from kim_torchml.tools.convert.family import (
+    EXACT,
+    Asked,
+    ExportedFolder,
+    Family,
+    FamilyPackage,
+    Potential,
+    check_trusted,
+)
 from kim_torchml.tools.convert.quiet import quiet
 from kim_torchml.tools.late_progress import LateProgress
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
@@ -22,7 +32,31 @@ from kim_torchml.tools.package.kim_names import check_name
 from kim_torchml.tools.package.program_file import SCRIPTED, ProgramFile, program_file_of
 from kim_torchml.tools.package.statement import Statement
 from kim_torchml.tools.package.unfinished_folder import check_free, unfinished_folder
+from kim_torchml.tools.package.upgrade import check_same_parameters
 from kim_torchml.tools.package.written_model import Compared, WrittenModel, write_model
+from kim_torchml.tools.request_error import RequestError
+
+if TYPE_CHECKING:
+    from kim_torchml.tools.convert.comparison import Difference
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a model's folder is written of.
+
+    Attributes:
+        statement: what its files say.
+        module: the module that the model file is made of; None where the file is there already.
+        program: returns the model file.
+        default_dtype: torch's default floating type while it is written.
+        notes: what its user should know, a sentence each.
+    """
+
+    statement: Statement
+    module: torch.nn.Module | None
+    program: Callable[[LateProgress], ProgramFile]
+    default_dtype: torch.dtype
+    notes: tuple[str, ...]
 
 
 class SomeSpecies(torch.nn.Module):
@@ -56,6 +90,11 @@ def check_request(family: Family, asked: Asked, folder: Path, name: str) -> str:
     # Whether something can be written there is better known before the work than after it.
     with unfinished_folder(folder):
         pass
+    if asked.species_as is not None and not family.takes_species_as:
+        raise RequestError(
+            f"`--species-as` must be left out for {family.title}, whose files say what a network gets as species, got "
+            f"'{asked.species_as}'; leave it out"
+        )
     reason = family.look(asked)
     check_trusted(reason, asked)
     return reason
@@ -97,28 +136,49 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
     """
     progress(f"reading {asked.source}", 0.0)
     check_packages(family, asked)
+    # It needs ASE, which comes with the families' packages and not with this one.
+    from kim_torchml.tools.convert.comparison import compare
+
     with quiet():
-        potential = family.load(asked)
+        loaded = family.load(asked)
+    prepared = _of_folder(loaded, name) if isinstance(loaded, ExportedFolder) else _of_network(loaded, name, asked)
+    prepared.statement.check()
+
+    def compared(model: LoadedModel) -> Compared:
+        with quiet():
+            found = _compared(compare(model, loaded, progress), loaded)
+        if isinstance(loaded, ExportedFolder):
+            check_same_parameters(loaded.model, model, "nothing was written")
+        # It takes long to come here, and another process may have written the folder.
+        check_free(folder, replace=False, how="")
+        return found
+
+    with default_dtype(prepared.default_dtype):
+        with quiet():
+            program = prepared.program(progress)
+        written = write_model(prepared.statement, program, prepared.module, folder, progress, compared)
+    return replace(written, said=(*written.said, *prepared.notes))
+
+
+def _of_folder(source: ExportedFolder, name: str) -> Prepared:
+    """Return what is written of an exported folder: its model file as it is."""
+    return Prepared(
+        statement_of_folder(source, name), None, lambda progress: program_of_folder(source),
+        # What a simulator leaves as it is.
+        torch.float32, source.notes,
+    )  # fmt: skip
+
+
+def _of_network(potential: Potential, name: str, asked: Asked) -> Prepared:
+    """Return what is written of a network."""
     module, species, unknown = _known_to_kim(potential)
     statement = Statement(
         name, "edges", species, potential.cutoff, potential.layers,
         dtype=type_word(potential.dtype), about=potential.about, made_with=potential.made_with,
     )  # fmt: skip
-    statement.check()
-
-    def compared(model: LoadedModel) -> Compared:
-        with quiet():
-            found = _compared(compare(model, potential, progress), potential)
-        # It takes long to come here, and another process may have written the folder.
-        check_free(folder, replace=False, how="")
-        return found
-
+    program = partial(_program_of, potential, module, statement, asked.file_format or potential.file_format)
     # The package's own calculator computes so, and a program keeps the types that it was exported with.
-    with default_dtype(potential.dtype):
-        with quiet():
-            program = _program_of(potential, module, statement, asked.file_format or potential.file_format, progress)
-        written = write_model(statement, program, module, folder, progress, compared)
-    return replace(written, said=(*written.said, *unknown, *potential.notes))
+    return Prepared(statement, module, program, potential.dtype, (*unknown, *potential.notes))
 
 
 def _program_of(
@@ -144,20 +204,18 @@ def _known_to_kim(potential: Potential) -> tuple[torch.nn.Module, tuple[str, ...
     return SomeSpecies(potential.module, known).eval(), symbols, (said,)
 
 
-def _compared(differences: Sequence[Difference], potential: Potential) -> Compared:
+def _compared(differences: "Sequence[Difference]", source: Potential | ExportedFolder) -> Compared:
     """Return the table of a comparison, for the terminal and for README.md."""
-    table, allowed = table_of(differences), potential.closeness
-    packages = ", ".join(f"{name} {version}" for name, version in potential.made_with.items())
-    beside = potential.beside or f"the calculator of {packages}"
-    beside = f"differences from {beside}, in {type_word(potential.computes_in or potential.dtype)}, images folded"
+    from kim_torchml.tools.convert.comparison import table_of
+
+    table, allowed = table_of(differences), source.closeness
+    packages = ", ".join(f"{name} {version}" for name, version in source.made_with.items())
+    images = ", images folded" if isinstance(source, Potential) else ""
+    beside = source.beside or f"the calculator of {packages}"
+    beside = f"differences from {beside}, in {type_word(source.computes_in or source.dtype)}{images}"
     limits = f"allowed: {allowed.energy:.0e} eV/atom, {allowed.force:.0e} eV/Å, {allowed.stress:.0e} eV/Å³"
-    section = [
-        "",
-        "## Compared",
-        "",
-        f"{beside[0].upper()}{beside[1:]}; {limits}, relative to values above 1:",
-        "",
-        *table,
-        "",
-    ]
+    relative = f"{limits}, relative to values above 1"
+    if allowed == EXACT:
+        limits = relative = "allowed: none"
+    section = ["", "## Compared", "", f"{beside[0].upper()}{beside[1:]}; {relative}:", "", *table, ""]
     return Compared((f"{beside} ({limits}):", *table), "\n".join(section))

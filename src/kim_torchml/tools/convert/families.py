@@ -4,8 +4,10 @@
 from kim_torchml.tools.convert.ani import Ani
 from kim_torchml.tools.convert.chgnet import Chgnet
 from kim_torchml.tools.convert.family import Family
+from kim_torchml.tools.convert.kliff import Kliff
 from kim_torchml.tools.convert.mace import Mace
 from kim_torchml.tools.convert.nequip import NequIP
 from kim_torchml.tools.convert.sevennet import SevenNet
 
-FAMILIES: dict[str, Family] = {family.word: family for family in (SevenNet(), Mace(), NequIP(), Ani(), Chgnet())}
+_ALL = (SevenNet(), Mace(), NequIP(), Ani(), Chgnet(), Kliff())
+FAMILIES: dict[str, Family] = {family.word: family for family in _ALL}

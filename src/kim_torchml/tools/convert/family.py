@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a family of trained potentials gives, so that its checkpoints become models of the kind edges."""
+"""What a family of trained potentials gives: networks that become models of the kind edges, or exported folders."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.arguments import with_home
 from kim_torchml.tools.request_error import RequestError
 
@@ -25,6 +26,7 @@ class Asked:
         dtype: "float32" or "float64"; None for the type of the checkpoint.
         file_format: "pt2" or "pt"; None for what suits the source.
         trusts: whether the user trusts whoever made the source to run code.
+        species_as: "codes" or "atomic numbers", what the network gets as species; None for what the source says.
     """
 
     source: str
@@ -33,6 +35,7 @@ class Asked:
     dtype: str | None = None
     file_format: str | None = None
     trusts: bool = False
+    species_as: str | None = None
 
     @property
     def path(self) -> Path:
@@ -109,6 +112,8 @@ class Closeness:
 
 # In double precision both must give the same but for the order of sums.
 DOUBLE = Closeness(1e-10, 1e-10, 1e-10)
+# Where the same program is called with the same tensors.
+EXACT = Closeness(0.0, 0.0, 0.0)
 
 
 def note_on_authors(title: str | None) -> str:
@@ -161,6 +166,44 @@ class Potential:
     computes_in: torch.dtype | None = None
 
 
+@dataclass(frozen=True)
+class ExportedFolder:
+    """A folder of the published format 1 that a package has exported: a model of any kind, which the driver runs.
+
+    Its model file stays as it is, and so it must give the same as before, bit by bit.
+
+    Attributes:
+        folder: the folder.
+        model: its model, opened as the driver opens it, with the species that it was made for.
+        calculator: makes a calculator for ASE of that model.
+        about: title, authors, doi, licence, description, trained_on, as far as they are known.
+        made_with: versions of what made it, by name.
+        notes: what its user should know, a sentence each.
+    """
+
+    folder: Path
+    model: LoadedModel
+    calculator: Callable[[], Any]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the model's floating inputs."""
+        return self.model.dtype
+
+    @property
+    def closeness(self) -> Closeness:
+        """How close to that model the written one must be."""
+        return EXACT
+
+    @property
+    def beside(self) -> str:
+        """What the written model is compared with."""
+        return f"{self.model.description.file_name} and its files as the driver runs them"
+
+
 class Family(ABC):
     """Networks of one package.
 
@@ -170,6 +213,8 @@ class Family(ABC):
         sources: what can be converted, a line each.
         packages: what converting needs; the first is the family's own.
         isolation: what a temporary environment is made of.
+        reference: what an environment is made of that has the family's package too, where converting needs it not.
+        takes_species_as: whether it may have to be said what a network gets as species.
     """
 
     word: str
@@ -177,6 +222,8 @@ class Family(ABC):
     sources: tuple[str, ...]
     packages: tuple[FamilyPackage, ...]
     isolation: Isolation
+    reference: Isolation | None = None
+    takes_species_as: bool = False
 
     def needs(self, asked: Asked) -> tuple[FamilyPackage, ...]:
         """Return the packages that converting a source needs, which `look` has found fit."""
@@ -196,8 +243,8 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def load(self, asked: Asked) -> Potential:
-        """Return the network of a source, which `look` has found fit; the packages are there.
+    def load(self, asked: Asked) -> Potential | ExportedFolder:
+        """Return the network of a source, which `look` has found fit, or the folder; the packages are there.
 
         Raises:
             DriverError: If the source is damaged, or holds what the kind edges cannot express.

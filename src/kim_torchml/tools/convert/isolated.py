@@ -39,14 +39,17 @@ _CODE = "kim_torchml"
 _COMPILED = "kim_torchml.inputs._neighbour_lists"
 
 
-def check_isolation(family: Family) -> None:
+def check_isolation(family: Family, isolation: Isolation) -> None:
     """Check that an environment for a family can be made with this Python; nothing is fetched.
 
+    Args:
+        family: The family.
+        isolation: What the environment is to be made of.
     Raises:
         RequestError: If its packages do not fit this Python.
         DriverError: If this Python cannot make environments.
     """
-    oldest, newest = family.isolation.pythons
+    oldest, newest = isolation.pythons
     this = sys.version_info[:2]
     if not oldest <= this <= newest:
         raise RequestError(
@@ -83,7 +86,7 @@ def convert_isolated(
         DriverError: If the environment cannot be made, or the conversion crashes.
         OSError: If there is no place for temporary files.
     """
-    check_isolation(family)
+    check_isolation(family, family.isolation)
     with temporary_folder(_PREFIX) as scratch:
         python = _make_environment(family.isolation, scratch / "environment", scratch, say)
         _copy_code(scratch / "environment")
@@ -95,8 +98,9 @@ def convert_isolated(
 def kept_environment(family: Family, folder: Path, say: Say) -> Path:
     """Make an environment for a family in a folder, or bring up to date the one that is there.
 
-    Its packages are installed when others are asked for than those that it was made of; its copy of this package is
-    replaced when the sources have changed. One process at a time may do this.
+    The family's own package is in it, whether or not converting needs that. Its packages are installed when others are
+    asked for than those that it was made of; its copy of this package is replaced when the sources have changed. One
+    process at a time may do this.
 
     Args:
         family: The family.
@@ -109,15 +113,16 @@ def kept_environment(family: Family, folder: Path, say: Say) -> Path:
         DriverError: If the environment cannot be made.
         OSError: If the folder cannot be written.
     """
-    check_isolation(family)
+    isolation = family.reference or family.isolation
+    check_isolation(family, isolation)
     folder = folder.absolute()
-    made_of, copy_of = _digest_of_packages(family.isolation), _digest_of_code()
+    made_of, copy_of = _digest_of_packages(isolation), _digest_of_code()
     python = folder / "bin" / "python"
     if _text(folder / _MADE_OF) != made_of or not python.exists():
         _clear(folder)
         try:
             with temporary_folder(_PREFIX) as scratch:
-                _make_environment(family.isolation, folder, scratch, say)
+                _make_environment(isolation, folder, scratch, say)
         except BaseException:
             # A Python without the packages would be taken for the environment.
             _clear(folder)
@@ -248,7 +253,13 @@ def _run(python: Path, arguments: Sequence[str], scratch: Path) -> int:
 
 def _words(family: Family, asked: Asked, folder: Path, name: str) -> list[str]:
     """Return the arguments of `kim-torchml convert` for what is asked, wherever it runs."""
-    given = {"--dtype": asked.dtype, "--head": asked.head, "--modal": asked.modal, "--format": asked.file_format}
+    given = {
+        "--dtype": asked.dtype,
+        "--head": asked.head,
+        "--modal": asked.modal,
+        "--format": asked.file_format,
+        "--species-as": asked.species_as,
+    }
     options = [word for option, value in given.items() if value is not None for word in (option, value)]
     source = str(asked.path.absolute()) if asked.path.exists() else asked.source
     trust = ["--trust"] if asked.trusts else []
