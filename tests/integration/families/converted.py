@@ -49,8 +49,9 @@ class Converted:
         fails: checks of `kim-torchml check` that the network itself fails.
         made_into: name of the file, which the package has made of the source, that is converted; if another one.
         is_compiled: whether it can be compiled.
-        is_local: whether its energies depend on neighbours alone, so that nothing is folded.
+        is_local: whether nothing is folded, as its energies depend on neighbours alone, or it is not of the kind edges.
         others: limits of structures that have others, by their names.
+        gives_total_alone: whether it gives no energies of atoms.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Converted:
     is_compiled: bool = True
     is_local: bool = False
     others: Mapping[str, Limits] = field(default_factory=dict)
+    gives_total_alone: bool = False
 
     @property
     def options(self) -> list[str]:

@@ -70,7 +70,7 @@ def package_results(model: Converted, source: str | Path, folder: Path) -> dict[
     """Return what the package's own calculator gives; see package_results.py."""
     output = folder / f"{model.name}.npz"
     done = run_in_family(model.family, HERE / "package_results.py", model.family, source, model.dtype, output,
-                         *model.options)  # fmt: skip
+                         *model.options, folder=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
     with np.load(output) as found:
         return dict(found)

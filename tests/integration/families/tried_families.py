@@ -3,6 +3,7 @@
 
 import family_ani
 import family_chgnet
+import family_kliff
 import family_mace
 import family_nequip
 import family_sevennet
@@ -14,5 +15,6 @@ TRIED_FAMILIES: dict[str, TriedFamily] = {
     "nequip": family_nequip.TRIED,
     "ani": family_ani.TRIED,
     "chgnet": family_chgnet.TRIED,
+    "kliff": family_kliff.TRIED,
 }
 MODELS: list[Converted] = [model for family in TRIED_FAMILIES.values() for model in family.models]

@@ -210,9 +210,11 @@ def _compared(differences: "Sequence[Difference]", source: Potential | ExportedF
 
     table, allowed = table_of(differences), source.closeness
     packages = ", ".join(f"{name} {version}" for name, version in source.made_with.items())
-    images = ", images folded" if isinstance(source, Potential) else ""
+    images, dtype = "", source.dtype
+    if isinstance(source, Potential):
+        images, dtype = ", images folded", source.computes_in or source.dtype
     beside = source.beside or f"the calculator of {packages}"
-    beside = f"differences from {beside}, in {type_word(source.computes_in or source.dtype)}{images}"
+    beside = f"differences from {beside}, in {type_word(dtype)}{images}"
     limits = f"allowed: {allowed.energy:.0e} eV/atom, {allowed.force:.0e} eV/Å, {allowed.stress:.0e} eV/Å³"
     relative = f"{limits}, relative to values above 1"
     if allowed == EXACT:
