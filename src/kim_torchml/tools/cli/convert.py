@@ -84,12 +84,12 @@ def convert(
     family: str, output: Path, name: str, isolated: bool, installs: bool, no_compile: bool,
     **asked: Any,
 ) -> None:  # fmt: skip
-    """Make a folder that KIM can install of SOURCE, a file or the name of published weights, of a FAMILY of trained
-    potentials (--list names them).
+    """Make a folder that KIM can install of SOURCE, a file, a folder or the name of published weights, of a FAMILY of
+    trained potentials (--list names them).
 
     It runs in the Python environment that the family's package is in, or with --isolated in a temporary one. What it
-    writes needs torch alone. Before FOLDER appears, the model is computed as the driver computes it, and compared with
-    the package's own calculator for five configurations.
+    writes needs torch alone. Before FOLDER appears, the model is computed as the driver computes it, and compared for
+    five configurations with the package's own calculator, or with SOURCE where that is a folder.
 
     Exit status: 0 if the folder was written, 1 if something went wrong, 2 if what was asked makes no sense.
     """
