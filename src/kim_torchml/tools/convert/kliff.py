@@ -30,14 +30,14 @@ from kim_torchml.tools.convert.kliff_pins import REFERENCE
 from kim_torchml.tools.convert.kliff_species import opened_with_its_species
 from kim_torchml.tools.convert.pins import ASE, COMMAND, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.kim_collections.cmake_lists import CMAKE_LISTS, read_model_item
+from kim_torchml.tools.kim_collections.installed_drivers import DEFAULT_DRIVER_NAME
 from kim_torchml.tools.model_check.listed_files import files_of
 from kim_torchml.tools.package.documents import read_document
-from kim_torchml.tools.package.kim_names import DRIVER
 from kim_torchml.tools.request_error import RequestError
 
 _WHAT = "a folder that KLIFF has exported"
 # This driver's names: the published one, and those that KLIFF's folders name.
-_DRIVERS = re.compile(rf"{DRIVER}|TorchML__MD_\d{{12}}_\d{{3}}")
+_DRIVERS = re.compile(rf"{DEFAULT_DRIVER_NAME}|TorchML__MD_\d{{12}}_\d{{3}}")
 _ENVIRONMENT = "training_env.edn"
 _VERSIONS = {"kliff": re.compile(r'"kliff-version" "([^"\s]+)"'), "torch": re.compile(r'"torch==([^"+\s]+)')}
 # What people put beside a model, and KLIFF does not.
@@ -136,7 +136,7 @@ def _check_driver(path: Path) -> None:
     item = read_model_item(path)
     if not _DRIVERS.fullmatch(item.driver):
         raise DriverError(
-            f"DRIVER_NAME must be {DRIVER} or TorchML__MD_..., as KLIFF writes it, got {item.driver} (file "
+            f"DRIVER_NAME must be {DEFAULT_DRIVER_NAME} or TorchML__MD_..., as KLIFF writes it, got {item.driver} (file "
             f"{path / CMAKE_LISTS}), another driver's, whose files mean something else; name another folder"
         )
 
