@@ -12,7 +12,7 @@ set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
 unset KIM_TORCHML_ENVIRONMENT
-known=(sevennet mace)
+known=(sevennet mace nequip ani chgnet kliff)
 families=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
     case "$1" in

@@ -136,8 +136,8 @@ def _check_driver(path: Path) -> None:
     item = read_model_item(path)
     if not _DRIVERS.fullmatch(item.driver):
         raise DriverError(
-            f"DRIVER_NAME must be {DEFAULT_DRIVER_NAME} or TorchML__MD_..., as KLIFF writes it, got {item.driver} (file "
-            f"{path / CMAKE_LISTS}), another driver's, whose files mean something else; name another folder"
+            f"DRIVER_NAME must be {DEFAULT_DRIVER_NAME} or TorchML__MD_..., as KLIFF writes it, got {item.driver} "
+            f"(file {path / CMAKE_LISTS}), another driver's, whose files mean something else; name another folder"
         )
 
 
