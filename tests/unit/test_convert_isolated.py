@@ -217,7 +217,7 @@ def test_a_python_that_cannot_make_environments(monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     said = r"needs Python's module ensurepip, which .* does not have; install it \(.*apt install python3\.\d+-venv\)"
     with pytest.raises(DriverError, match=said):
-        check_isolation(Tiny(), Tiny.isolation)
+        check_isolation(Tiny(), Tiny().isolation)
 
 
 # A process of its own, which a test can end.
@@ -393,7 +393,7 @@ ISOLATIONS |= {
 def test_families_name_exact_versions_once(name):
     isolation, packages = ISOLATIONS[name]
     everything = (*isolation.pinned, *isolation.alone, *isolation.if_needed)
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", each) for each in everything)
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9][0-9a-z.]*", each) for each in everything)
     names = [each.partition("==")[0] for each in everything]
     assert len(set(names)) == len(names)
     assert {"torch", "numpy", "click", "rich", "ase"} <= set(names)
