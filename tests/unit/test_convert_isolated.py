@@ -63,6 +63,7 @@ class Tiny(Family):
     title = "Tiny"
     sources = ("anything",)
     packages = (FamilyPackage("tiny-network", "tiny_network", "1.0"),)
+    takes_species_as = True
 
     def __init__(self, **isolation):
         self.isolation = Isolation(
@@ -135,7 +136,7 @@ def test_what_runs_in_the_environment(convert, temporary, tmp_path, monkeypatch)
     # What a user may have said for other environments.
     monkeypatch.setenv("PIP_USER", "1")
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "target"))
-    options = ("--dtype", "float64", "--modal", "PBE", "--format", "pt2", "--trust")
+    options = ("--dtype", "float64", "--modal", "PBE", "--format", "pt2", "--species-as", "codes", "--trust")
     status, output, errors = convert(Tiny(), "weights.pth", "out", *options)
     assert (status, errors) == (
         0,
@@ -144,7 +145,8 @@ def test_what_runs_in_the_environment(convert, temporary, tmp_path, monkeypatch)
     seen = json.loads(output)
     program, *arguments = seen["arguments"]
     expected = ["convert", f"--output={work / 'out'}", "--name=Tiny", "--dtype", "float64", "--modal", "PBE"]
-    assert arguments == [*expected, "--format", "pt2", "--trust", "--", "tiny", str(work / "weights.pth")]
+    expected += ["--format", "pt2", "--species-as", "codes", "--trust", "--", "tiny", str(work / "weights.pth")]
+    assert arguments == expected
     packages = Path(program).parents[1]
     assert Path(program).name == "__main__.py" and packages.is_relative_to(temporary)
     assert Path(seen["network"]).parent == packages
@@ -216,8 +218,9 @@ def test_packages_that_do_not_fit_this_python(convert, tmp_path):
 def test_a_python_that_cannot_make_environments(monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     said = r"needs Python's module ensurepip, which .* does not have; install it \(.*apt install python3\.\d+-venv\)"
+    family = Tiny()
     with pytest.raises(DriverError, match=said):
-        check_isolation(Tiny(), Tiny().isolation)
+        check_isolation(family, family.isolation)
 
 
 # A process of its own, which a test can end.
