@@ -11,8 +11,8 @@ from converted import DOUBLE, Converted, Limits, TriedFamily, Wanted
 from structures import water
 
 _SINGLE = Limits(2e-6, 2e-4, 2e-6)
-# Equal rounding of equal distances adds up in a crystal, for which the networks were not trained: what the package's own
-# calculator gives in single and in double precision differs by up to 4e-6 eV/atom and 5e-6 eV/Å³ there.
+# Equal rounding of equal distances adds up in a crystal, for which the networks were not trained: what the package's
+# own calculator gives in single and in double precision differs by up to 4e-6 eV/atom and 5e-6 eV/Å³ there.
 _CRYSTALS = dict.fromkeys(("diamond64", "primitive", "slab", "tilted"), Limits(1e-5, 2e-4, 2e-5))
 _DIAMOND = 3.567
 _MOLECULES = ("CH4", "H2O", "NH3", "HCN", "CO2", "H2CO", "CH3OH", "N2")
