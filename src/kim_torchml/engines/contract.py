@@ -118,11 +118,13 @@ class Program(ABC):
         file_name: Name of the model file, for messages.
         device: Device of its tensors.
         dtype: Type that its floating inputs must have.
+        n_exchanges: How often one call uses the operator `kim_torchml::exchange`.
     """
 
     file_name: str
     device: torch.device
     dtype: torch.dtype
+    n_exchanges: int
 
     @abstractmethod
     def run(self, inputs: ProgramInputs, wants_gradient: bool) -> ProgramResult:

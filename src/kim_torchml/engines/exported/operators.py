@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from kim_torchml.engines.exchange import NAME, NAMESPACE, exchange_overload
 from kim_torchml.engines.exported.guarded_calls import GUARDED
 
 # Overloads in the namespace aten. What these return is in new memory.
@@ -118,7 +119,9 @@ _IN_PLACE = """
     scatter_add_.default scatter_reduce_.two sigmoid_.default silu_.default sin_.default sqrt_.default square_.default
     sub_.Scalar sub_.Tensor subtract_.Tensor tanh_.default true_divide_.Tensor zero_.default
 """
-NEW = frozenset(f"aten.{name}" for name in _NEW.split())
+# The one operator of this project that files may name; what it returns is in new memory too.
+EXCHANGE = f"{NAMESPACE}.{NAME}.default"
+NEW = frozenset((*(f"aten.{name}" for name in _NEW.split()), EXCHANGE))
 VIEWS_AND_COMPOSITES = frozenset(f"aten.{name}" for name in _VIEWS_AND_COMPOSITES.split())
 IN_PLACE = frozenset(f"aten.{name}" for name in _IN_PLACE.split())
 
@@ -260,10 +263,14 @@ def find_operator(target: str) -> Operator | None:
     return _torch_operator(name) if name in NEW or name in VIEWS_AND_COMPOSITES or name in IN_PLACE else None
 
 
+def _overload_of_aten(name: str) -> Any:
+    _, packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)
+
+
 @cache
 def _torch_operator(name: str) -> Operator:
-    _, packet, overload = name.split(".")
-    function = getattr(getattr(torch.ops.aten, packet), overload)
+    function = exchange_overload() if name == EXCHANGE else _overload_of_aten(name)
     schema = function._schema
     # The plain type of a dtype is that of its number, any of which torch would take without a check.
     parameters = tuple(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from kim_torchml.engines.exchange import NAME, NAMESPACE
 from kim_torchml.errors import DriverError
 from kim_torchml.process.operator_packages import OPERATOR_PACKAGES
 
@@ -70,6 +71,9 @@ ALLOWED_NAMESPACES = frozenset(
     ["aten", "prim", "prims", "quantized", "_quantized", "quantization", "sparse", "mkldnn", "profiler"]
 ).union(OPERATOR_PACKAGES)
 
+# Of this project's own operators, this one.
+EXCHANGE = f"{NAMESPACE}::{NAME}"
+
 
 def check_operator(operator: str, where: str) -> None:
     """Raise DriverError if an operator, such as "aten::save", is not one that models may use."""
@@ -78,6 +82,8 @@ def check_operator(operator: str, where: str) -> None:
             f"the model {where} uses the operator {operator}, which {FORBIDDEN_OPERATORS[operator]}: a model must "
             "not; it has not been run. Use this file only if you trust its author, and ask for one without it"
         )
+    if operator == EXCHANGE:
+        return
     namespace = operator.split("::")[0]
     if "::" in operator and namespace not in ALLOWED_NAMESPACES:
         raise DriverError(

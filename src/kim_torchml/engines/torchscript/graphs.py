@@ -12,7 +12,7 @@ import torch
 _NO_SCHEMA = "(no schema)"
 # Stands in a schema's alias sets for a value that may be part of anything.
 _ANYTHING = "*"
-_CALLS = ("prim::CallMethod", "prim::CallFunction")
+CALLS = ("prim::CallMethod", "prim::CallFunction")
 _CONSTRUCTORS = ("prim::ListConstruct", "prim::TupleConstruct", "prim::DictConstruct")
 _CONTAINERS = ("ListType", "TupleType", "DictType")
 # These return what a task has returned, although their schemas do not say so.
@@ -23,7 +23,7 @@ def graphs_of(module: Any) -> Iterator[Any]:
     """Yield the graphs of every method of every submodule, functions and classes they call included."""
     for method in _methods_of(module):
         yield method.graph
-        yield _inlined(method)
+        yield inlined(method)
 
 
 def nodes_of(graphs: list[Any], blocks_of: Callable[[Any], list[Any]] | None = None) -> Iterator[Any]:
@@ -63,11 +63,11 @@ def keeps_state(module: Any) -> bool:
 
     Where the graph does not tell what a value is part of, the value counts as part of everything it was made from.
     """
-    forward = _inlined(module._c._get_method("forward"))
+    forward = inlined(module._c._get_method("forward"))
     # Inlining replaces all calls, except those of methods that are chosen only when the model runs.
-    if not any(node.kind() in _CALLS for node in nodes_of([forward])):
+    if not any(node.kind() in CALLS for node in nodes_of([forward])):
         return _writes_to_attributes(forward)
-    return any(_writes_to_attributes(_inlined(method)) for method in _methods_of(module))
+    return any(_writes_to_attributes(inlined(method)) for method in _methods_of(module))
 
 
 def _methods_of(module: Any) -> Iterator[Any]:
@@ -76,7 +76,7 @@ def _methods_of(module: Any) -> Iterator[Any]:
         yield from map(script._get_method, script._method_names())
 
 
-def _inlined(method: Any) -> Any:
+def inlined(method: Any) -> Any:
     """Return a copy of a method's graph in which functions and methods are inlined, in its subgraphs too.
 
     Each value's name occurs once in the graph and its subgraphs together.

@@ -16,6 +16,7 @@ from kim_torchml.engines.gradient import gradient_by_leaf
 from kim_torchml.engines.returned_tensors import energy_and_forces
 from kim_torchml.engines.torchscript.archive import extra_files, inspect_archive
 from kim_torchml.engines.torchscript.errors import names_a_device, reason_in_code
+from kim_torchml.engines.torchscript.exchanges import count_exchanges
 from kim_torchml.engines.torchscript.forbidden import check_node
 from kim_torchml.engines.torchscript.graphs import graphs_of, keeps_state, nodes_of
 from kim_torchml.engines.torchscript.loading import expected_deprecations, floating_type, load_module
@@ -69,6 +70,7 @@ class TorchScriptProgram(Program):
         self._prints = any(node.kind() == "prim::Print" for node in nodes_of(graphs))
         self._makes_sparse_tensors = makes_sparse_tensors(nodes_of(graphs))
         self._keeps_state = keeps_state(self._module)
+        self.n_exchanges = count_exchanges(self._module, file_name)
         self._lock = self._new_lock()
         stated = None if signature is None else signature.dtype
         self.dtype = floating_type(self._module, graphs, file_name) if stated is None else stated

@@ -42,6 +42,7 @@ class CompiledProgram(Program):
         self.file_name = source.file_name
         self.device = source.device
         self.dtype = source.dtype
+        self.n_exchanges = source.n_exchanges
         self._source = source
         self._energies = energies
         self._arguments = signature.arguments

@@ -196,6 +196,10 @@ def _compiled(exported: torch.export.ExportedProgram, folder: Path) -> Path:
     made = Path(str(torch._inductor.aot_compile(module, given, options=inductor_options(folder / "made" / "program"))))
     library = folder / LIBRARY
     made.rename(library)
+    # What native code calls in Python: the loader looks for it beside the library, under the library's name.
+    calls = made.with_suffix(".json")
+    if calls.exists():
+        calls.rename(library.with_suffix(".json"))
     for kernel in made.parent.rglob("*.cubin"):
         kernel.rename(folder / kernel.name)
     shutil.rmtree(folder / "made", ignore_errors=True)

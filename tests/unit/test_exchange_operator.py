@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The operator `kim_torchml::exchange`: a copy where nothing is exchanged, and else what other ranks have."""
+
+import shutil
+import threading
+
+import pytest
+import torch
+from exporting import exported_bytes
+from models import script_bytes
+from program_files import inputs_of, layered_program, needs_export, opened, signature_of
+from refusals import refused
+from torch import Tensor, nn
+
+from kim_torchml.engines import CompiledProgram, open_program, prepared
+from kim_torchml.engines.exchange import exchanging
+from kim_torchml.errors import DriverError
+from kim_torchml.inputs import ModelInputs
+from kim_torchml.process import settings
+
+CPU = torch.device("cpu")
+# Rows that other ranks own, and the rows that they are copies of.
+N_OWN, OWNERS = 9, torch.tensor([4, 0, 7, 4])
+
+
+class Passing(nn.Module):
+    """Three layers that pass messages, with an exchange before each."""
+
+    def __init__(self):
+        super().__init__()
+        random = torch.Generator().manual_seed(4)
+        self.species = nn.Parameter(torch.rand(2, 5, generator=random))
+        self.mix_1 = nn.Parameter(torch.rand(5, 5, generator=random) - 0.5)
+        self.mix_2 = nn.Parameter(torch.rand(5, 5, generator=random) - 0.5)
+        self.mix_3 = nn.Parameter(torch.rand(5, 5, generator=random) - 0.5)
+
+    def exchanged(self, features: Tensor) -> Tensor:
+        return torch.ops.kim_torchml.exchange(features)
+
+    def layer(self, features: Tensor, mix: Tensor, edge_index: Tensor, weights: Tensor) -> Tensor:
+        features = self.exchanged(features)
+        received = torch.zeros_like(features).index_add(0, edge_index[0], weights * features[edge_index[1]])
+        return features + torch.tanh(received @ mix)
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        weights = torch.exp(-edge_vectors.square().sum(1, keepdim=True))
+        features = self.species[species]
+        for mix in (self.mix_1, self.mix_2, self.mix_3):
+            features = self.layer(features, mix, edge_index, weights)
+        return features.sum(1)
+
+
+class Alone(Passing):
+    """The same without exchanges."""
+
+    def exchanged(self, features: Tensor) -> Tensor:
+        return features
+
+
+class InBranch(Passing):
+    def exchanged(self, features: Tensor) -> Tensor:
+        if features.sum() > 0.0:
+            features = torch.ops.kim_torchml.exchange(features)
+        return features
+
+
+class InLoop(Passing):
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        features = self.species[species]
+        for _ in range(features.shape[0]):
+            features = torch.ops.kim_torchml.exchange(features)
+        return features.sum(1) + edge_vectors.sum()
+
+
+@torch.jit.interface
+class Method(nn.Module):
+    def forward(self, features: Tensor) -> Tensor:
+        pass
+
+
+class Exchanging(nn.Module):
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.ops.kim_torchml.exchange(features)
+
+
+class ChosenAtRunTime(nn.Module):
+    """Calls a method through an interface, so that the graph does not tell which."""
+
+    method: Method
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2, 1))
+        self.method = Exchanging()
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        return self.method(self.scale[species]).sum(1) + edge_vectors.sum()
+
+
+class Backward(Passing):
+    def exchanged(self, features: Tensor) -> Tensor:
+        return torch.ops.kim_torchml.exchange_backward(features)
+
+
+class Copies:
+    """Exchanges rows within one process: the last rows are copies of others."""
+
+    def __init__(self):
+        self.threads = {"forward": [], "backward": []}
+
+    def forward(self, rows):
+        assert rows.is_contiguous()
+        self.threads["forward"].append(threading.get_ident())
+        rows[N_OWN:] = rows[OWNERS]
+
+    def backward(self, rows):
+        assert rows.is_contiguous()
+        self.threads["backward"].append(threading.get_ident())
+        rows[:N_OWN].index_add_(0, OWNERS, rows[N_OWN:].clone())
+        rows[N_OWN:] = 0.0
+
+
+def folded(seed=3):
+    """Return inputs in which no row is a copy."""
+    return inputs_of(N_OWN, 60, seed=seed)
+
+
+def with_copies(inputs):
+    """Return the same inputs for a rank that has copies of some rows: some neighbours are those."""
+    species, edge_index, vectors = inputs.arguments
+    centres, neighbours = edge_index
+    for place, owner in enumerate(OWNERS.tolist()):
+        neighbours = torch.where((neighbours == owner) & (centres % 4 == place), N_OWN + place, neighbours)
+    assert (neighbours >= N_OWN).sum() > 3
+    # Without an exchange what is in these rows would be wrong: their species is another.
+    rows = torch.cat([species, 1 - species[OWNERS]])
+    leaf = vectors.detach().clone().requires_grad_(True)
+    arguments = (rows, torch.stack([centres, neighbours]), leaf)
+    return ModelInputs(arguments, leaf, len(rows), slice(0, N_OWN), None, len(leaf))
+
+
+def scripted(kind):
+    return open_program(script_bytes(kind), "x.pt", CPU, signature_of())
+
+
+def exported(kind):
+    return opened(exported_bytes(kind))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A compiled program, which takes a minute to make."""
+    if shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler (g++)")
+    content = exported_bytes(Passing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(settings.CACHE, str(tmp_path_factory.mktemp("exchange") / "cache"))
+        choice = prepared(opened(content), content, signature_of(), "Passing", settings.NOW, lambda progress: None)
+    assert isinstance(choice.program, CompiledProgram), choice
+    return choice.program
+
+
+@pytest.fixture(params=["scripted", pytest.param("exported", marks=needs_export),
+                        pytest.param("compiled", marks=needs_export)])  # fmt: skip
+def program(request):
+    if request.param == "compiled":
+        return request.getfixturevalue("compiled")
+    return {"scripted": scripted, "exported": exported}[request.param](Passing)
+
+
+def check_same(found, expected):
+    torch.testing.assert_close(found.energies[:N_OWN], expected.energies[:N_OWN], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.gradient, expected.gradient, rtol=1e-12, atol=1e-12)
+
+
+def test_it_is_a_copy_where_nothing_is_exchanged(program):
+    found, expected = (each.run(folded(), wants_gradient=True) for each in (program, scripted(Alone)))
+    assert program.n_exchanges == 3
+    check_same(found, expected)
+
+
+def test_copies_get_what_their_owners_have(program):
+    """A rank with copies gives what a system without them does, in energies and their derivatives."""
+    inputs, expected, copies = with_copies(folded()), scripted(Alone).run(folded(), wants_gradient=True), Copies()
+    with exchanging(copies):
+        found = program.run(inputs, wants_gradient=True)
+    check_same(found, expected)
+    assert copies.threads["forward"] == [threading.get_ident()] * 3
+    # What goes into the first exchange does not depend on positions.
+    assert len(copies.threads["backward"]) == 2
+    forgotten = program.run(inputs, wants_gradient=True)
+    assert (forgotten.energies[:N_OWN] - expected.energies).abs().max() > 1e-3
+
+
+def test_other_threads_exchange_nothing(program):
+    results = []
+
+    def run():
+        results.append(program.run(folded(), wants_gradient=True))
+
+    with exchanging(Copies()):
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    check_same(results[0], scripted(Alone).run(folded(), wants_gradient=True))
+
+
+def test_what_an_exchange_raises_comes_out(program):
+    class Failing(Copies):
+        def backward(self, rows):
+            raise DriverError("another rank has failed")
+
+    inputs = with_copies(folded())
+    with exchanging(Failing()), pytest.raises(DriverError, match="another rank has failed"):
+        program.run(inputs, wants_gradient=True)
+
+
+def test_the_operator_as_torch_wants_it():
+    x = torch.rand(4, 3, dtype=torch.float64).t().requires_grad_(True)
+    torch.library.opcheck(torch.ops.kim_torchml.exchange.default, (x,))
+    y = torch.ops.kim_torchml.exchange(x)
+    assert y.data_ptr() != x.data_ptr()
+    assert y.is_contiguous()
+    torch.testing.assert_close(y, x)
+
+
+@pytest.mark.parametrize("kind", [InBranch, InLoop, ChosenAtRunTime])
+def test_scripts_that_may_exchange_more_or_less_often_are_refused(kind):
+    with pytest.raises(
+        DriverError,
+        match=r"the model in x\.pt must call kim_torchml::exchange outside of branches and loops, got it in one: ranks "
+        r"could wait for each other for ever; call it once before each layer",
+    ):
+        scripted(kind)
+
+
+def test_the_operator_of_the_backward_pass_is_none_for_files():
+    with pytest.raises(DriverError, match="uses the operator kim_torchml::exchange_backward: models may use only"):
+        scripted(Backward)
+    program = layered_program(1)
+    program.nodes[0]["target"] = "torch.ops.kim_torchml.exchange_backward.default"
+    refused(program.content(), "uses 'torch.ops.kim_torchml.exchange_backward.default', which is not among")
