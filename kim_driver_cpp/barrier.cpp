@@ -19,17 +19,18 @@ std::string out_of_memory(const Routine& routine) {
 }
 
 // The driver's own errors are sentences for the user; anything else keeps its type and traceback.
-std::string readable(py::error_already_set& error, const Routine& routine, bool* is_interrupt) {
+std::string readable(py::error_already_set& error, const Routine& routine, Failure* failure) {
     const GilLock gil;
     if (error.matches(PyExc_KeyboardInterrupt)) {
         // Ctrl-C has ended our Python code: raise it again for the host, whose own code must end too.
         PyErr_SetInterrupt();
-        *is_interrupt = true;
+        failure->is_interrupt = true;
         return "interrupted";
     }
     if (error.matches(PyExc_MemoryError)) {
         return out_of_memory(routine);
     }
+    failure->is_of_other_rank = py::hasattr(error.type(), "is_told_by_another_rank");
     if (py::hasattr(error.type(), "is_kim_torchml_error")) {
         return py::str(error.value());
     }
@@ -47,7 +48,7 @@ std::optional<Failure> run_guarded(const Routine& routine, const std::function<v
         body();
         return std::nullopt;
     } catch (py::error_already_set& error) {
-        failure.message = readable(error, routine, &failure.is_interrupt);
+        failure.message = readable(error, routine, &failure);
     } catch (const std::bad_alloc&) {
         failure.message = out_of_memory(routine);
     } catch (const std::exception& error) {
@@ -55,7 +56,7 @@ std::optional<Failure> run_guarded(const Routine& routine, const std::function<v
     } catch (...) {
         failure.message = "an unknown C++ exception";
     }
-    if (on_failure && !failure.is_interrupt) {
+    if (on_failure && !failure.is_interrupt && !failure.is_of_other_rank) {
         const FailureNote note = on_failure(failure.message);
         failure.message += note.addition;
         failure.second_line = note.second_line;
@@ -66,7 +67,7 @@ std::optional<Failure> run_guarded(const Routine& routine, const std::function<v
 void report(const Failure& failure) {
     if (failure.is_interrupt) {
         report_line(failure.message);
-    } else {
+    } else if (!failure.is_of_other_rank) {
         report_failure(failure.message, failure.second_line);
     }
 }

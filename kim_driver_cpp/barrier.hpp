@@ -29,6 +29,7 @@ struct Failure {
     std::string message;
     std::string second_line;  // a line of its own, or empty
     bool is_interrupt;        // Ctrl-C, which is no error
+    bool is_of_other_rank;    // another rank has failed, and says why
 };
 
 // Runs the routine's body; returns what was thrown, if anything was.

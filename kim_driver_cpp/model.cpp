@@ -13,6 +13,7 @@
 #include "failure_file.hpp"
 #include "gil.hpp"
 #include "neighbours/neighbour_lists_binding.hpp"
+#include "report.hpp"
 
 namespace py = pybind11;
 
@@ -73,6 +74,8 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
         driver.attr("own_this_process")();
     }
     register_neighbour_access();
+    const py::object ranks = driver.attr("other_ranks")();
+    set_other_ranks({!ranks.attr("communicator").is_none(), ranks.attr("why_not").cast<std::string>()});
     py::object model =
         driver.attr("open_model")(*parameter_folder, parameter_file_names(*driver_create),
                                   py::arg("energy") = units_.energy(), py::arg("force") = units_.force());
@@ -147,23 +150,46 @@ void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
     arguments->SetModelBufferPointer(scratch.release());
 }
 
+template <class Body>
+auto Model::telling_others(const Body& body) {
+    try {
+        return body();
+    } catch (...) {
+        fail_with_others();
+        throw;
+    }
+}
+
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
     const double started = monotonic_seconds();
     // In a Python host the callback may be Python code, even where the host has released the GIL, as kimpy can.
     const bool callback_needs_gil = !interpreter_is_ours() || PyGILState_Check() != 0;
     ComputeScratch* scratch = scratch_of(arguments);
     scratch->step = ++n_computes_;
-    const ComputeInputs inputs =
-        read_inputs(arguments, static_cast<int>(species_.size()), units_.to_angstrom(), &scratch->coordinates);
-
+    const ComputeInputs inputs = telling_others([&] {
+        return read_inputs(arguments, static_cast<int>(species_.size()), units_.to_angstrom(), &scratch->coordinates);
+    });
     const Configuration& particles = inputs.configuration;
     const GilLock gil;
-    const py::object neighbours =
-        py::cast(NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !callback_needs_gil));
-    model_.attr("compute")(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
-                           view(particles.contributing, particles.n), neighbours,
-                           requested_outputs(arguments, scratch->supported, particles.n), scratch->step, started,
-                           scratch->memory);
+    const py::tuple given = telling_others([&] {
+        const py::object neighbours = py::cast(
+            NeighbourAccess(particles, kim_neighbours(arguments), &scratch->neighbour_lists, !callback_needs_gil));
+        return py::make_tuple(view(particles.coordinates, particles.n, 3), view(inputs.species_codes, particles.n),
+                              view(particles.contributing, particles.n), neighbours,
+                              requested_outputs(arguments, scratch->supported, particles.n), scratch->step, started,
+                              scratch->memory);
+    });
+    model_.attr("compute")(*given);
+}
+
+void Model::fail_with_others() {
+    const GilLock gil;
+    try {
+        model_.attr("fail_with_others")();
+    } catch (py::error_already_set& error) {
+        // What has failed first is what the user must know.
+        error.discard_as_unraisable(__func__);
+    }
 }
 
 void Model::close() {

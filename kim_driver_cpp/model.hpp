@@ -52,6 +52,11 @@ class Model {
                              const std::string& message) const;
 
   private:
+    // Returns what a body gives; where it throws, the ranks that compute with this one learn that it has failed.
+    template <class Body>
+    auto telling_others(const Body& body);
+    void fail_with_others();
+
     LiveModel live_;
     Units units_;
     pybind11::object model_;

@@ -33,6 +33,9 @@ constexpr Launcher launchers[] = {
     {"SLURM_LOCALID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},                       // Slurm
 };
 
+// What is known of the ranks that compute with this one.
+OtherRanks other_ranks;
+
 const Launcher* own_launcher() {
     for (const Launcher& launcher : launchers) {
         if (std::getenv(launcher.local_rank) != nullptr) {
@@ -69,9 +72,15 @@ std::string advice_on_other_ranks() {
     if (!asked.empty() && !is(asked, "return")) {
         return "; KIM_TORCHML_ON_ERROR must be exit or return, got '" + printable(asked) + "', which counts as return";
     }
-    return has_other_ranks() ? "; if the other ranks go on, they wait for this one for ever: end the run, and set "
-                               "KIM_TORCHML_ON_ERROR=exit to have such a failure end it"
-                             : "";
+    if (other_ranks.agree || !has_other_ranks()) {
+        return "";
+    }
+    const std::string reason =
+        other_ranks.why_not.empty() ? "" : "; all ranks would end together, but " + other_ranks.why_not;
+    return "; if the other ranks go on, they wait for this one for ever: end the run, and set "
+           "KIM_TORCHML_ON_ERROR=exit "
+           "to have such a failure end it" +
+           reason;
 }
 
 void flush_c_streams() {
@@ -79,6 +88,10 @@ void flush_c_streams() {
 }
 
 }  // namespace
+
+void set_other_ranks(const OtherRanks& known) {
+    other_ranks = known;
+}
 
 std::string rank_from_environment() {
     const Launcher* launcher = own_launcher();

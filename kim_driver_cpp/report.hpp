@@ -15,6 +15,14 @@ std::string printable(const std::string& text);
 // Writes an error on a line of its own. A line that cannot be written is dropped.
 void report_line(const std::string& message);
 
+// What is known of the ranks that compute with this one.
+struct OtherRanks {
+    bool agree = false;   // whether all fail where one does: then nobody waits for this one after a failure
+    std::string why_not;  // why they do not, with what to do; empty where there is nothing to say
+};
+
+void set_other_ranks(const OtherRanks& known);
+
 // Writes a failure on one line, and what belongs to it on another if `second_line` is not empty. Ends the process where
 // KIM_TORCHML_ON_ERROR is "exit".
 void report_failure(const std::string& message, const std::string& second_line = "");

@@ -29,6 +29,8 @@ FOREIGN_OF = {
     "engines.torchscript.operators": ("torch_scatter", "torch_sparse"),
     # The standard library has tomllib from Python 3.11 on.
     "model_files.toml_parser": ("tomli",),
+    # Where it is installed, ranks learn of each other's failures.
+    "process.communicator": ("mpi4py",),
 }
 
 TOP = {"__init__.py", "__main__.py", "errors.py", "py.typed"}

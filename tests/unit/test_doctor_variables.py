@@ -10,6 +10,7 @@ from kim_torchml.tools.doctor import Status
 from kim_torchml.tools.doctor.check_python import check_torch_and_numpy
 from kim_torchml.tools.doctor.check_variables import (
     check_cache_variable,
+    check_communicator_word,
     check_compile_word,
     check_edges_word,
     check_on_error,
@@ -166,16 +167,22 @@ def test_word_for_compiling(value, status, fake):
         assert finding.commands == ("export KIM_TORCHML_COMPILE=cached", "unset KIM_TORCHML_COMPILE")
 
 
-@pytest.mark.parametrize(("value", "status"), [("folded", "ok"), (" Auto ", "ok"), ("never", "problem")])
-def test_word_for_edges(value, status, fake):
-    assert check_edges_word(fake.machine()) == []
-    fake.environment["KIM_TORCHML_EDGES"] = value
-    finding = only(check_edges_word(fake.machine()))
-    assert finding.status.value == status
-    assert ("KIM_TORCHML_EDGES must be auto, staged or folded, got 'never'" in finding.found) is (status == "problem")
-    if status == "problem":
-        assert finding.found.startswith("no model can be opened: ")
-        assert finding.commands == ("export KIM_TORCHML_EDGES=auto", "unset KIM_TORCHML_EDGES")
+@pytest.mark.parametrize(
+    ("check", "name", "value", "words"),
+    [
+        (check_edges_word, "KIM_TORCHML_EDGES", "Folded", "auto, staged or folded"),
+        (check_communicator_word, "KIM_TORCHML_COMMUNICATOR", "World", "auto, world or none"),
+    ],
+)
+def test_words_that_are_one_of_some(check, name, value, words, fake):
+    assert check(fake.machine()) == []
+    fake.environment[name] = f" {value} "
+    assert only(check(fake.machine())).status.value == "ok"
+    fake.environment[name] = "never"
+    finding = only(check(fake.machine()))
+    assert finding.status.value == "problem"
+    assert finding.found == f"no model can be opened: the environment variable {name} must be {words}, got 'never'"
+    assert finding.commands == (f"export {name}=auto", f"unset {name}")
 
 
 def test_place_of_the_cache(fake, tmp_path):

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kim_torchml.process import interpreter
+from kim_torchml.process.communicator import FoundCommunicator, agreed, find_communicator
 from kim_torchml.process.imports import import_needed_packages
+from kim_torchml.process.rank import find_rank
 
 if TYPE_CHECKING:
     from kim_torchml.driver.model import Model
@@ -32,8 +34,18 @@ def open_model(folder: str, names: Sequence[str], energy: float = 1.0, force: fl
     Raises:
         DriverError: If a file is missing or wrong, or torch or numpy cannot be imported.
     """
-    import_needed_packages()
-    from kim_torchml.driver.model import Model
-    from kim_torchml.driver.units import Units
+    with agreed(other_ranks().communicator):
+        import_needed_packages()
+        from kim_torchml.driver.model import Model
+        from kim_torchml.driver.units import Units
 
-    return Model(Path(folder), names, Units(energy, force))
+        return Model(Path(folder), names, Units(energy, force))
+
+
+def other_ranks() -> FoundCommunicator:
+    """Return what is known of the ranks that compute with this one: with a communicator, all fail where one does.
+
+    Raises:
+        DriverError: See find_communicator.
+    """
+    return find_communicator(find_rank())

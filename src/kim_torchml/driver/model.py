@@ -27,6 +27,7 @@ from kim_torchml.inputs import Neighbours, PairKind, Particles
 from kim_torchml.inputs.folding import Folding
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
+from kim_torchml.process.communicator import agreed, find_communicator
 from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
 from kim_torchml.process.profile import EDGES, OUTPUTS, Profile, timed
 from kim_torchml.process.rank import Rank, find_rank
@@ -59,6 +60,7 @@ class Model:
         """
         self._units = units
         self._rank = find_rank()
+        self._communicator = find_communicator(self._rank).communicator
         self._device = choose_device(settings.execution_device(), self._rank)
         # Whether compiled code is faster depends on it.
         set_threads(self._rank, interpreter.is_ours)
@@ -86,6 +88,10 @@ class Model:
         Raises:
             DriverError: If the model is not what its files say.
         """
+        with agreed(self._communicator):
+            return self._prepare()
+
+    def _prepare(self) -> set[str]:
         # This comes first: a switch that is on by mistake may make the model fail.
         notices.warn_of_switches(self._rank)
         with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
@@ -174,10 +180,16 @@ class Model:
         Raises:
             DriverError: If the model fails; then nothing has been written.
         """
-        with nullcontext() if self._profile is None else self._profile.compute(started):
+        profiled = nullcontext() if self._profile is None else self._profile.compute(started)
+        with agreed(self._communicator), profiled:
             folding = Folding() if memory is None else memory
             particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours, folding)
             self._compute(particles, outputs, step)
+
+    def fail_with_others(self) -> None:
+        """Tell the other ranks, which are computing, that this one could not begin to."""
+        if self._communicator is not None:
+            self._communicator.all_are(False)
 
     def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
         if not particles.n_contributing:

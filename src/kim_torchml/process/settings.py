@@ -23,8 +23,11 @@ NEVER, CACHED, NOW = COMPILE_WORDS = ("never", "cached", "now")
 EDGES = "KIM_TORCHML_EDGES"
 # Whether images are rows of their own: as it suits the run, always, or never.
 AUTO, STAGED, FOLDED = EDGES_WORDS = ("auto", "staged", "folded")
+COMMUNICATOR = "KIM_TORCHML_COMMUNICATOR"
+# Which ranks compute one system, and so wait for each other: as the simulator is known, all of MPI's world, or none.
+KNOWN, WORLD, NO_COMMUNICATOR = COMMUNICATOR_WORDS = ("auto", "world", "none")
 # Each of these variables is unset or one of these words, in upper or lower case; else no model opens.
-WORDS = {COMPILE: COMPILE_WORDS, EDGES: EDGES_WORDS}
+WORDS = {COMPILE: COMPILE_WORDS, EDGES: EDGES_WORDS, COMMUNICATOR: COMMUNICATOR_WORDS}
 DUMP = "KIM_TORCHML_DUMP"
 # What a failure does to this process; the shim reads it (kim_driver_cpp/report.cpp).
 ON_ERROR = "KIM_TORCHML_ON_ERROR"
@@ -116,7 +119,7 @@ def user_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def why_no_word(name: str, text: str) -> str:
-    """Return what is wrong with the value of KIM_TORCHML_COMPILE or KIM_TORCHML_EDGES, or an empty string."""
+    """Return what is wrong with the value of a variable that is one of some words, or an empty string."""
     words = WORDS[name]
     if text.strip().lower() in ("", *words):
         return ""
@@ -141,6 +144,15 @@ def edges_word(environment: Mapping[str, str] = os.environ) -> str:
         DriverError: If it is another word.
     """
     return _word(EDGES, environment) or AUTO
+
+
+def communicator_word(environment: Mapping[str, str] = os.environ) -> str:
+    """Return what KIM_TORCHML_COMMUNICATOR asks for, by default "auto".
+
+    Raises:
+        DriverError: If it is another word.
+    """
+    return _word(COMMUNICATOR, environment) or KNOWN
 
 
 def _word(name: str, environment: Mapping[str, str]) -> str:

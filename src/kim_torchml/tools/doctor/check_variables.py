@@ -63,6 +63,11 @@ def check_edges_word(machine: Machine) -> list[Finding]:
     return _check_word(machine, settings.EDGES, settings.AUTO)
 
 
+def check_communicator_word(machine: Machine) -> list[Finding]:
+    """Check that KIM_TORCHML_COMMUNICATOR is a word that says which ranks wait for each other."""
+    return _check_word(machine, settings.COMMUNICATOR, settings.KNOWN)
+
+
 def _check_word(machine: Machine, name: str, default: str) -> list[Finding]:
     text = machine.variables.get(name, "")
     if not text.strip():

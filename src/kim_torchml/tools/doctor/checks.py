@@ -19,6 +19,7 @@ from kim_torchml.tools.doctor.check_python import (
 from kim_torchml.tools.doctor.check_temporary_folders import check_temporary_folders
 from kim_torchml.tools.doctor.check_variables import (
     check_cache_variable,
+    check_communicator_word,
     check_compile_word,
     check_dump_folder,
     check_edges_word,
@@ -46,6 +47,7 @@ GROUPS: Mapping[str, Sequence[Check]] = {
         check_stores,
         check_compile_word,
         check_edges_word,
+        check_communicator_word,
         check_cache_variable,
     ),
     "Building and temporary files": (check_build_programs, check_python_headers, check_temporary_folders),

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The ranks that compute one system together, as far as that is known for certain, and what they agree on.
+
+A rank that waits for one that does not come waits for ever. So nothing is guessed: LAMMPS' own program is known to
+compute with all ranks of MPI's world, or with those of a partition that its command line tells; in any other program
+the user must say so.
+"""
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from kim_torchml.errors import DriverError
+from kim_torchml.process import settings
+from kim_torchml.process.rank import Rank
+
+# Names of LAMMPS' program: lmp, lmp_mpi, lammps.
+_LAMMPS = re.compile(r"(lmp|lammps)([_.-].*)?")
+_PARTITIONS = ("-partition", "-p")
+# With these, LAMMPS shares MPI's world with other programs, or deals out its ranks in another order.
+_SHARING = ("-mpicolor", "-m", "-mdi", "-md")
+_REORDERING = ("-reorder", "-ro")
+_PARTITION_SIZE = re.compile(r"(?:(\d{1,6})x)?(\d{1,6})")
+_NO_MPI4PY = "this Python has no mpi4py"
+
+
+class OtherRankError(DriverError):
+    """Another rank has failed, which says why: this one has nothing to add."""
+
+    # The shim keeps it off the screen.
+    is_told_by_another_rank = True
+
+    def __init__(self) -> None:
+        """Say just that, for KIM's log."""
+        super().__init__("another rank has failed, and says why")
+
+
+class Communicator:
+    """Ranks that compute one system together.
+
+    All of them must call its methods equally often and in the same order.
+
+    Attributes:
+        rank: this process's place among them.
+        size: how many they are.
+    """
+
+    def __init__(self, mpi: Any, communicator: Any) -> None:
+        """Keep an MPI communicator of our own: what goes wrong in it raises an error, and nothing else is touched."""
+        communicator.Set_errhandler(mpi.ERRORS_RETURN)
+        self._mpi, self._communicator = mpi, communicator
+        self.rank, self.size = int(communicator.rank), int(communicator.size)
+
+    def all_are(self, is_so: bool) -> bool:
+        """Return whether something is so on all ranks."""
+        flag = bytearray([is_so])
+        self._communicator.Allreduce(self._mpi.IN_PLACE, [flag, self._mpi.UNSIGNED_CHAR], op=self._mpi.MIN)
+        return bool(flag[0])
+
+
+@dataclass(frozen=True)
+class FoundCommunicator:
+    """What is known of the ranks that compute with this one.
+
+    Attributes:
+        communicator: the ranks; None where this one is alone, or where they are not known for certain.
+        why_not: why they are not known, with what to do; empty where they are, or where this rank is alone.
+    """
+
+    communicator: Communicator | None
+    why_not: str = ""
+
+
+_lock = threading.Lock()
+
+
+def find_communicator(rank: Rank) -> FoundCommunicator:
+    """Return the ranks that compute with this one. The first call in a process must be made by all of them.
+
+    Args:
+        rank: This process's rank, as its launcher has it.
+    Raises:
+        DriverError: If a setting, or LAMMPS' command line, does not fit the number of ranks.
+    """
+    word = settings.communicator_word()
+    if rank.size == 1 or word == settings.NO_COMMUNICATOR:
+        return FoundCommunicator(None)
+    with _lock:
+        return _found(word, tuple(_command_line()))
+
+
+@cache
+def _found(word: str, command: tuple[str, ...]) -> FoundCommunicator:
+    is_lammps = bool(command) and _LAMMPS.fullmatch(Path(command[0]).name) is not None
+    if word != settings.WORLD and not is_lammps:
+        return FoundCommunicator(
+            None,
+            f"whether they compute one system is known of LAMMPS' own program alone, not of {_name(command)}; if all "
+            f"of them do, set {settings.COMMUNICATOR}={settings.WORLD}",
+        )
+    if shared := next((each for each in command if is_lammps and each in _SHARING), ""):
+        return FoundCommunicator(None, f"LAMMPS shares MPI's world with other programs ({shared})")
+    mpi, why_not = _mpi()
+    if mpi is None:
+        return FoundCommunicator(None, why_not)
+    world = mpi.COMM_WORLD
+    if world.size == 1:
+        return FoundCommunicator(None)
+    sizes = partition_sizes(command) if is_lammps else None
+    if sizes is None:
+        return FoundCommunicator(Communicator(mpi, world.Dup()))
+    if any(each in _REORDERING for each in command):
+        return FoundCommunicator(None, "LAMMPS deals out the ranks of partitions in another order (-reorder)")
+    return FoundCommunicator(Communicator(mpi, _of_partition(mpi, world, sizes)))
+
+
+def _of_partition(mpi: Any, world: Any, sizes: Sequence[int]) -> Any:
+    """Return a communicator of this rank's partition; the other partitions need not take part."""
+    ends = list(accumulate(sizes))
+    if not ends or ends[-1] != world.size:
+        raise DriverError(
+            f"the partitions of LAMMPS' command line must have {world.size} ranks together, got "
+            f"{ends[-1] if ends else 0}; correct -partition"
+        )
+    number = next(place for place, end in enumerate(ends) if world.rank < end)
+    members = list(range(ends[number] - sizes[number], ends[number]))
+    return world.Create_group(world.Get_group().Incl(members), number)
+
+
+def partition_sizes(command: Sequence[str]) -> list[int] | None:
+    """Return the numbers of ranks of LAMMPS' partitions; None where it has none.
+
+    Source:
+        LAMMPS' manual, command-line option -partition: `8x2 4 5` are eight partitions of two ranks, one of four and
+        one of five.
+    """
+    place = next((place for place, each in enumerate(command) if each in _PARTITIONS), None)
+    if place is None:
+        return None
+    sizes: list[int] = []
+    for word in command[place + 1 :]:
+        match = _PARTITION_SIZE.fullmatch(word)
+        if match is None:
+            break
+        sizes += [int(match[2])] * int(match[1] or 1)
+    return sizes
+
+
+def _mpi() -> tuple[Any, str]:
+    """Return mpi4py's module for the MPI that this process has started; or None, and why there is none."""
+    is_loaded = "mpi4py.MPI" in sys.modules
+    try:
+        import mpi4py
+
+        if not is_loaded:
+            # Whoever started MPI ends it; by default importing changes what errors do in the simulator's communicators.
+            mpi4py.rc.initialize = mpi4py.rc.finalize = False
+            mpi4py.rc.errors = "default"
+        from mpi4py import MPI
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "mpi4py"
+        reason = _NO_MPI4PY if missing else f"mpi4py cannot be imported here ({error})"
+        return None, f"{reason}; install it beside kim-torchml: {sys.executable} -m pip install mpi4py"
+    if not MPI.Is_initialized() or MPI.Is_finalized():
+        return None, (
+            f"mpi4py works with an MPI that nobody has started here ({MPI.Get_library_version().splitlines()[0]}): the "
+            "simulator has another, or none; install mpi4py for the simulator's MPI"
+        )
+    return MPI, ""
+
+
+def _command_line() -> list[str]:
+    """Return the command that this process was started with; that of Python where the system tells nothing."""
+    try:
+        return [os.fsdecode(each) for each in Path("/proc/self/cmdline").read_bytes().split(b"\0")[:-1]]
+    except OSError:
+        return list(sys.argv)
+
+
+def _name(command: Sequence[str]) -> str:
+    return Path(command[0]).name if command else "this program"
+
+
+@contextmanager
+def agreed(communicator: Communicator | None) -> Iterator[None]:
+    """Let all ranks fail where one does: at the end, each learns how the others have fared.
+
+    Args:
+        communicator: The ranks, all of which do the same; None for this one alone.
+    Raises:
+        OtherRankError: If another rank has failed, and this one has not.
+    """
+    if communicator is None:
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        communicator.all_are(False)
+        raise
+    if not communicator.all_are(True):
+        raise OtherRankError

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One rank that fails ends all of them, with exit code 1 and one cause: LAMMPS alone would wait for it for ever."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import bad_models as bad
+import pytest
+from ase.build import bulk
+from kim_collection import HERE, KimCollection, python_path
+from lammps_host import Case, run_lammps
+from tiny_models import EDGES
+
+pytest.importorskip("mpi4py", reason="ranks agree through mpi4py, which is not installed here")
+pytestmark = [pytest.mark.usefixtures("bad_models"), pytest.mark.every_system]
+
+# A run that hangs fails the test. One that does not takes seconds.
+_PATIENCE = 120
+
+
+def errors_in(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if re.match(r"\[kim-torchml.*\] error: ", line)]
+
+
+def silicon():
+    """Return atoms so far apart that the first of two ranks has none of the second's around its own."""
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (4, 2, 2)
+    atoms.pbc = (False, True, True)
+    del atoms[(atoms.positions[:, 0] > 4.0) & (atoms.positions[:, 0] < 15.0)]
+    return atoms
+
+
+def run(
+    collection: KimCollection, folder: Path, model: str, ranks: list[dict[str, str]], *options: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run LAMMPS on ranks that have variables of their own."""
+    commands = Case("case", model, silicon(), processors=f"{len(ranks)} 1 1", run="run 2").write(folder)
+    (folder / "in.lammps").write_text(commands)
+    words = ["mpirun", "--oversubscribe"]
+    for place, variables in enumerate(ranks):
+        words += [":"] if place else []
+        words += ["-np", "1", *(word for name, value in variables.items() for word in ("-x", f"{name}={value}"))]
+        words += ["lmp", "-in", "in.lammps", "-nocite", *options]
+    return subprocess.run(
+        words, cwd=folder, env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | more, capture_output=True,
+        text=True, timeout=_PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def test_a_model_that_fails_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
+    done = run(collection, own_folder, bad.RAISES_FAR_AWAY, [{}, {}])
+    assert done.returncode == 1, done.stderr
+    (error,) = errors_in(done.stderr)
+    assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
+    assert "KIM_TORCHML_ON_ERROR" not in error
+    assert "another rank has failed, and says why" in (own_folder / "kim.log").read_text()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {"KIM_MODEL_EXECUTION_DEVICE": "abacus"},
+            "`KIM_MODEL_EXECUTION_DEVICE` must be cpu, cuda or cuda:N, got 'abacus'",
+        ),
+        ({"KIM_TORCHML_EDGES": "knotted"}, "KIM_TORCHML_EDGES must be auto, staged or folded, got 'knotted'"),
+    ],
+    ids=["device", "edges"],
+)
+def test_a_model_that_one_rank_cannot_create(
+    collection: KimCollection, own_folder: Path, variables: dict[str, str], sentence: str, failing: int
+) -> None:
+    ranks: list[dict[str, str]] = [{}, {}]
+    ranks[failing] = variables
+    done = run(collection, own_folder, EDGES, ranks)
+    assert done.returncode == 1, done.stderr
+    (error,) = errors_in(done.stderr)
+    assert error.startswith(f"[kim-torchml rank {failing}] error: ")
+    assert sentence in error
+
+
+def test_a_rank_that_is_killed_ends_the_run(collection: KimCollection, own_folder: Path) -> None:
+    commands = Case("case", EDGES, silicon(), processors="2 1 1", run="run 100000").write(own_folder)
+    (own_folder / "in.lammps").write_text(commands)
+    # The second rank ends itself when the first step is done.
+    words = ["mpirun", "--oversubscribe", "-np", "1", "lmp", "-in", "in.lammps", "-nocite", ":", "-np", "1"]
+    words += ["bash", "-c", "lmp -in in.lammps -nocite & sleep 20; kill -9 $!; wait $!"]
+    done = subprocess.run(
+        words,
+        cwd=own_folder,
+        env=collection.environment,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert errors_in(done.stderr) == []
+
+
+def partitioned(folder: Path) -> str:
+    """Return commands with which two partitions compute different systems, and differently often."""
+    cases = [
+        Case(f"part_{number}", EDGES, bulk("Si", cubic=True, a=5.43 + 0.1 * number) * (2, 2, 2), run=f"run {run}")
+        for number, run in enumerate((1, 7))
+    ]
+    written = [case.write(folder) for case in cases]
+    for number, commands in enumerate(written):
+        (folder / f"in.part_{number}").write_text(commands)
+    return "variable part world 0 1\ninclude in.part_${part}\n"
+
+
+def test_partitions_do_not_wait_for_each_other(collection: KimCollection, own_folder: Path) -> None:
+    (own_folder / "in.lammps").write_text(partitioned(own_folder))
+    words = ["mpirun", "--oversubscribe", "-np", "4", "lmp", "-partition", "2x2", "-in", "in.lammps", "-nocite"]
+    done = subprocess.run(
+        words,
+        cwd=own_folder,
+        env=collection.environment,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [(own_folder / f"part_{number}.energy").read_text() for number in (0, 1)]
+    for number in (0, 1):
+        alone = run_lammps(collection, own_folder, (own_folder / f"in.part_{number}").read_text(), ranks=2)
+        assert alone.returncode == 0, alone.stderr
+        expected = [float(each) for each in (own_folder / f"part_{number}.energy").read_text().split()]
+        assert [float(each) for each in found[number].split()] == pytest.approx(expected, rel=1e-10)
+
+
+# Each rank computes as often as its number says; the second argument is what all of them or one of them computes.
+HOST = """
+import sys
+from mpi4py import MPI
+from ase.build import bulk
+from ase.calculators.kim import KIM
+
+rank = MPI.COMM_WORLD.rank
+times, failing = int(sys.argv[2]) + int(sys.argv[3]) * rank, sys.argv[4] == str(rank)
+atoms = bulk("Si", cubic=True)
+atoms.calc = KIM(sys.argv[1])
+for _ in range(times):
+    atoms.rattle(0.01, seed=1)
+    if failing:
+        atoms.positions[0] += 1000.0
+    atoms.get_potential_energy()
+print(f"rank {rank} has computed {times} times")
+"""
+
+
+def host(collection: KimCollection, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run two ranks of a host in Python."""
+    environment = collection.environment | {"PYTHONPATH": python_path(HERE), "KIM_TORCHML_QUIET": "1"} | variables
+    return subprocess.run(
+        ["mpirun", "--oversubscribe", "-np", "2", sys.executable, "-c", HOST, *words],
+        env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def test_independent_ranks_of_a_host_do_not_wait_for_each_other(collection: KimCollection) -> None:
+    done = host(collection, EDGES, "1", "3", "none")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["rank 0 has computed 1 times", "rank 1 has computed 4 times"]
+
+
+def test_ranks_of_a_host_fail_together_where_the_user_says_that_they_belong_together(collection: KimCollection) -> None:
+    done = host(collection, bad.RAISES_FAR_AWAY, "2", "0", "1", KIM_TORCHML_COMMUNICATOR="world")
+    assert done.returncode != 0
+    assert "has computed" not in done.stdout
+    (error,) = errors_in(done.stderr)
+    assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
