@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The operator `kim_torchml::exchange`: a copy where nothing is exchanged, and else what other ranks have."""
 
+import importlib.util
 import shutil
 import threading
 
@@ -13,6 +14,7 @@ from refusals import refused
 from torch import Tensor, nn
 
 from kim_torchml.engines import CompiledProgram, open_program, prepared
+from kim_torchml.engines import exchange as exchange_module
 from kim_torchml.engines.exchange import exchanging
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import ModelInputs
@@ -222,6 +224,20 @@ def test_the_operator_as_torch_wants_it():
     assert y.data_ptr() != x.data_ptr()
     assert y.is_contiguous()
     torch.testing.assert_close(y, x)
+
+
+def test_another_copy_of_the_package_uses_the_same_operator():
+    """In a Python host, the driver's own copy may be imported beside that of the host's environment."""
+    spec = importlib.util.spec_from_file_location("another_copy", exchange_module.__file__)
+    copy = importlib.util.module_from_spec(spec)
+    copies, inputs = Copies(), with_copies(folded())
+    program = scripted(Passing)
+    spec.loader.exec_module(copy)
+    expected = scripted(Alone).run(folded(), wants_gradient=True)
+    for each in (copy.exchanging, exchanging):
+        with each(copies):
+            check_same(program.run(inputs, wants_gradient=True), expected)
+    assert len(copies.threads["forward"]) == 6
 
 
 @pytest.mark.parametrize("kind", [InBranch, InLoop, ChosenAtRunTime])

@@ -35,7 +35,9 @@ class Exchange(Protocol):
         """
 
 
-_of_thread = threading.local()
+# A process may hold this package twice, a host's own copy and the driver's: there is one operator all the same, and one
+# place where the exchange of a thread is kept.
+_of_thread: threading.local = vars(torch).setdefault("_kim_torchml_exchange", threading.local())
 
 
 def _current() -> Exchange | None:
@@ -54,8 +56,12 @@ def exchanging(exchange: Exchange | None) -> Iterator[None]:
         _of_thread.exchange = before
 
 
-@torch.library.custom_op(f"{NAMESPACE}::{NAME}", mutates_args=())
-def exchange(x: torch.Tensor) -> torch.Tensor:
+def exchange_overload() -> Any:
+    """Return the operator as torch calls it."""
+    return torch.ops.kim_torchml.exchange.default
+
+
+def _forward(x: torch.Tensor) -> torch.Tensor:
     """Return features in which the rows of other ranks' particles are what these ranks have, shape [rows, ...]."""
     rows = _copied(x)
     if (carrier := _current()) is not None:
@@ -63,8 +69,7 @@ def exchange(x: torch.Tensor) -> torch.Tensor:
     return rows
 
 
-@torch.library.custom_op(f"{NAMESPACE}::{NAME}_backward", mutates_args=())
-def exchange_backward(gradient: torch.Tensor) -> torch.Tensor:
+def _backward(gradient: torch.Tensor) -> torch.Tensor:
     """Return derivatives by the features that went into an exchange, from those by what came out of it."""
     rows = _copied(gradient)
     if (carrier := _current()) is not None:
@@ -76,8 +81,6 @@ def _copied(x: torch.Tensor) -> torch.Tensor:
     return x.detach().clone(memory_format=torch.contiguous_format)
 
 
-@exchange.register_fake
-@exchange_backward.register_fake
 def _like(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
@@ -90,13 +93,19 @@ def _keep(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
 
 def _differentiate(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
     with exchanging(ctx.exchange):
-        found: torch.Tensor = exchange_backward(gradient)
+        found: torch.Tensor = torch.ops.kim_torchml.exchange_backward(gradient)
         return found
 
 
-def exchange_overload() -> Any:
-    """Return the operator as torch calls it."""
-    return torch.ops.kim_torchml.exchange.default
+def _register() -> None:
+    """Register the operators, unless another copy of this package has done so: files may be loaded that call them."""
+    if hasattr(torch.ops.kim_torchml, NAME):
+        return
+    forward = torch.library.custom_op(f"{NAMESPACE}::{NAME}", _forward, mutates_args=())
+    backward = torch.library.custom_op(f"{NAMESPACE}::{NAME}_backward", _backward, mutates_args=())
+    forward.register_fake(_like)
+    backward.register_fake(_like)
+    forward.register_autograd(_differentiate, setup_context=_keep)
 
 
-exchange.register_autograd(_differentiate, setup_context=_keep)
+_register()

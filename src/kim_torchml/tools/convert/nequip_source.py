@@ -74,7 +74,8 @@ def _check_format(source: SourceFile, names: Collection[str]) -> None:
     if any(name.endswith(_DEPLOYED) for name in names):
         raise DriverError(
             f"`source` must be {WHAT}, got {path}, deployed by nequip 0.6 or older, whose networks no newer one reads; "
-            "train it again with nequip 0.7 or newer, and run `kim-torchml convert nequip` for that checkpoint"
+            "train it again with nequip 0.7, or a newer version, and run `kim-torchml convert nequip` for that "
+            "checkpoint"
         )
     of = "a network that nequip-compile has compiled" if any(_CODE in name for name in names) else "another network"
     raise DriverError(f"`source` must be {WHAT}, got {path}, TorchScript of {of}; {_NEXT}")
