@@ -32,17 +32,22 @@ def silicon():
     return atoms
 
 
+def _of_each_rank(commands: list[str]) -> str:
+    """Return a script that runs another command on each rank; some versions of mpirun crash for several programs."""
+    return "\n".join(
+        f'if [ "$OMPI_COMM_WORLD_RANK" = {rank} ]; then {command}; fi' for rank, command in enumerate(commands)
+    )
+
+
 def run(
-    collection: KimCollection, folder: Path, model: str, ranks: list[dict[str, str]], *options: str, **more: str
+    collection: KimCollection, folder: Path, model: str, ranks: list[dict[str, str]], **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run LAMMPS on ranks that have variables of their own."""
     commands = Case("case", model, silicon(), processors=f"{len(ranks)} 1 1", run="run 2").write(folder)
     (folder / "in.lammps").write_text(commands)
-    words = ["mpirun", "--oversubscribe"]
-    for place, variables in enumerate(ranks):
-        words += [":"] if place else []
-        words += ["-np", "1", *(word for name, value in variables.items() for word in ("-x", f"{name}={value}"))]
-        words += ["lmp", "-in", "in.lammps", "-nocite", *options]
+    own = [" ".join(f"export {name}={value};" for name, value in each.items()) for each in ranks]
+    script = _of_each_rank([f"{each} exec lmp -in in.lammps -nocite" for each in own])
+    words = ["mpirun", "--oversubscribe", "-np", str(len(ranks)), "bash", "-c", script]
     return subprocess.run(
         words, cwd=folder, env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | more, capture_output=True,
         text=True, timeout=_PATIENCE, check=False,
@@ -85,9 +90,10 @@ def test_a_model_that_one_rank_cannot_create(
 def test_a_rank_that_is_killed_ends_the_run(collection: KimCollection, own_folder: Path) -> None:
     commands = Case("case", EDGES, silicon(), processors="2 1 1", run="run 100000").write(own_folder)
     (own_folder / "in.lammps").write_text(commands)
-    # The second rank ends itself when the first step is done.
-    words = ["mpirun", "--oversubscribe", "-np", "1", "lmp", "-in", "in.lammps", "-nocite", ":", "-np", "1"]
-    words += ["bash", "-c", "lmp -in in.lammps -nocite & sleep 20; kill -9 $!; wait $!"]
+    script = _of_each_rank(
+        ["exec lmp -in in.lammps -nocite", "lmp -in in.lammps -nocite & sleep 20; kill -9 $!; wait $!"]
+    )
+    words = ["mpirun", "--oversubscribe", "-np", "2", "bash", "-c", script]
     done = subprocess.run(
         words,
         cwd=own_folder,
