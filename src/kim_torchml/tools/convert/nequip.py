@@ -100,9 +100,12 @@ def _unpickled(path: Path) -> Any:
 
 def _of_checkpoint(content: Any, asked: Asked) -> Potential:
     # The package's own way reads the file once more, and calls whatever that names.
-    from kim_torchml.tools.convert.nequip_network import built
+    from kim_torchml.tools.convert.nequip_network import built, numbers_of_types
 
     described = network_of(content, asked.path, _version)
+    if isinstance(names := described.arguments.get("type_names"), list):
+        # Parts of a network fail at other types in words of their own.
+        numbers_of_types([str(each) for each in names], asked.path)
     dtype = getattr(torch, asked.dtype) if asked.dtype else None
     return _potential(partial(built, described, dtype), asked.path)
 

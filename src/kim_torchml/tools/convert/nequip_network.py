@@ -179,10 +179,15 @@ def facts_of(network: Any, path: Path) -> NequIPFacts:
         cutoffs = torch.tensor(values, dtype=torch.float64, device="cpu").reshape(len(names), len(names))
         cutoff = float(cutoffs.max())
     dtype = {"float32": torch.float32, "float64": torch.float64}[said["model_dtype"]]
-    return NequIPFacts(_numbers(names, path), cutoff, cutoffs, max(layers, 1), dtype, is_allegro)
+    return NequIPFacts(numbers_of_types(names, path), cutoff, cutoffs, max(layers, 1), dtype, is_allegro)
 
 
-def _numbers(names: list[str], path: Path) -> tuple[int, ...]:
+def numbers_of_types(names: list[str], path: Path) -> tuple[int, ...]:
+    """Return the atomic numbers of the types of atoms that a network knows.
+
+    Raises:
+        RequestError: If they are no elements.
+    """
     others = [each for each in names if each not in SYMBOLS]
     if others or len(set(names)) != len(names):
         raise RequestError(
