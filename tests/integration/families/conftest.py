@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from family_runs import HERE, Installed, kim_torchml, package_results, run_in_family
+from family_runs import COMMAND, HERE, PATIENCE, Installed, kim_torchml, package_results, run_in_family
 from kim_collection import KimCollection
 from tried_families import MODELS, TRIED_FAMILIES
 
@@ -48,8 +48,9 @@ def source_in(folder: Path | None, source: str) -> str:
 def installed(
     bare_collection: KimCollection, made_sources: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Installed]:
-    """Convert and install a model, once."""
+    """Convert and install a model, once, as users do: a large model file goes to a store, which is this session's."""
     done: dict[str, Installed] = {}
+    bare_collection.environment["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
     models = {model.name: model for model in MODELS}
 
     def install(name: str) -> Installed:
@@ -62,7 +63,9 @@ def installed(
                 model.family, "convert", model.family, asked, "--output", work / name, *options, *model.options
             )
             assert run.returncode == 0, run.stderr
-            bare_collection.install(work / name)
+            words = ("-c", COMMAND, "install", "--no-compile", work / name)
+            kept = bare_collection.run_python(*words, timeout=PATIENCE)
+            assert kept.returncode == 0, kept.stderr
             done[name] = Installed(model, work / name, run.stdout, package_results(model, source, work))
         return done[name]
 

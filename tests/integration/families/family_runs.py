@@ -14,7 +14,9 @@ from converted import Converted
 ENVIRONMENTS = "KIM_TORCHML_FAMILIES"
 HERE = Path(__file__).resolve().parent
 # s
-_PATIENCE = 900.0
+PATIENCE = 900.0
+# The command of this environment, which has no package of a family.
+COMMAND = "from kim_torchml.tools.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def run_in_family(family: str, *arguments: str | Path, folder: Path | None = Non
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
 

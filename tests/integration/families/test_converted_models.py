@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from converted import Converted
-from family_runs import Installed
+from family_runs import COMMAND, Installed
 from kim_collection import REPOSITORY, KimCollection
 from lammps_host import Case, lines_of_driver, run_lammps
 from tried_families import MODELS, TRIED_FAMILIES
@@ -27,7 +27,6 @@ LOCAL = [
 # LAMMPS' own factor between bar and eV/Å³.
 _BAR = 1.6021765e6
 _PATIENCE = 1200.0
-_COMMAND = "from kim_torchml.tools.cli import main; main()"
 
 
 def structures_of(model: Converted) -> list[str]:
@@ -152,7 +151,7 @@ def test_check_passes(
 ) -> None:
     """The folder needs torch alone: this runs without the family's package."""
     converted = installed(name)
-    done = bare_collection.run_python("-c", _COMMAND, "check", converted.folder, timeout=_PATIENCE)
+    done = bare_collection.run_python("-c", COMMAND, "check", converted.folder, timeout=_PATIENCE)
     failed = re.search(r"failed: (.*) \(", done.stdout)
     assert set(failed[1].split(", ") if failed else []) == set(converted.model.fails), done.stdout + done.stderr
     assert done.returncode == (1 if converted.model.fails else 0)
@@ -164,7 +163,7 @@ def test_verify_grades(
     bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
 ) -> None:
     converted, report = installed(name), own_folder / "report.json"
-    done = bare_collection.run_python("-c", _COMMAND, "verify", name, "--json", report, timeout=_PATIENCE)
+    done = bare_collection.run_python("-c", COMMAND, "verify", name, "--json", report, timeout=_PATIENCE)
     assert report.exists(), done.stdout + done.stderr
     grades = {each["name"]: each["grade"] for each in json.loads(report.read_text())["results"]}
     failed = {each for each, grade in grades.items() if grade == "F"}
