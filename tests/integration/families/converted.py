@@ -51,6 +51,7 @@ class Converted:
         is_compiled: whether it can be compiled.
         is_local: whether nothing is folded, as its energies depend on neighbours alone, or it is not of the kind edges.
         others: limits of structures that have others, by their names.
+        graded_f: checks of `kim-torchml verify` that the network fails, or that rounding alone fails in float32.
         gives_total_alone: whether it gives no energies of atoms.
     """
 
@@ -68,6 +69,7 @@ class Converted:
     is_compiled: bool = True
     is_local: bool = False
     others: Mapping[str, Limits] = field(default_factory=dict)
+    graded_f: tuple[str, ...] = ()
     gives_total_alone: bool = False
 
     @property

@@ -14,6 +14,8 @@ _SINGLE = Limits(2e-6, 2e-4, 2e-6)
 # Equal rounding of equal distances adds up in a crystal, for which the networks were not trained: what the package's
 # own calculator gives in single and in double precision differs by up to 4e-6 eV/atom and 5e-6 eV/Å³ there.
 _CRYSTALS = dict.fromkeys(("diamond64", "primitive", "slab", "tilted"), Limits(1e-5, 2e-4, 2e-5))
+# The derivative of the force has jumps: the second derivative of its activation functions does, in the package too.
+_KINKS = "dimer-continuity-c1"
 _DIAMOND = 3.567
 _MOLECULES = ("CH4", "H2O", "NH3", "HCN", "CO2", "H2CO", "CH3OH", "N2")
 # Å, the edge of the part of a box that has one molecule.
@@ -88,8 +90,17 @@ def _in_vacuum(atoms: Atoms) -> Atoms:
 TRIED = TriedFamily(
     package="torchani",
     models=(
-        Converted("Ani_1x", "ani", "1x", _SINGLE, is_quick=True, is_local=True, others=_CRYSTALS),
-        Converted("Ani_1x_Double", "ani", "1x", DOUBLE, dtype="float64", is_local=True),
+        Converted(
+            "Ani_1x",
+            "ani",
+            "1x",
+            _SINGLE,
+            is_quick=True,
+            is_local=True,
+            others=_CRYSTALS,
+            graded_f=(_KINKS, "objectivity"),
+        ),
+        Converted("Ani_1x_Double", "ani", "1x", DOUBLE, dtype="float64", is_local=True, graded_f=(_KINKS,)),
     ),
     structures={
         "water36": lambda: water(12),
