@@ -140,3 +140,8 @@ def run_lammps(
 def lines_of_driver(printed: str) -> list[str]:
     """Return the driver's lines on stderr, where hwloc and Open MPI write as well, of the machine they run on."""
     return [line for line in printed.splitlines(keepends=True) if "kim-torchml" in line]
+
+
+def first_use_lines(printed: str) -> list[str]:
+    """Return those of the driver's lines in which each process says what it computes with."""
+    return [line for line in lines_of_driver(printed) if "] driver " in line]

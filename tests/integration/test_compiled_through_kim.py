@@ -15,7 +15,7 @@ from compiled_models import INSTALLED, PATIENCE, WAYS, Compiled, cases, needs_co
 from configurations import Configuration
 from exported_models import EXAMPLE, Twins, needs_export
 from kimpy_host import KimpyModel, computed_together, minus_gradient
-from lammps_host import CaseResults, lines_of_driver, run_lammps
+from lammps_host import CaseResults, first_use_lines, run_lammps
 from test_exported_through_kim import (
     OUTPUTS,
     beside_an_isolated_atom,
@@ -133,7 +133,7 @@ def runs(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> dict[i
             compiled.collection, folder, commands, ranks, **compiled.variables, PATH=without_compiler, CXX="none"
         )
         assert run.returncode == 0, run.stdout + run.stderr
-        lines = lines_of_driver(run.stderr)
+        lines = first_use_lines(run.stderr)
         assert len(lines) == ranks
         used = rf"model model\.pt2 \(Edges, 2 layers {WAYS[ranks]}, compiled \(program x \d+\.\d\)\), device cpu, "
         assert all(re.search(used, line) for line in lines), lines

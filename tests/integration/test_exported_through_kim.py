@@ -23,7 +23,7 @@ from kimpy_host import (
     computed_together,
     minus_gradient,
 )
-from lammps_host import Case, CaseResults, lines_of_driver, run_lammps
+from lammps_host import Case, CaseResults, first_use_lines, run_lammps
 from test_cpp_simulator import FILE, Simulator, assert_as_from_kimpy
 from test_kimpy_threads import host_settings
 from test_lammps import HALF, chain, dynamics, in_long_box
@@ -235,7 +235,7 @@ def runs(models: KimCollection, tmp_path_factory: pytest.TempPathFactory) -> dic
         commands = "".join(case.write(done[ranks]) for case in CASES.values())
         run = run_lammps(models, done[ranks], commands, ranks)
         assert run.returncode == 0, run.stdout + run.stderr
-        first, *others = lines_of_driver(run.stderr)
+        first, *others = first_use_lines(run.stderr)
         assert len(others) == ranks - 1
         assert re.search(r"driver \S+, torch \S+, model model\.pt2 .*, device cpu, ", first), first
     return done

@@ -71,7 +71,7 @@ def test_a_model_that_fails_on_one_rank(collection: KimCollection, own_folder: P
             {"KIM_MODEL_EXECUTION_DEVICE": "abacus"},
             "`KIM_MODEL_EXECUTION_DEVICE` must be cpu, cuda or cuda:N, got 'abacus'",
         ),
-        ({"KIM_TORCHML_EDGES": "knotted"}, "KIM_TORCHML_EDGES must be auto, staged or folded, got 'knotted'"),
+        ({"KIM_TORCHML_EDGES": "knotted"}, "KIM_TORCHML_EDGES must be auto, staged, folded or exchange, got 'knotted'"),
     ],
     ids=["device", "edges"],
 )

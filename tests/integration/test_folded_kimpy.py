@@ -80,8 +80,8 @@ def test_another_word_is_refused(create: Create, capfd: pytest.CaptureFixture[st
     with pytest.raises(RuntimeError):
         create("fold")
     assert re.search(
-        r"error: the environment variable KIM_TORCHML_EDGES must be auto, staged or folded, got 'fold'; correct or "
-        "unset it",
+        r"error: the environment variable KIM_TORCHML_EDGES must be auto, staged, folded or exchange, got 'fold'; "
+        "correct or unset it",
         capfd.readouterr().err,
     )
 
@@ -97,8 +97,8 @@ def test_one_of_several_ranks(
     with pytest.raises(RuntimeError):
         create("folded")
     assert (
-        "error: the environment variable KIM_TORCHML_EDGES must be auto or staged where several processes share the "
-        "system, got 'folded' in one of 2 processes; unset it, or run one process" in capfd.readouterr().err
+        "error: the environment variable KIM_TORCHML_EDGES must be auto, exchange or staged where several processes "
+        "share the system, got 'folded' in one of 2 processes; unset it, or run one process" in capfd.readouterr().err
     )
 
 

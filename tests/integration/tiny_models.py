@@ -10,6 +10,8 @@ import torch
 from kim_collection import DRIVER, PortableModel
 from torch import Tensor, nn
 
+import kim_torchml.engines  # noqa: F401 - registers the operator that models call
+
 CUTOFF = 2.9  # Å: four neighbours in silicon
 ELEMENTS = ("Si", "Ge")
 
@@ -169,6 +171,20 @@ class EdgeLayers(GraphLayers):
         return features
 
 
+class ExchangedLayers(GraphLayers):
+    """Three layers as above, which get the features of other ranks' particles."""
+
+    def layer(self, features: Tensor, edge_index: Tensor, bonds: Tensor) -> Tensor:
+        message = torch.zeros_like(features).index_add(0, edge_index[0], bonds * features[edge_index[1]])
+        return features + torch.tanh(0.3 * message)
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        bonds = fade(edge_vectors.square().sum(1), self.cutoff)
+        features = self.layer(1.0 + 0.5 * species.to(edge_vectors.dtype), edge_index, bonds)
+        features = self.layer(torch.ops.kim_torchml.exchange(features), edge_index, bonds)
+        return self.layer(torch.ops.kim_torchml.exchange(features), edge_index, bonds)
+
+
 class DescriptorModel(nn.Module):
     """A small network that returns the energies of the contributing particles; it is linear but for one function."""
 
@@ -289,6 +305,7 @@ DESCRIPTOR = "Tiny_Descriptor"
 EDGES_1 = "Tiny_Edges1"
 EDGES_3 = "Tiny_Edges3"
 EDGES = "Tiny_Edges"
+EXCHANGED = "Tiny_Exchanged"
 
 
 def sound_models() -> list[PortableModel]:
@@ -312,4 +329,5 @@ def sound_models() -> list[PortableModel]:
         edges(EDGES_1, EdgeLayers(1)),
         edges(EDGES_3, EdgeLayers(3), n_layers=3),
         edges(EDGES, EdgesModel()),
+        edges(EXCHANGED, ExchangedLayers(), n_layers=3),
     ]

@@ -13,7 +13,7 @@ PACKAGE = "kim_torchml"
 MAY_IMPORT = {
     "tools": ("",),
     "driver": ("evaluation", "inputs", "engines", "model_files", "process", "errors"),
-    "evaluation": ("inputs", "engines.contract", "model_files", "process", "errors"),
+    "evaluation": ("inputs", "engines.contract", "engines.exchange", "model_files", "process", "errors"),
     "inputs": ("descriptors", "model_files", "errors"),
     "descriptors": ("model_files.plain_text", "errors"),
     "engines": ("process", "errors"),

@@ -161,7 +161,7 @@ def test_with_the_mpi_of_nobody(monkeypatch):
     assert vars(package.rc) == {"initialize": False, "finalize": False, "errors": "default"}
 
 
-class Others:
+class Others(Communicator):
     """Ranks of which the others fare well, or do not; counts how often they were asked."""
 
     def __init__(self, are_well):

@@ -170,7 +170,7 @@ def test_word_for_compiling(value, status, fake):
 @pytest.mark.parametrize(
     ("check", "name", "value", "words"),
     [
-        (check_edges_word, "KIM_TORCHML_EDGES", "Folded", "auto, staged or folded"),
+        (check_edges_word, "KIM_TORCHML_EDGES", "Folded", "auto, staged, folded or exchange"),
         (check_communicator_word, "KIM_TORCHML_COMMUNICATOR", "World", "auto, world or none"),
     ],
 )

@@ -12,8 +12,8 @@ from particles import cluster, interleaved, owner_of_image, spread, with_images
 
 from kim_torchml.driver.edges_choice import chosen_inputs
 from kim_torchml.errors import DriverError
-from kim_torchml.inputs import Particles
-from kim_torchml.inputs.folding import Folding
+from kim_torchml.inputs import ComputeMemory, Particles
+from kim_torchml.process.communicator import FoundCommunicator
 from kim_torchml.process.rank import Rank
 
 EVERYTHING = [
@@ -140,8 +140,8 @@ def test_one_layer_looks_for_owners_once_where_there_are_none(open_with):
     expected = compute(open_with("staged", Edges1), configuration, ["partialEnergy"])["partialEnergy"]
     for _ in range(3):
         np.testing.assert_array_equal(compute_with(model, configuration, memory), expected)
-    assert memory.is_given_up
-    assert memory.n_inferred == 1
+    assert memory.folding.is_given_up
+    assert memory.folding.n_inferred == 1
 
 
 def test_a_particle_that_is_no_image(open_with):
@@ -151,7 +151,7 @@ def test_a_particle_that_is_no_image(open_with):
 
 
 def test_a_word_that_there_is_not(open_with):
-    expected = "KIM_TORCHML_EDGES must be auto, staged or folded, got 'unfolded'; correct or unset it"
+    expected = "KIM_TORCHML_EDGES must be auto, staged, folded or exchange, got 'unfolded'; correct or unset it"
     with pytest.raises(DriverError, match=expected):
         open_with("unfolded")
 
@@ -160,7 +160,9 @@ def test_several_ranks(open_with, monkeypatch):
     for name, value in {"RANK": "1", "LOCAL_RANK": "0", "LOCAL_SIZE": "1", "SIZE": "2"}.items():
         monkeypatch.setenv(f"OMPI_COMM_WORLD_{name}", value)
     assert open_with("auto").influence_distance == pytest.approx(LAYERS * CUTOFF)
-    expected = "KIM_TORCHML_EDGES must be auto or staged where several processes share the system, got 'folded' in one"
+    expected = (
+        "KIM_TORCHML_EDGES must be auto, exchange or staged where several processes share the system, got 'folded' in"
+    )
     with pytest.raises(DriverError, match=expected):
         open_with("folded")
     # With one layer nothing is refused.
@@ -177,7 +179,7 @@ def test_the_builder_of_the_files_stays_as_it_is(open_with):
 def chosen_inputs_of(model, word, size=1):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KIM_TORCHML_EDGES", word)
-        return chosen_inputs(model._opened.inputs, Rank(None, 0, 1, size))
+        return chosen_inputs(model._opened.inputs, Rank(None, 0, 1, size), FoundCommunicator(None), 0).kind
 
 
 @pytest.mark.parametrize(("word", "way"), [("auto", f"{LAYERS} layers folded"), ("staged", f"{LAYERS} layers staged")])
@@ -200,14 +202,14 @@ def compute_with(model, configuration, memory):
 def test_owners_are_inferred_once(open_with):
     model, configuration = open_with("folded"), cell_of(3, 1, ALL_ALONG)
     memory = model.new_memory()
-    assert isinstance(memory, Folding)
+    assert isinstance(memory, ComputeMemory)
     owners = owner_of_image(configuration.coordinates[:3], configuration, CELL)
     for step in range(4):
         moved = 0.01 * np.sin(np.arange(9).reshape(3, 3) + step)
         now = configuration.moved(configuration.coordinates + moved[owners])
         expected = compute(open_with("folded"), now, ["partialEnergy"])
         np.testing.assert_allclose(compute_with(model, now, memory), expected["partialEnergy"], rtol=1e-13)
-    assert memory.n_inferred == 1
+    assert memory.folding.n_inferred == 1
 
 
 def test_an_image_of_the_skin_that_comes_within_the_cutoff(open_with):
@@ -224,7 +226,7 @@ def test_an_image_of_the_skin_that_comes_within_the_cutoff(open_with):
         deep = with_images(points + lifted, cell, LAYERS * CUTOFF + SKIN, n_species=3)
         expected = compute(open_with("staged"), deep, ["partialEnergy"])
         np.testing.assert_allclose(compute_with(model, now, memory), expected["partialEnergy"], rtol=1e-12)
-        assert memory.n_inferred == n_inferred
+        assert memory.folding.n_inferred == n_inferred
 
 
 def test_lists_that_change_within_a_compute(open_with, monkeypatch):

@@ -119,7 +119,8 @@ def test_no_chance_order_is_taken_for_evidence():
 
 def test_when_an_order_is_evidence():
     def tells(owners, shifts, n_own=9):
-        return Mapping(np.arange(len(owners)), np.array(owners), np.array(shifts)[:, None]).tells_owners(n_own)
+        blocks = np.array(shifts)
+        return Mapping(np.arange(len(owners)), np.array(owners), blocks[:, None], blocks).tells_owners(n_own)
 
     assert tells([*range(9)] * 2, [1] * 9 + [2] * 9)
     assert not tells([*range(9)] * 2, [1, 2] * 9)

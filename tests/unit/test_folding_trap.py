@@ -12,7 +12,6 @@ from folding_differences import difference
 from kim_torchml.inputs.folding.errors import FoldingRefusedError
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.inference import infer
-from kim_torchml.inputs.folding.list_order import is_in_blocks
 
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -46,8 +45,8 @@ def test_both_lattices_explain_all_images_and_one_in_the_order_of_the_list():
         assert (made.species_codes[mapping.images] == made.species_codes[mapping.owners]).all()
         assert ImageFinder(made.particles(), reading.lattice).equivalent_pair is None
     assert np.array_equal(true.mapping.owners, made.owner[made.images])
-    assert is_in_blocks(true.mapping.owners, true.mapping.shifts)
-    assert not is_in_blocks(sheared.mapping.owners, sheared.mapping.shifts)
+    assert true.mapping.is_in_blocks
+    assert not sheared.mapping.is_in_blocks
 
 
 def test_the_driver_reads_the_list_of_the_figure_and_refuses_it_without_order():

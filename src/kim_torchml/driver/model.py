@@ -12,6 +12,7 @@ import torch
 
 from kim_torchml.driver.edges_choice import chosen_inputs
 from kim_torchml.driver.host_modes import without_host_modes
+from kim_torchml.driver.joint_compute import JointCompute
 from kim_torchml.driver.limits import LimitCheck
 from kim_torchml.driver.memory_errors import FEWER_PARTICLES, enough_memory
 from kim_torchml.driver.opened_models import open_files
@@ -19,12 +20,14 @@ from kim_torchml.driver.outputs import needed_quantities, supported_outputs, wri
 from kim_torchml.driver.parameters import new_tensors, parameter_values
 from kim_torchml.driver.stores import stores_of_process
 from kim_torchml.driver.units import Units
-from kim_torchml.engines import UNCOMPILED
+from kim_torchml.engines import UNCOMPILED, CompiledProgram
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
+from kim_torchml.evaluation.exchange_probe import fault_of_exchange
 from kim_torchml.evaluation.first_call import Capability, find_capability
-from kim_torchml.inputs import Neighbours, PairKind, Particles
+from kim_torchml.inputs import ComputeMemory, EdgeInputs, ModelInputs, Neighbours, PairKind, Particles
 from kim_torchml.inputs.folding import Folding
+from kim_torchml.inputs.joint_rows import JointRows
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.communicator import agreed, find_communicator
@@ -60,7 +63,8 @@ class Model:
         """
         self._units = units
         self._rank = find_rank()
-        self._communicator = find_communicator(self._rank).communicator
+        others = find_communicator(self._rank)
+        self._communicator = others.communicator
         self._device = choose_device(settings.execution_device(), self._rank)
         # Whether compiled code is faster depends on it.
         set_threads(self._rank, interpreter.is_ours)
@@ -68,7 +72,9 @@ class Model:
         self._opened = open_files(folder, names, self._device, elements_map, stores_of_process())
         self._program = self._opened.program
         self.description = self._opened.files.description
-        self._inputs = chosen_inputs(self._opened.inputs, self._rank)
+        chosen = chosen_inputs(self._opened.inputs, self._rank, others, self._program.n_exchanges)
+        self._inputs, self._why_staged = chosen.kind, chosen.why_staged
+        self._joint = self._joined()
         self.species = list(self.description.species)
         self.file_name = self.description.model_file
         self.cutoff = self._inputs.cutoff
@@ -78,6 +84,29 @@ class Model:
         self._limits = LimitCheck(self.description, self._warn_of_rank)
         self._tell_profile: Callable[[], None] | None = None
         self._profile = self._begin_profile() if settings.wants_profile() else None
+
+    def _joined(self) -> JointCompute | None:
+        """Return what exchanges features between ranks, where they do, after a look whether all do the same.
+
+        Raises:
+            DriverError: If other ranks compute in another way, because their settings are others.
+        """
+        if self._communicator is None:
+            return None
+        kind = self._inputs
+        exchanges = isinstance(kind, EdgeInputs) and kind.ranks is not None
+        way = np.array([[exchanges, self._opened.is_compiled and exchanges, round(1e6 * kind.influence_distance)]])
+        ways = np.concatenate(self._communicator.gathered(way.astype(np.int64)))
+        if (ways[:, [0, 2]] != ways[0, [0, 2]]).any():
+            raise DriverError(
+                f"all ranks must compute {self.description.model_file} in one way, got others on rank "
+                f"{int(np.flatnonzero((ways != ways[0]).any(axis=1))[0])} than on the first; set the same variables "
+                "(KIM_TORCHML_EDGES above all) on all of them"
+            )
+        # Native code may exchange more often than the program does that it is made of.
+        if isinstance(self._program, CompiledProgram) and exchanges and not ways[:, 1].all():
+            self._program = self._program.uncompiled
+        return JointCompute(self._communicator) if exchanges else None
 
     @without_host_modes
     def prepare(self) -> set[str]:
@@ -96,26 +125,41 @@ class Model:
         notices.warn_of_switches(self._rank)
         with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
             capability = self._capability()
-        for fault in capability.faults:
-            raise DriverError(fault)
+            fault = self._fault_of_exchange()
+        for each in filter(None, (*capability.faults, fault)):
+            raise DriverError(each)
         self._layout = capability.layout
         notices.announce_first_use(
             self._rank,
             f"torch {torch.__version__}, model {self.file_name} ({self._kind()}), "
             f"device {describe_device(self._device)}, {torch.get_num_threads()} CPU thread(s)",
         )
+        if self._why_staged:
+            notices.advise(
+                self._rank,
+                f"each rank computes the particles of others around its own again, {self.influence_distance:g} Å deep, "
+                f"as they do not exchange features: {self._why_staged}",
+                about=hash(self._opened.files.program),
+            )
         if self._opened.advice:
             notices.advise(self._rank, self._opened.advice, about=hash(self._opened.files.program))
         for doubt in self._doubts(capability):
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
 
-    def new_memory(self) -> Folding:
+    def _fault_of_exchange(self) -> str:
+        """Return what is wrong with the exchanges of a model that makes any; empty where nothing is."""
+        if self._joint is None:
+            return ""
+        assert isinstance(self._opened.inputs, EdgeInputs)
+        return fault_of_exchange(self._program, self._opened.inputs)
+
+    def new_memory(self) -> ComputeMemory:
         """Return what one set of compute arguments keeps from one compute to the next.
 
         Threads compute with arguments of their own, so they share no memory.
         """
-        return Folding(self._warn_of_rank)
+        return ComputeMemory(Folding(self._warn_of_rank))
 
     def _kind(self) -> str:
         """Return the kind of input, and what was chosen of several ways to compute."""
@@ -164,7 +208,7 @@ class Model:
         outputs: Mapping[str, np.ndarray],
         step: int = 0,
         started: float | None = None,
-        memory: Folding | None = None,
+        memory: ComputeMemory | None = None,
     ) -> None:
         """Compute the requested outputs and write them.
 
@@ -182,8 +226,10 @@ class Model:
         """
         profiled = nullcontext() if self._profile is None else self._profile.compute(started)
         with agreed(self._communicator), profiled:
-            folding = Folding() if memory is None else memory
-            particles = Particles(coordinates, species_codes, contributing.astype(bool), neighbours, folding)
+            kept = ComputeMemory() if memory is None else memory
+            particles = Particles(
+                coordinates, species_codes, contributing.astype(bool), neighbours, kept.folding, kept.joint
+            )
             self._compute(particles, outputs, step)
 
     def fail_with_others(self) -> None:
@@ -192,20 +238,28 @@ class Model:
             self._communicator.all_are(False)
 
     def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
-        if not particles.n_contributing:
+        # Where ranks exchange features, all take part in finding out which.
+        if not particles.n_contributing and self._joint is None:
             for out in outputs.values():
                 out[:] = 0.0
             return
         what = f"{len(particles)} particles"
         with determinism(self._device), enough_memory(self._device, self.file_name, what, FEWER_PARTICLES):
             evaluation = self._evaluate(particles, needed_quantities(outputs), step)
+        if evaluation is None:
+            for out in outputs.values():
+                out[:] = 0.0
+            return
         with timed(OUTPUTS):
             write_outputs(evaluation, self._units, outputs, self.file_name, self._coding_advice())
 
-    def _evaluate(self, particles: Particles, wanted: set[Quantity], step: int) -> Evaluation:
+    def _evaluate(self, particles: Particles, wanted: set[Quantity], step: int) -> Evaluation | None:
+        """Return what was wanted; None where no particle contributes."""
         kind, program = self._inputs, self._program
         with timed(EDGES):
             inputs = kind.build(particles, program.dtype, self._device)
+        if self._joint is not None and inputs.joint_rows is not None:
+            return self._evaluate_jointly(self._joint, inputs, inputs.joint_rows, particles, wanted, step)
         self._limits.check(particles.neighbours, step)
         by_pair = wanted & {Quantity.PARTICLE_VIRIALS} if isinstance(kind, PairKind) else set()
         evaluation = evaluate(program, inputs, particles, self._layout, wanted - by_pair, self._coding_advice())
@@ -214,6 +268,25 @@ class Model:
                 pairs = kind.build_by_pair(particles, program.dtype, self._device)
             evaluation = replace(evaluation, particle_virials=evaluate_particle_virials(program, pairs, particles))
         return evaluation
+
+    def _evaluate_jointly(
+        self,
+        joint: JointCompute,
+        inputs: ModelInputs,
+        rows: JointRows,
+        particles: Particles,
+        wanted: set[Quantity],
+        step: int,
+    ) -> Evaluation | None:
+        """Return what was wanted while ranks exchange features; all ranks must call this."""
+        joint.take_part(rows)
+        if not particles.n_contributing:
+            return None
+        # Some ranks may be asked for more than others: all of them differentiate, and so exchange equally often.
+        more = wanted | {Quantity.FORCES}
+        with joint.exchange(rows):
+            self._limits.check(particles.neighbours, step)
+            return evaluate(self._program, inputs, particles, self._layout, more, self._coding_advice())
 
     def _has_own_parameters(self) -> bool:
         """Return whether a simulator has set parameters: then the program is this model's alone."""

@@ -45,6 +45,11 @@ def _current() -> Exchange | None:
     return found
 
 
+def is_exchanging() -> bool:
+    """Return whether this thread is to exchange features: then it must call a program as often as other ranks do."""
+    return _current() is not None
+
+
 @contextmanager
 def exchanging(exchange: Exchange | None) -> Iterator[None]:
     """Let the operator use an exchange in this thread, in the forward and the backward pass; None for a copy alone."""

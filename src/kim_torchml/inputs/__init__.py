@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The kinds of input that models take: one file each, registered here under the word that model files use."""
 
-from kim_torchml.inputs.base import EdgeSet, InputKind, ModelInputs, Neighbours, PairInputs, PairKind, Particles
+from kim_torchml.inputs.base import (
+    ComputeMemory,
+    EdgeSet,
+    InputKind,
+    ModelInputs,
+    Neighbours,
+    PairInputs,
+    PairKind,
+    Particles,
+)
 from kim_torchml.inputs.descriptor import DescriptorInputs
 from kim_torchml.inputs.edges import EdgeInputs
 from kim_torchml.inputs.graph import GraphInputs
@@ -33,6 +42,7 @@ __all__ = [
     "FILE_FORMATS",
     "KINDS",
     "Argument",
+    "ComputeMemory",
     "EdgeInputs",
     "EdgeSet",
     "InputKind",

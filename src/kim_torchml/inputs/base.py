@@ -11,6 +11,7 @@ import torch
 
 from kim_torchml.errors import shortened
 from kim_torchml.inputs.folding import Folding, ParticleList
+from kim_torchml.inputs.joint_rows import JointFolding, JointRows
 from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS
@@ -80,16 +81,31 @@ class EdgeSet:
 
 
 @dataclass(frozen=True)
+class ComputeMemory:
+    """What is known of the owners of images from earlier configurations of one simulation.
+
+    Attributes:
+        folding: in one process.
+        joint: where several ranks compute together.
+    """
+
+    folding: Folding = field(default_factory=Folding)
+    joint: JointFolding = field(default_factory=JointFolding)
+
+
+@dataclass(frozen=True)
 class Particles(ParticleList):
     """One configuration, as KIM gives it: the list of its particles, with their neighbours.
 
     Attributes:
         neighbours: neighbour lists of these particles.
         folding: what is known of the owners of images from earlier configurations of the same simulation.
+        joint: likewise, where several ranks compute together.
     """
 
     neighbours: Neighbours
     folding: Folding = field(default_factory=Folding)
+    joint: JointFolding = field(default_factory=JointFolding)
     _lists: dict[float, tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -120,6 +136,7 @@ class ModelInputs:
             its length stand for none.
         n_pairs: number of pairs within the cutoff; with none, the energy does not depend on coordinates.
         edges: edges whose vectors are the leaf; None where the leaf is coordinates of rows.
+        joint_rows: rows that are copies of other ranks', and what these have of this one; None where there are none.
     """
 
     arguments: tuple[torch.Tensor, ...]
@@ -129,6 +146,7 @@ class ModelInputs:
     particle_of_row: torch.Tensor | None
     n_pairs: int
     edges: EdgeSet | None = None
+    joint_rows: JointRows | None = None
 
     def by_particle(self, rows: torch.Tensor, n: int) -> torch.Tensor:
         """Return values of rows [rows, ...] added to the particles that they stand for, shape [n, ...]."""

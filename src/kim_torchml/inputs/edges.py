@@ -14,6 +14,7 @@ import torch
 
 from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, rows_that_contribute, to_tensor
 from kim_torchml.inputs.folding import FoldingRefusedError
+from kim_torchml.inputs.joint_rows import JointRows, Ranks
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder
@@ -27,6 +28,7 @@ class EdgeInputs(InputKind):
     Attributes:
         n_layers: number of layers.
         is_folded: whether rows are the contributing particles alone.
+        ranks: ranks that exchange features of their particles before each layer but the first; None for none.
     """
 
     file_format = KindFormat(
@@ -49,6 +51,7 @@ class EdgeInputs(InputKind):
         """Let each layer reach one cutoff farther."""
         self.n_layers = n_layers
         self.is_folded = False
+        self.ranks: Ranks | None = None
         self.influence_distance = self.cutoff * n_layers
         self.needs_noncontributing_neighbours = n_layers > 1
 
@@ -66,11 +69,20 @@ class EdgeInputs(InputKind):
         shallow.needs_noncontributing_neighbours = False
         return shallow
 
+    def exchanging(self, ranks: Ranks) -> "EdgeInputs":
+        """Return a builder of inputs whose rows are this rank's particles, and copies of other ranks' next to them."""
+        shallow = self.folded()
+        shallow.is_folded = False
+        shallow.ranks = ranks
+        return shallow
+
     @property
     def way(self) -> str:
-        """Whether images are folded, where more than one layer makes a difference."""
+        """What becomes of images and of other ranks' particles, where more than one layer makes a difference."""
         if self.n_layers == 1:
             return ""
+        if self.ranks is not None:
+            return f"{self.n_layers} layers, exchanged between ranks"
         return f"{self.n_layers} layers {'folded' if self.is_folded else 'staged'}"
 
     @property
@@ -84,7 +96,11 @@ class EdgeInputs(InputKind):
 
     def build(self, particles: Particles, dtype: torch.dtype, device: torch.device) -> ModelInputs:
         """Return the model's inputs."""
-        edges = self._folded_if_possible(particles) if self.is_folded else None
+        joint_rows, edges = None, None
+        if self.ranks is not None:
+            joint_rows, edges = self._joint_edges(particles, self.ranks)
+        elif self.is_folded:
+            edges = self._folded_if_possible(particles)
         if edges is None:
             edges = EdgeSet(*particles.neighbours.edges(self.cutoff, self.n_layers))
         rows = edges.particle_of_row
@@ -103,6 +119,7 @@ class EdgeInputs(InputKind):
             particle_of_row=to_tensor(rows, device),
             n_pairs=len(edges.vectors),
             edges=edges,
+            joint_rows=joint_rows,
         )
 
     def _folded_if_possible(self, particles: Particles) -> EdgeSet | None:
@@ -122,6 +139,22 @@ class EdgeInputs(InputKind):
             particles.folding.is_given_up = True
             return None
 
+    def _joint_edges(self, particles: Particles, ranks: Ranks) -> tuple[JointRows, EdgeSet]:
+        """Return the rows of this rank, and the edges of its own particles; all ranks must call this.
+
+        Raises:
+            FoldingRefusedError: If there are no proven owners.
+        """
+        neighbours = particles.neighbours
+        for _ in range(2):
+            rows = particles.joint.rows(particles, self.cutoff, partial(neighbours.reached, self.cutoff), ranks)
+            edges = neighbours.folded_edges(self.cutoff, rows.row_of_particle)
+            # A particle without a row may have come near enough for an edge since rows were found.
+            if ranks.all_are(edges is not None) and edges is not None:
+                return rows, EdgeSet(rows.particle_of_row, *edges)
+            particles.joint.forget()
+        raise _changing_lists()
+
     def _folded_edges(self, particles: Particles) -> EdgeSet:
         """Return the edges between rows of owners.
 
@@ -137,6 +170,10 @@ class EdgeInputs(InputKind):
             if edges is not None:
                 return EdgeSet(particles.own, *edges)
             particles.folding.forget()
-        raise FoldingRefusedError(
-            "neighbour lists must stay as they are during one compute, got others", "let no other thread change them"
-        )
+        raise _changing_lists()
+
+
+def _changing_lists() -> FoldingRefusedError:
+    return FoldingRefusedError(
+        "neighbour lists must stay as they are during one compute, got others", "let no other thread change them"
+    )

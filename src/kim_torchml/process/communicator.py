@@ -18,6 +18,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.process.rank import Rank
@@ -38,15 +40,17 @@ class OtherRankError(DriverError):
     # The shim keeps it off the screen.
     is_told_by_another_rank = True
 
-    def __init__(self) -> None:
-        """Say just that, for KIM's log."""
+    def __init__(self, communicator: "Communicator") -> None:
+        """Say just that, for KIM's log; keep the ranks that all know it."""
         super().__init__("another rank has failed, and says why")
+        self.communicator = communicator
 
 
 class Communicator:
     """Ranks that compute one system together.
 
-    All of them must call its methods equally often and in the same order.
+    All of them must call its methods equally often and in the same order. Before anything is sent they agree that all
+    are well: where one has failed, and so calls nothing but `all_are`, the others raise OtherRankError.
 
     Attributes:
         rank: this process's place among them.
@@ -64,6 +68,68 @@ class Communicator:
         flag = bytearray([is_so])
         self._communicator.Allreduce(self._mpi.IN_PLACE, [flag, self._mpi.UNSIGNED_CHAR], op=self._mpi.MIN)
         return bool(flag[0])
+
+    def check_all_well(self) -> None:
+        """Agree that no rank has failed.
+
+        Raises:
+            OtherRankError: If one has.
+        """
+        if not self.all_are(True):
+            raise OtherRankError(self)
+
+    def gathered(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays of all ranks, which may differ in their first size alone.
+
+        Raises:
+            OtherRankError: If another rank has failed.
+        """
+        self.check_all_well()
+        sent = np.ascontiguousarray(rows)
+        counts = np.zeros(self.size, dtype=np.int64)
+        self._communicator.Allgather(np.array([len(sent)], dtype=np.int64), counts)
+        found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
+        n_bytes = counts * (sent.dtype.itemsize * int(np.prod(sent.shape[1:])))
+        self._communicator.Allgatherv(_bytes(self._mpi, sent), [*_bytes(self._mpi, found)[:1], n_bytes, self._mpi.BYTE])
+        return np.split(found, np.cumsum(counts)[:-1])
+
+    def exchanged(self, rows: np.ndarray, n_given: np.ndarray, n_taken: np.ndarray) -> np.ndarray:
+        """Return rows from all ranks, in the order of these.
+
+        Args:
+            rows: Rows for each rank, in the order of these, shape [sum of n_given, ...].
+            n_given: How many are for each, shape [ranks].
+            n_taken: How many come from each, shape [ranks].
+        Raises:
+            OtherRankError: If another rank has failed.
+        """
+        self.check_all_well()
+        sent = np.ascontiguousarray(rows)
+        found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
+        width = sent.dtype.itemsize * int(np.prod(sent.shape[1:]))
+        sides = ((sent, n_given), (found, n_taken))
+        given, taken = ([*_bytes(self._mpi, each)[:1], count * width, self._mpi.BYTE] for each, count in sides)
+        self._communicator.Alltoallv(given, taken)
+        return found
+
+    def among(self, is_member: bool) -> "Communicator | None":
+        """Return a communicator of those ranks that want to be in it; None for the others. All ranks must call this.
+
+        Raises:
+            OtherRankError: If another rank has failed.
+        """
+        self.check_all_well()
+        found = self._communicator.Split(0 if is_member else self._mpi.UNDEFINED, self.rank)
+        return Communicator(self._mpi, found) if is_member else None
+
+    def free(self) -> None:
+        """Give back what MPI has for these ranks; all of them must call this."""
+        self._communicator.Free()
+
+
+def _bytes(mpi: Any, array: np.ndarray) -> list[Any]:
+    """Return an array as MPI takes it."""
+    return [array.reshape(-1).view(np.uint8), array.nbytes, mpi.BYTE]
 
 
 @dataclass(frozen=True)
@@ -203,8 +269,9 @@ def agreed(communicator: Communicator | None) -> Iterator[None]:
         return
     try:
         yield
-    except BaseException:
-        communicator.all_are(False)
+    except BaseException as error:
+        # What these ranks have agreed on they all know.
+        if not (isinstance(error, OtherRankError) and error.communicator is communicator):
+            communicator.all_are(False)
         raise
-    if not communicator.all_are(True):
-        raise OtherRankError
+    communicator.check_all_well()

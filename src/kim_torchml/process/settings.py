@@ -21,8 +21,9 @@ COMPILE = "KIM_TORCHML_COMPILE"
 # Whether compiled programs are used: not at all, where the cache has them, or made where it has none.
 NEVER, CACHED, NOW = COMPILE_WORDS = ("never", "cached", "now")
 EDGES = "KIM_TORCHML_EDGES"
-# Whether images are rows of their own: as it suits the run, always, or never.
-AUTO, STAGED, FOLDED = EDGES_WORDS = ("auto", "staged", "folded")
+# What becomes of images and of other ranks' particles: what suits the run; rows of their own; folded onto their owners;
+# copies whose features are exchanged.
+AUTO, STAGED, FOLDED, EXCHANGE = EDGES_WORDS = ("auto", "staged", "folded", "exchange")
 COMMUNICATOR = "KIM_TORCHML_COMMUNICATOR"
 # Which ranks compute one system, and so wait for each other: as the simulator is known, all of MPI's world, or none.
 KNOWN, WORLD, NO_COMMUNICATOR = COMMUNICATOR_WORDS = ("auto", "world", "none")

@@ -84,13 +84,24 @@ class Folding:
         Raises:
             FoldingRefusedError: If there are no proven rows.
         """
-        rows = self._proven_again(particles, cutoff)
-        if rows is None:
-            self._proven = None
-            self.n_inferred += 1
-            rows = infer(particles, cutoff, reached(), self._known)
-            self._keep(particles, rows)
-            self._look_for_atoms_outside(particles, rows, cutoff)
+        rows = self.rows_again(particles, cutoff)
+        return self.rows_anew(particles, cutoff, reached()) if rows is None else rows
+
+    def rows_anew(self, particles: ParticleList, cutoff: float, reached: np.ndarray) -> Rows:
+        """Infer the rows of a configuration.
+
+        Args:
+            particles: The configuration.
+            cutoff: Cutoff of the edges, Å.
+            reached: Particles in an edge, shape [n], bool.
+        Raises:
+            FoldingRefusedError: If there are no proven rows.
+        """
+        self._proven = None
+        self.n_inferred += 1
+        rows = infer(particles, cutoff, reached, self._known)
+        self._keep(particles, rows)
+        self._look_for_atoms_outside(particles, rows, cutoff)
         return rows
 
     def forget(self) -> None:
@@ -116,7 +127,8 @@ class Folding:
 
     def _cell(self, particles: ParticleList, rows: Rows) -> np.ndarray | None:
         """Return the cell in which a list is a frame, if its lattice is the only one whatever the coordinates."""
-        if len(rows.symmetries):
+        # What several ranks list together is no frame.
+        if len(rows.symmetries) or particles.parts is not None:
             return None
         known = self._known
         is_as_it_was = (
@@ -130,7 +142,7 @@ class Folding:
 
     def _look_for_atoms_outside(self, particles: ParticleList, rows: Rows, cutoff: float) -> None:
         """Warn where atoms are so far outside the cell that the simulator has not listed all images."""
-        if self._warn is None:
+        if self._warn is None or particles.parts is not None:
             return
         if not len(rows.lattice):
             rows = self._rows_without_edges(particles, cutoff) or rows
@@ -163,7 +175,7 @@ class Folding:
             # No edge needs these images, so that nothing depends on what they are.
             return None
 
-    def _proven_again(self, particles: ParticleList, cutoff: float) -> Rows | None:
+    def rows_again(self, particles: ParticleList, cutoff: float) -> Rows | None:
         """Return the rows if they hold for these particles, with the lattice as it is now; else None."""
         known = self._proven
         if (

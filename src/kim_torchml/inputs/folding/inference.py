@@ -17,7 +17,7 @@ from kim_torchml.inputs.folding.candidates import Candidates
 from kim_torchml.inputs.folding.errors import DISPLACE, AmbiguousOwnersError, FoldingRefusedError, place_of
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
-from kim_torchml.inputs.folding.list_order import is_in_blocks, mapping_of, numbers_of, rows_of
+from kim_torchml.inputs.folding.list_order import mapping_of, numbers_of, rows_of
 from kim_torchml.inputs.folding.proof import check_distinct, prove
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
@@ -315,7 +315,7 @@ class _Search:
         particles = self._particles
         found = rows_of(particles, lattice, owners)
         mapping = mapping_of(particles, found)
-        if self._is_ordered and not is_in_blocks(mapping.owners, mapping.shifts):
+        if self._is_ordered and not mapping.is_in_blocks:
             return None
         vectors = fitted_vectors(mapping.shifts)
         if vectors is not None:

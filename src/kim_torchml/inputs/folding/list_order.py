@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the order of a list of images tells: simulators list them translation by translation, owners ascending."""
+"""What the order of a list of images tells: simulators list them translation by translation, owners ascending.
+
+In a list of several ranks each has listed its images so, and those of each rank's owners separately.
+"""
 
 import math
 from collections.abc import Iterator
@@ -25,16 +28,18 @@ class Mapping:
         images: the images, shape [m].
         owners: owner of each, shape [m].
         shifts: translation of each in terms of the lattice, shape [m, d].
+        blocks: number of the block that each belongs to, if the list is in order, shape [m].
     """
 
     images: np.ndarray
     owners: np.ndarray
     shifts: np.ndarray
+    blocks: np.ndarray
 
     @property
     def starts(self) -> np.ndarray:
-        """Where blocks of one translation begin, ascending."""
-        numbers = numbers_of(self.shifts)
+        """Where blocks begin, ascending."""
+        numbers = self.blocks
         is_start = np.ones(len(numbers), dtype=bool)
         is_start[1:] = numbers[1:] != numbers[:-1]
         return np.flatnonzero(is_start)
@@ -51,22 +56,48 @@ class Mapping:
         Args:
             n_own: Number of contributing particles; there is nothing to tell of one.
         """
-        if not is_in_blocks(self.owners, self.shifts):
+        if not self.is_in_blocks:
             return False
         # Of m! orders of the images, B! are in blocks: one for each order of the B blocks.
         evidence = math.lgamma(len(self.images) + 1) - math.lgamma(len(self.starts) + 1)
         return n_own == 1 or not len(self.images) or evidence > _EVIDENCE
 
+    @property
+    def is_in_blocks(self) -> bool:
+        """Whether the images are in blocks, owners ascending in each."""
+        if len(self.owners) < 2:
+            return True
+        is_same = self.blocks[1:] == self.blocks[:-1]
+        if (np.diff(self.owners)[is_same] <= 0).any():
+            return False
+        first_of_blocks = self.blocks[self.starts]
+        return len(np.unique(first_of_blocks)) == len(first_of_blocks)
+
     def of(self, chosen: np.ndarray) -> "Mapping":
         """Return some of the images, bool [m]."""
-        return Mapping(self.images[chosen], self.owners[chosen], self.shifts[chosen])
+        return Mapping(self.images[chosen], self.owners[chosen], self.shifts[chosen], self.blocks[chosen])
 
 
 def mapping_of(particles: ParticleList, rows: Rows) -> Mapping:
     """Return the images that have an owner."""
     images = particles.images[rows.row_of_particle[particles.images] >= 0]
     owners = particles.own[rows.row_of_particle[images]] if len(images) else images
-    return Mapping(images, owners, rows.shifts[images])
+    shifts = rows.shifts[images]
+    return Mapping(images, owners, shifts, block_numbers(particles, images, owners, shifts))
+
+
+def block_numbers(particles: ParticleList, images: np.ndarray, owners: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return the number of the block that each image belongs to if the list is in order, shape [m].
+
+    Args:
+        particles: The configuration.
+        images: The images, shape [m].
+        owners: Particle that each is an image of, shape [m].
+        shifts: Its translation in terms of the lattice, shape [m, d].
+    """
+    if particles.parts is None:
+        return numbers_of(shifts)
+    return numbers_of(np.column_stack([shifts, particles.parts[images], particles.parts[owners]]))
 
 
 def rows_of(particles: ParticleList, lattice: Lattice, owners: np.ndarray) -> Rows:
@@ -95,34 +126,16 @@ def numbers_of(shifts: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def is_in_blocks(owners: np.ndarray, shifts: np.ndarray) -> bool:
-    """Return whether a list of images has one block for each translation, with owners ascending.
-
-    Args:
-        owners: Owner of each image, in the order of the list, shape [m].
-        shifts: Its translation in terms of the lattice, shape [m, d].
-    """
-    if len(owners) < 2:
-        return True
-    numbers = numbers_of(shifts)
-    is_same = numbers[1:] == numbers[:-1]
-    if (np.diff(owners)[is_same] <= 0).any():
-        return False
-    first_of_blocks = numbers[np.append(True, ~is_same)]
-    return len(np.unique(first_of_blocks)) == len(first_of_blocks)
-
-
-def may_be_ordered(places: np.ndarray, owners: np.ndarray, shifts: np.ndarray) -> bool:
+def may_be_ordered(places: np.ndarray, owners: np.ndarray, numbers: np.ndarray) -> bool:
     """Return whether some images may be those of a list in blocks, or in one that goes on from owner to owner.
 
     Args:
         places: Where in the list each image is, ascending, shape [m]; what the others are is not known.
         owners: Owner of each, shape [m].
-        shifts: Its translation in terms of the lattice, shape [m, d].
+        numbers: Number of the block that each would belong to, shape [m].
     """
     if (np.diff(owners) >= 0).all():
         return True
-    numbers = numbers_of(shifts)
     order = np.argsort(numbers, kind="stable")
     is_same = np.diff(numbers[order]) == 0
     follows = (np.diff(places[order]) == 1) & (np.diff(owners[order]) > 0)
@@ -147,17 +160,26 @@ class ExplainedParts:
         self._images = particles.coordinates[particles.images]
         self._image_codes = particles.species_codes[particles.images]
         self._own_places = own_places
+        parts = particles.parts
+        self._has_parts = parts is not None
+        self._own_parts, self._image_parts = (
+            (np.zeros(len(each), dtype=np.int64) if parts is None else parts[each])
+            for each in (particles.own, particles.images)
+        )
 
     def are_blocks(self, translation: np.ndarray) -> bool:
         """Return whether the images that a translation [3], Å, explains may be one block, and those of its inverse."""
         return all(
-            self._is_ascending(explained, owners) and (not len(explained) or np.ptp(explained) < len(explained))
+            self._is_ascending(explained, owners, are_together=True)
             for explained, owners in self._explained(translation)
         )
 
     def are_ascending(self, translation: np.ndarray) -> bool:
         """Return whether the owners that a translation [3], Å, and its inverse give ascend, as in an order by owner."""
-        return all(self._is_ascending(explained, owners) for explained, owners in self._explained(translation))
+        return all(
+            self._is_ascending(explained, owners, are_together=False)
+            for explained, owners in self._explained(translation)
+        )
 
     def likeliest_blocks(self, image: int, translations: np.ndarray) -> np.ndarray:
         """Return the translations, of [m, 3], that may explain one block, longest first as far as some images show.
@@ -195,17 +217,39 @@ class ExplainedParts:
             explained = np.flatnonzero(owners >= 0)
             yield explained, owners[explained]
 
-    def _is_ascending(self, explained: np.ndarray, owners: np.ndarray) -> bool:
-        """Return whether owners of images ascend, and are of their species."""
-        return bool((np.diff(owners) > 0).all() and (self._own_codes[owners] == self._image_codes[explained]).all())
+    def _is_ascending(self, explained: np.ndarray, owners: np.ndarray, are_together: bool) -> bool:
+        """Return whether owners of images ascend in each block, and are of their species.
+
+        Args:
+            explained: The images, ascending, shape [k].
+            owners: Their owners, shape [k].
+            are_together: Whether nothing else may lie between images of a block.
+        """
+        if (self._own_codes[owners] != self._image_codes[explained]).any():
+            return False
+        if not self._has_parts:
+            is_together = not are_together or not len(explained) or np.ptp(explained) < len(explained)
+            return bool(is_together and (np.diff(owners) > 0).all())
+        numbers = numbers_of(np.column_stack([self._image_parts[explained], self._own_parts[owners]]))
+        order = np.argsort(numbers, kind="stable")
+        is_same = np.diff(numbers[order]) == 0
+        if (np.diff(owners[order])[is_same] <= 0).any():
+            return False
+        return not are_together or bool((np.diff(explained[order])[is_same] == 1).all())
 
     def _of_sample(self, image: int, translations: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return the owners [s, m] of s images around one under m translations, -1 for none, and where that one is."""
+        """Return the owners [s, m] of s images around one under m translations, -1 for none, and where that one is.
+
+        Owners of other blocks count as none, as do images that other ranks have listed.
+        """
         sample = np.concatenate([image - _DISTANCES[:0:-1], image + _DISTANCES])
         sample = sample[(sample >= 0) & (sample < len(self._images))]
+        sample = sample[self._image_parts[sample] == self._image_parts[image]]
         places = self._images[sample][:, np.newaxis] - translations
         owners = self._own_places.find_place(places.reshape(-1, 3)).reshape(places.shape[:2])
-        return owners, int(np.searchsorted(sample, image))
+        middle = int(np.searchsorted(sample, image))
+        is_of_block = self._own_parts[owners] == self._own_parts[owners[middle]]
+        return np.where((owners >= 0) & is_of_block, owners, -1), middle
 
 
 def _are_ascending(owners: np.ndarray) -> np.ndarray:

@@ -22,11 +22,15 @@ class ParticleList:
         coordinates: Cartesian coordinates, shape [n, 3], float64, Å.
         species_codes: KIM's species codes, shape [n], int32.
         contributing: whether each particle contributes, shape [n], bool.
+        parts: of a list that is put together of those of several ranks, the rank of each particle, shape [n], int64:
+            of a contributing one the rank that computes it, of an image the rank that has listed it. None for the list
+            of one simulator.
     """
 
     coordinates: np.ndarray
     species_codes: np.ndarray
     contributing: np.ndarray
+    parts: np.ndarray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.species_codes)

@@ -12,7 +12,7 @@ from kim_torchml.inputs.folding.errors import DISPLACE, AmbiguousOwnersError, pl
 from kim_torchml.inputs.folding.frames import is_framed
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
-from kim_torchml.inputs.folding.list_order import ExplainedParts, mapping_of, may_be_ordered, rows_of
+from kim_torchml.inputs.folding.list_order import ExplainedParts, block_numbers, mapping_of, may_be_ordered, rows_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # More lattices than these would take long to look at: then there may be another reading.
@@ -183,7 +183,9 @@ class _Readings:
         if lattice.rank:
             their_owners = particles.own[owners[explained]]
             translations = particles.coordinates[images[explained]] - particles.coordinates[their_owners]
-            if not may_be_ordered(explained, owners[explained], lattice.nearest(translations)[0]):
+            shifts = lattice.nearest(translations)[0]
+            numbers = block_numbers(particles, images[explained], their_owners, shifts)
+            if not may_be_ordered(explained, owners[explained], numbers):
                 return False
         if len(explained) == len(images):
             return self._is_other(lattice, owners, needed)

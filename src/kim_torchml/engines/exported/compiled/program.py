@@ -10,8 +10,10 @@ import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
 from kim_torchml.engines.errors import is_out_of_memory, reason_of
+from kim_torchml.engines.exchange import is_exchanging
 from kim_torchml.engines.exported.compiled.checked_inputs import check_indices, check_inputs
 from kim_torchml.engines.exported.compiled.joint import seed_of
+from kim_torchml.errors import DriverError
 from kim_torchml.process import notices
 from kim_torchml.process.profile import FORWARD, timed
 from kim_torchml.process.rank import find_rank
@@ -66,6 +68,10 @@ class CompiledProgram(Program):
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise MemoryError(reason_of(error)) from error
+                if is_exchanging():
+                    raise DriverError(
+                        f"native code of {self.file_name} has failed: {reason_of(error)}; set KIM_TORCHML_COMPILE=never"
+                    ) from error
                 # Native code names a place in generated sources; the program itself names the operator, or goes on.
                 result = self._source.run(inputs, wants_gradient)
                 self._has_failed = True
@@ -104,6 +110,11 @@ class CompiledProgram(Program):
     def with_tensors(self, tensors: Mapping[str, torch.Tensor]) -> Program:
         """Return the uncompiled program with other values of some tensors."""
         return self._source.with_tensors(tensors)
+
+    @property
+    def uncompiled(self) -> Program:
+        """The program that it was compiled from."""
+        return self._source
 
     def in_double_precision(self) -> Program:
         """Return the uncompiled program in double precision."""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Computes in which ranks exchange features: who takes part in them, and what a rank without particles does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from kim_torchml.driver.row_exchange import RowExchange
+from kim_torchml.engines.exchange import exchanging
+from kim_torchml.inputs.joint_rows import JointRows
+from kim_torchml.process.communicator import Communicator, agreed
+
+
+class JointCompute:
+    """The exchanges of one model.
+
+    Only ranks with particles of their own call the network, and so exchange features.
+    """
+
+    def __init__(self, communicator: Communicator) -> None:
+        """Keep the ranks, all of which call the same methods in the same order."""
+        self._all = communicator
+        self._is_active = np.ones(communicator.size, dtype=bool)
+        self._active: Communicator | None = communicator
+
+    def take_part(self, rows: JointRows) -> None:
+        """Settle which ranks exchange features; all ranks must call this before each exchange."""
+        is_active = rows.n_own_of_ranks > 0
+        if np.array_equal(is_active, self._is_active):
+            return
+        if self._active is not None and self._active is not self._all:
+            self._active.free()
+        self._is_active = is_active
+        if is_active.all():
+            self._active = self._all
+        else:
+            self._active = self._all.among(bool(is_active[self._all.rank]))
+
+    @contextmanager
+    def exchange(self, rows: JointRows) -> Iterator[None]:
+        """Let the network exchange features; only ranks with particles of their own may call this."""
+        active, is_active = self._active, self._is_active
+        assert active is not None
+        exchange = RowExchange(rows.among(is_active), active)
+        if active is self._all:
+            with exchanging(exchange):
+                yield
+            return
+        with agreed(active), exchanging(exchange):
+            yield

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""LAMMPS on several ranks that exchange features: every step of a run is what one rank gives for the same atoms.
+
+As in test_folded_lammps.py, another process of LAMMPS, of one rank, computes the frames once more, staged.
+"""
+
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+from kim_collection import KimCollection
+from lammps_frames import AGAIN, FIRST, Script
+from lammps_host import lines_of_driver, run_lammps
+from lammps_scripts import scripts
+
+pytest.importorskip("mpi4py", reason="ranks exchange features through mpi4py, which is not installed here")
+pytestmark = pytest.mark.every_system
+
+SCRIPTS = scripts(tiny.EXCHANGED)
+RELAXING = {name for name, script in SCRIPTS.items() if "min_style" in script.commands}
+# A run that hangs fails the tests.
+_PATIENCE = 600
+
+
+@pytest.fixture(scope="module", params=[2, 4], ids=["2 ranks", "4 ranks"])
+def runs(
+    request: pytest.FixtureRequest, collection: KimCollection, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, CompletedProcess[str]]:
+    """Run all scripts on several ranks, and their frames on one, staged."""
+    folder = tmp_path_factory.mktemp("lammps")
+    commands = "".join(script.write(folder) for script in SCRIPTS.values())
+    done = run_lammps(collection, folder, commands, request.param, _PATIENCE, KIM_TORCHML_EDGES="exchange")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    again = "".join(map(Script.write_again, SCRIPTS.values()))
+    one = run_lammps(collection, folder, again, 1, _PATIENCE, KIM_TORCHML_EDGES="staged")
+    assert one.returncode == 0, one.stdout[-3000:] + one.stderr
+    return folder, done
+
+
+def test_first_use_line_says_so(runs: tuple[Path, CompletedProcess[str]]) -> None:
+    lines = lines_of_driver(runs[1].stderr)
+    assert lines
+    assert all("(Edges, 3 layers, exchanged between ranks), " in line for line in lines)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ranks_give_what_one_rank_gives(runs: tuple[Path, CompletedProcess[str]], name: str) -> None:
+    exchanged, staged = (SCRIPTS[name].read(runs[0], way) for way in (FIRST, AGAIN))
+    assert [frame.step for frame in exchanged] == [frame.step for frame in staged]
+    largest = max(np.abs(frame.pressure).max() for frame in staged)
+    for one, other in zip(exchanged, staged, strict=True):
+        at = f"step {one.step}"
+        np.testing.assert_array_equal(one.ids, other.ids)
+        pressure = largest if name in RELAXING else np.abs(other.pressure).max()
+        assert one.energy == pytest.approx(other.energy, rel=1e-12), at
+        np.testing.assert_allclose(one.energies, other.energies, rtol=1e-12, err_msg=at)
+        np.testing.assert_allclose(one.forces, other.forces, rtol=0, atol=1e-10, err_msg=at)
+        np.testing.assert_allclose(one.pressure, other.pressure, rtol=0, atol=1e-9 * pressure, err_msg=at)
+        virial = np.abs(other.virials).max()
+        np.testing.assert_allclose(one.virials, other.virials, rtol=0, atol=1e-9 * virial, err_msg=at)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Rows of several ranks: each image has the row of its owner, or of a copy of it, wherever that is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ranks_in_threads import decomposed, on_ranks
+
+from kim_torchml.inputs.folding import FoldingRefusedError, ParticleList
+from kim_torchml.inputs.joint_rows import JointFolding
+
+CUTOFF = 3.5
+
+
+def silicon(*repeats, displaced=0.05):
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True) * repeats
+    if displaced:
+        atoms.rattle(displaced, seed=1)
+    atoms.wrap()
+    return atoms
+
+
+def with_a_foreign_atom():
+    """Return a perfect crystal with a foreign atom, deeper in its rank than images reach."""
+    atoms = silicon(6, 3, 3, displaced=0.0)
+    atoms.symbols[int(np.linalg.norm(atoms.positions - [6.0, 8.0, 8.0], axis=1).argmin())] = "Ge"
+    return atoms
+
+
+def tilted():
+    atoms = silicon(3, 2, 2)
+    atoms.set_cell(atoms.cell.array @ [[1.0, 0.0, 0.0], [0.3, 1.0, 0.0], [0.2, -0.1, 1.0]], scale_atoms=True)
+    return atoms
+
+
+def slab():
+    atoms = silicon(3, 2, 2)
+    atoms.cell[2, 2] += 20.0
+    atoms.pbc = (True, True, False)
+    return atoms
+
+
+def cluster():
+    atoms = silicon(3, 2, 2)
+    atoms.center(vacuum=5.0)
+    atoms.pbc = False
+    return atoms
+
+
+def at_one_end():
+    """Return atoms that leave ranks without any."""
+    atoms = silicon(1, 2, 2)
+    atoms.cell[0, 0] = 40.0
+    return atoms
+
+
+def small():
+    return Atoms("SiGe", positions=[[0.1, 0.2, 0.3], [1.4, 1.2, 2.7]], cell=np.diag([2.7, 2.6, 4.9]), pbc=True)
+
+
+STRUCTURES = {
+    "cubic": lambda: silicon(3, 2, 2),
+    "perfect": lambda: silicon(3, 2, 2, displaced=0.0),
+    "foreign atom": with_a_foreign_atom,
+    "tilted": tilted,
+    "slab": slab,
+    "cluster": cluster,
+    "empty ranks": at_one_end,
+    "smaller than the cutoff": small,
+    "liquid": lambda: silicon(3, 2, 2, displaced=0.5),
+}
+
+
+def lists_of(atoms, size, **options):
+    codes = np.where(atoms.symbols == "Ge", 1, 0)
+    return decomposed(atoms.positions, codes, atoms.cell.array, atoms.pbc, size, CUTOFF + 0.3, **options)
+
+
+def reached(particles):
+    own = particles.coordinates[particles.own]
+    distances = np.linalg.norm(particles.coordinates[:, None] - own, axis=2).min(axis=1, initial=np.inf)
+    return distances < CUTOFF
+
+
+def rows_on_ranks(lists, foldings):
+    def rows(ranks):
+        particles = lists[ranks.rank]
+        return foldings[ranks.rank].rows(particles, CUTOFF, lambda: reached(particles), ranks)
+
+    return on_ranks(len(lists), rows)
+
+
+def check_rows(rows, lists, atoms):
+    """Check rows against the atoms that particles are images of."""
+    own = [owner[: each.n_own] for each, owner in zip(rows, atoms, strict=True)]
+    for rank, (each, particles, owner) in enumerate(zip(rows, lists, atoms, strict=True)):
+        assert each.n_own == len(particles.own)
+        atom_of_row = owner[each.particle_of_row]
+        assert len(set(atom_of_row.tolist())) == each.n_rows
+        has_row = each.row_of_particle >= 0
+        np.testing.assert_array_equal(atom_of_row[each.row_of_particle[has_row]], owner[has_row])
+        if each.n_own:
+            assert has_row[reached(particles)].all()
+        # What comes from each rank, in its order, is what the copies stand for.
+        taken = []
+        for other, theirs in enumerate(rows):
+            ends = np.cumsum(theirs.n_given)
+            given = theirs.given[ends[rank] - theirs.n_given[rank] : ends[rank]]
+            assert len(given) == each.n_taken[other]
+            taken.append(own[other][given])
+        np.testing.assert_array_equal(np.concatenate(taken), atom_of_row[each.n_own :])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_rows_are_those_of_owners(name, size):
+    lists, atoms = lists_of(STRUCTURES[name](), size)
+    foldings = [JointFolding() for _ in lists]
+    rows = rows_on_ranks(lists, foldings)
+    check_rows(rows, lists, atoms)
+
+
+def test_steps_keep_the_rows_and_other_lists_do_not():
+    structure = silicon(3, 2, 2)
+    lists, atoms = lists_of(structure, 2)
+    foldings = [JointFolding() for _ in lists]
+    first = rows_on_ranks(lists, foldings)
+    # All atoms move with their images, and the cell is strained.
+    steps = np.random.default_rng(1).normal(scale=0.02, size=(len(structure), 3))
+    strain = np.eye(3) + 1e-4 * np.array([[1.0, 0.5, 0.0], [0.0, -1.0, 0.3], [0.0, 0.0, 2.0]])
+    moved = [
+        replace(each, coordinates=(each.coordinates + steps[atom]) @ strain)
+        for each, atom in zip(lists, atoms, strict=True)
+    ]
+    again = rows_on_ranks(moved, foldings)
+    assert [id(each) for each in again] == [id(each) for each in first]
+    assert [each.n_planned for each in foldings] == [1, 1]
+    # An image that does not move with its owner: nothing is taken for granted.
+    wrong = moved[1].coordinates.copy()
+    wrong[-1] += 0.3
+    found = rows_on_ranks([moved[0], replace(moved[1], coordinates=wrong)], foldings)
+    assert all(isinstance(each, FoldingRefusedError) for each in found)
+    # Particles that go to another rank: new rows, on all ranks.
+    lists, atoms = lists_of(structure, 2, shuffled=True)
+    check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+
+
+def test_a_perfect_crystal_without_an_order_is_refused_on_all_ranks():
+    lists, _ = lists_of(with_a_foreign_atom(), 2, shuffled=True)
+    found = rows_on_ranks(lists, [JointFolding(), JointFolding()])
+    assert all(isinstance(each, FoldingRefusedError) for each in found)
+    assert "must be the only one possible, got two" in str(found[0])
+
+
+def test_a_particle_where_a_contributing_one_is():
+    lists, _ = lists_of(silicon(3, 2, 2), 2)
+    first = lists[0]
+    twice = ParticleList(
+        np.concatenate([first.coordinates, first.coordinates[:1]]),
+        np.concatenate([first.species_codes, first.species_codes[:1]]),
+        np.concatenate([first.contributing, [False]]),
+    )
+    found = rows_on_ranks_that_may_fail([twice, lists[1]])
+    assert "no particle may be where a contributing one is, got particle " in str(found[0])
+    assert "remove one of the two" in str(found[0])
+
+
+def rows_on_ranks_that_may_fail(lists):
+    """Return what ranks give, of which one may fail alone: the others then do not wait for it."""
+
+    def rows(ranks):
+        try:
+            return JointFolding().rows(lists[ranks.rank], CUTOFF, lambda: reached(lists[ranks.rank]), ranks)
+        finally:
+            ranks._shared[0].abort()
+
+    return on_ranks(len(lists), rows)
