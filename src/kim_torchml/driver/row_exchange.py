@@ -18,6 +18,7 @@ class RowExchange:
     def __init__(self, rows: JointRows, ranks: Ranks) -> None:
         """Keep the rows, and the ranks that have any."""
         self._rows, self._ranks = rows, ranks
+        self.n_own = rows.n_own
 
     def forward(self, rows: torch.Tensor) -> None:
         """Overwrite the rows of other ranks' particles by what these have."""
