@@ -21,7 +21,8 @@ class Exchanged(nn.Module):
 class ContinuousFilterNetwork(nn.Module):
     """Continuous-filter convolutions over one set of edges, then a readout for each row.
 
-    Ranks exchange features before each convolution but the first, whose inputs depend on species alone.
+    Ranks exchange features before each convolution but the first, whose inputs depend on species alone. What does not
+    depend on other rows is computed for own rows alone.
 
     Source:
         K. T. Schütt et al., J. Chem. Phys. 148, 241722 (2018), arXiv:1712.06113.
@@ -69,7 +70,10 @@ class ContinuousFilterNetwork(nn.Module):
         layers = zip(self.sender, self.exchanges, self.filters, self.update)  # noqa: B905
         for sender, exchange, filters, update in layers:
             sent = exchange(sender(features)).index_select(0, edge_index[1]) * (filters(radial) * envelope)
-            features = features + update(torch.zeros_like(features).index_add(0, edge_index[0], sent))
+            received = torch.zeros_like(features).index_add(0, edge_index[0], sent)
+            own = torch.ops.kim_torchml.own_rows(received)
+            updated = features[: own.shape[0]] + update(own)
+            features = torch.ops.kim_torchml.all_rows(updated, features.shape[0])
         return self.readout(features).squeeze(1)
 
 

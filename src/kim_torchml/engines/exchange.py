@@ -129,7 +129,7 @@ def _differentiate(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
 
 def _like_own(x: torch.Tensor) -> torch.Tensor:
     n = torch.library.get_ctx().new_dynamic_size(min=_FEWEST_ROWS)
-    torch._check(n <= x.shape[0])
+    torch._check(n <= x.shape[0])  # type: ignore[no-untyped-call]
     return x.new_empty((n, *x.shape[1:]))
 
 
