@@ -31,7 +31,8 @@ ABOUT = {
     "title": "Message-passing network for Si, trained on the Stillinger-Weber potential, from edge vectors",
     "authors": ["kim-torchml"],
     "licence": "LGPL-2.1-or-later",
-    "description": "The network of TorchML_Graph_Si, called with the vectors of edges",
+    "description": "The network of TorchML_Graph_Si, called with the vectors of edges. It exchanges features between "
+    "MPI ranks: its network.py calls torch.ops.kim_torchml.exchange before the second convolution",
     "trained_on": "energies and forces of SW_StillingerWeber_1985_Si__MO_405512056662_005",
 }
 

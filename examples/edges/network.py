@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+import kim_torchml.engines  # noqa: F401 - registers the operator that exchanges features between ranks
+
 N_LAYERS = 2
 
 
@@ -81,6 +83,8 @@ class SiliconNetwork(nn.Module):
 
     The driver gives every row all its edges that an energy which counts can depend on. So both convolutions may take
     the same edges, and the functions of the bonds are computed once for both.
+
+    Several MPI ranks exchange features before the second convolution; those before the first are the same everywhere.
     """
 
     cutoff: Final[float]
@@ -116,8 +120,11 @@ class SiliconNetwork(nn.Module):
         n = species.shape[0]
         # One more row, without edges, has the energy of an isolated particle, which is subtracted below.
         features = self.initial.expand(n + 1, -1)
-        for convolution in self.convolutions:
-            features = convolution(features, edge_index, bonds)
+        features = self.convolutions[0](features, edge_index, bonds)
+        for convolution in self.convolutions[1:]:
+            # Rows of atoms of other ranks get what these have computed; nobody's edges lead to the last row.
+            exchanged = torch.ops.kim_torchml.exchange(features[:n])
+            features = convolution(torch.cat([exchanged, features[n:]]), edge_index, bonds)
         energies = (self.linear(features) + self.nonlinear(features)).squeeze(1)
         return energies[:n] - energies[n]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Models that this machine compiles, for tests of several files: one at its first use, the other at its installing."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -22,8 +23,9 @@ INSTALLED = replace(SINGLE, exported="Compiled_Single", scripted="Compiled_Singl
 PARAMETERS = {"initial": "features of every particle before the first convolution"}
 # Compiling takes a minute, and more where other tests compile too, s.
 PATIENCE = 600.0
-# How images are treated by default: a rank of several sees only a part of the system.
-WAYS = {1: "folded", 2: "staged"}
+# What becomes by default of images and of other ranks' particles, by the number of ranks.
+_HAS_MPI4PY = importlib.util.find_spec("mpi4py") is not None
+WAYS = {1: "layers folded", 2: "layers, exchanged between ranks" if _HAS_MPI4PY else "layers staged"}
 
 
 @dataclass(frozen=True)

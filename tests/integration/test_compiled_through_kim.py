@@ -135,7 +135,7 @@ def runs(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> dict[i
         assert run.returncode == 0, run.stdout + run.stderr
         lines = first_use_lines(run.stderr)
         assert len(lines) == ranks
-        used = rf"model model\.pt2 \(Edges, 2 layers {WAYS[ranks]}, compiled \(program x \d+\.\d\)\), device cpu, "
+        used = rf"model model\.pt2 \(Edges, 2 {WAYS[ranks]}, compiled \(program x \d+\.\d\)\), device cpu, "
         assert all(re.search(used, line) for line in lines), lines
     return done
 

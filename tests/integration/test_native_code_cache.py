@@ -31,7 +31,7 @@ def test_one_rank_compiles_while_the_other_waits(compiled: Compiled) -> None:
     assert all(line.startswith("[kim-torchml rank 0] ") for line in waiting)
     assert 2 <= len(progress) - len(waiting) < PATIENCE / 5
     assert len(first_uses) == 2
-    used = rf", model model\.pt2 \(Edges, 2 layers {WAYS[2]}, compiled \(program x \d+\.\d\)\), device cpu, "
+    used = rf", model model\.pt2 \(Edges, 2 {WAYS[2]}, compiled \(program x \d+\.\d\)\), device cpu, "
     assert all(re.search(used, line) for line in first_uses), first_uses
     assert len(compiled.entries) == 2
 

@@ -4,9 +4,10 @@
 import numpy as np
 import pytest
 import torch
-from exchanging_networks import Alone, Forgetful, Passing
+from exchanging_networks import Alone, Forgetful, Passing, Rounded, RoundedAlone, WithoutDerivative
 from models import script_bytes
 from opening import open_model
+from program_files import inputs_of
 from ranks_in_threads import on_ranks
 
 from kim_torchml.driver.edges_choice import chosen_inputs
@@ -114,6 +115,21 @@ def test_the_probe_of_single_precision(tmp_path, monkeypatch):
     content = script_bytes(Passing, dtype=torch.float32)
     model = open_model(tmp_path, content, elements=("Si", "Ge"), cutoff=4.0, dtype="float32", **ASKED)._opened
     assert fault_of_exchange(model.program, model.inputs) == ""
+
+
+@pytest.mark.parametrize(("kind", "is_sound"), [(Rounded, True), (RoundedAlone, False)])
+def test_the_probe_of_a_model_that_converts_to_its_own_type(tmp_path, monkeypatch, kind, is_sound):
+    monkeypatch.setenv(settings.EDGES, "staged")
+    content = script_bytes(kind, dtype=torch.float32)
+    model = open_model(tmp_path, content, elements=("Si", "Ge"), cutoff=4.0, dtype="float64", **ASKED)._opened
+    with pytest.raises(DriverError, match=r"the model in model\.pt raised an error"):
+        model.program.in_double_precision().run(inputs_of(9, 60), wants_gradient=False)
+    assert (fault_of_exchange(model.program, model.inputs) == "") == is_sound
+
+
+def test_derivatives_that_are_no_numbers_are_found(opened):
+    model = opened(WithoutDerivative)
+    assert "got energies or forces that differ by nan" in fault_of_exchange(model.program, model.inputs)
 
 
 # Rows of three ranks, of which the last has none of its own: own ones, and copies of others' by (rank, row).

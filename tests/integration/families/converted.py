@@ -109,6 +109,7 @@ class TriedFamily:
         species: the elements in it, in the order of LAMMPS' atom types.
         calculator: makes the package's own calculator as its users do.
         maker: script that writes sources into a folder; runs where the package is.
+        verified: those of the species that `kim-torchml verify` is asked for, if not all.
     """
 
     package: str
@@ -117,3 +118,4 @@ class TriedFamily:
     species: tuple[str, ...]
     calculator: Callable[[Wanted], Calculator]
     maker: str = ""
+    verified: tuple[str, ...] = ()

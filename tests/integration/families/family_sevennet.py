@@ -36,5 +36,7 @@ TRIED = TriedFamily(
     ),
     structures=STRUCTURES,
     species=SPECIES,
+    # A dimer takes a tenth of a second, and the curve of each pair has hundreds.
+    verified=("O", "Si"),
     calculator=_calculator,
 )

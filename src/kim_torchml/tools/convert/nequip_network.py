@@ -20,9 +20,12 @@ from kim_torchml.engines.facts import type_word
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.elements import SYMBOLS
 from kim_torchml.tools.convert.default_dtype import default_dtype
+from kim_torchml.tools.convert.exchanged import exchange_what_comes_of
 from kim_torchml.tools.convert.nequip_config import NequIPNetwork
 from kim_torchml.tools.request_error import RequestError
 
+# What gives features that a layer of NequIP gathers by the neighbour of each edge.
+_GATHERED = "linear_1"
 _LAYER, _ALLEGRO, _ENERGY_AND_FORCES = "ConvNetLayer", "Allegro_Module", "ForceStressOutput"
 # Networks without layers, whose energies depend on neighbours alone.
 _PAIRS = ("ZBL", "LennardJones", "SimpleLennardJones")
@@ -153,9 +156,13 @@ def packaged_network(path: Path) -> Any:
 
 
 def energies_alone(network: Any) -> NequIPEdges:
-    """Return a network without what computes forces, as one of the kind edges; the network is changed."""
+    """Return a network of the kind edges: without what computes forces, and with exchanges; the network is changed."""
     if type(network.model).__name__ == _ENERGY_AND_FORCES:
         network.model = network.model.func
+    layers = [each for each in network.modules() if type(each).__name__ == _LAYER]
+    # What the first layer takes depends on species alone.
+    for layer in layers[1:]:
+        exchange_what_comes_of(layer.conv, _GATHERED)
     return NequIPEdges(network).eval()
 
 

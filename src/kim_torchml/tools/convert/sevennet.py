@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from kim_torchml.errors import DriverError
+from kim_torchml.tools.convert.exchanged import ExchangedEntry
 from kim_torchml.tools.convert.family import (
     DOUBLE,
     Asked,
@@ -260,6 +261,7 @@ def _potential(
         for name in _LEFT_OUT:
             edges.delete_module_by_key(name)
         edges.key_grad, edges.eval_type_map = None, False
+        _exchange_before_convolutions(edges, layers)
         if modal is not None:
             edges.prepare_modal_deploy(modal)
     module = SevenNetEdges(edges).eval()
@@ -292,6 +294,14 @@ def _network(checkpoint: Any, dtype: torch.dtype) -> Any:
             if type(part).__name__ == "OnehotEmbedding":
                 network.replace_module(name, OneHot(part))
     return network
+
+
+def _exchange_before_convolutions(network: Any, layers: int) -> None:
+    """Let ranks exchange what a layer gathers, but for the first one, whose features depend on species alone."""
+    for layer in range(1, layers):
+        name = f"{layer}_convolution"
+        convolution = network.get_submodule(name)
+        network.replace_module(name, ExchangedEntry(convolution, convolution.key_x))
 
 
 def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:

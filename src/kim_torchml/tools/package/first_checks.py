@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from kim_torchml.errors import DriverError
+from kim_torchml.evaluation.exchange_probe import fault_of_exchange
+from kim_torchml.inputs import EdgeInputs
 from kim_torchml.tools.kim_host.particles import AtomsAndImages
 from kim_torchml.tools.kim_host.structure import Floats
 from kim_torchml.tools.late_progress import LateProgress
@@ -74,6 +76,7 @@ def check_first(model: LoadedModel, module: torch.nn.Module | None, progress: La
     lines.append(_beside_differences(trial, particles))
     progress("reach", 0.75)
     _check_reach(trial)
+    _check_exchanges(model)
     progress("particles without neighbours", 0.8)
     _check_without_neighbours(model)
     found = [measurement_of(check, trial) for check in _DOUBTFUL]
@@ -99,6 +102,17 @@ def _check_reach(trial: Trial) -> None:
         raise DriverError(
             f"the model in {trial.model.description.model_file} does not reach as far as was said: {found.comment}"
         )
+
+
+def _check_exchanges(model: LoadedModel) -> None:
+    """Check that a model that exchanges features between ranks does so before each layer that needs it.
+
+    Raises:
+        DriverError: If it does not: several ranks would refuse it.
+    """
+    program, kind = model.opened.program, model.inputs
+    if program.n_exchanges and isinstance(kind, EdgeInputs) and (fault := fault_of_exchange(program, kind)):
+        raise DriverError(fault)
 
 
 def _check_without_neighbours(model: LoadedModel) -> None:

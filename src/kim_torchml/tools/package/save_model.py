@@ -40,7 +40,9 @@ def save_model(
         kind: "none", "descriptor", "graph" or "edges": what the module's forward takes.
         species: Element symbols, in the order of their codes.
         cutoff: Cutoff, Å.
-        layers: Number of message-passing layers of a graph or edges; 1 is strictly local.
+        layers: Number of message-passing layers of a graph or edges; 1 is strictly local. MPI ranks exchange features
+            of edges where forward calls `features = torch.ops.kim_torchml.exchange(features)` before each layer but the
+            first, on what it gathers by edge_index[1] (`import kim_torchml.engines` registers it; docs/parallel.md).
         species_as: "codes" or "atomic numbers": what the module gets as species.
         energy: "per particle" or "total": what the module returns, eV.
         dtype: Floating type of the module's inputs; by default that of its parameters.
@@ -53,8 +55,7 @@ def save_model(
         about: title, authors (a list), doi, licence, description, trained_on.
         made_with: Versions of software beside torch, Python and kim-torchml, by name.
         driver: KIM id that the driver is installed under.
-        replace: Whether the files of a model in the folder may be replaced; other files there stay, and README.md and
-            kimspec.edn too if they were edited.
+        replace: Whether the files of a model in the folder may be replaced; others and edited documents stay.
         file_format: "pt2", a program of torch.export, which the kind edges can have; or "pt", TorchScript. By default
             "pt2" where that can be made of the module and gives the same energies and gradients, else "pt"; what
             `print` shows of the result says why.
