@@ -167,6 +167,20 @@ def test_single_precision_is_no_jump(of: int) -> None:
     assert found.size <= 30.0 * found.noise or found.size <= 1e-6 * max(0.5, found.level)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_a_value_that_rounding_makes_one_of_two_has_no_kink(share: float) -> None:
+    """Where a curve in single precision is flat, few neighbouring values may happen to be on either side."""
+    for seed in range(40):
+
+        def flat(x, seed=seed):
+            bits = np.ascontiguousarray(x).view(np.uint64) ^ np.uint64(seed)
+            is_up = np.array([np.random.default_rng(each).random() for each in bits]) < share
+            return -1.8 - 1e-3 * np.maximum(0.0, 4.5 - x) ** 3 + 8e-7 * is_up
+
+        found = find_jumps(flat, GRID, flat(GRID), (4.5,))
+        assert not [slope for _, slope in found if slope.size > 30.0 * slope.noise], seed
+
+
 def test_suspects_are_looked_at() -> None:
     """A jump too small to stand out on the grid, at the cutoff."""
     place = 1.9

@@ -8,7 +8,7 @@ both are rounding alone, whose size is measured in the intervals next to it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,11 @@ ORDERS = (3, 6)
 NARROW = 2e-5
 # Å. A jump of the next derivative leaves a step that shrinks with the interval, which is followed down to this width.
 NARROWEST = 1e-11
+# Intervals on both sides in which noise is looked for where something stands out, and the part of them that it is above
+# or equal to. The values of a model in single precision may be the same in most of fewer intervals, which then seem to
+# have no noise.
+FARTHER = 48
+NOISY = 0.9
 # A jump stays if this part of it is left after two more divisions.
 STAYS = 0.9
 # A jump counts only if it is larger by this factor than the leftovers of the intervals around.
@@ -98,6 +103,7 @@ def _narrow(curve: Callable[[Floats], Floats], left: float, right: float, order:
     """Divide an interval, following the greatest differences, until the jumps of curve and slope are known."""
     of_curve: list[Jump] = []
     of_slope: list[Jump] = []
+    widest: tuple[float, float] | None = None
     while True:
         width = (right - left) / PARTS
         points = left + width * np.arange(-AROUND, PARTS + AROUND + 1, dtype=np.float64)
@@ -110,8 +116,9 @@ def _narrow(curve: Callable[[Floats], Floats], left: float, right: float, order:
             continue
         of_curve.append(_leftover(points, values, middle))
         of_slope.append(_leftover_of_slope(points, values, middle))
+        widest = widest or (left, width)
         if width <= NARROWEST or (_is_settled(of_curve) and _is_settled(of_slope)):
-            return _limit(of_curve), _limit(of_slope)
+            return _with_noise_farther_out(curve, *widest, _limit(of_curve), _limit(of_slope))
 
 
 def _is_settled(jumps: list[Jump]) -> bool:
@@ -139,27 +146,54 @@ def stands_out(jump: Jump) -> bool:
     return jump.size > ABOVE_NOISE * jump.noise
 
 
+def _with_noise_farther_out(
+    curve: Callable[[Floats], Floats], left: float, width: float, of_curve: Jump, of_slope: Jump
+) -> tuple[Jump, Jump]:
+    """Return the jumps of curve and slope with the noise of more intervals of one width, if one of them stands out."""
+    if not (stands_out(of_curve) or stands_out(of_slope)):
+        return of_curve, of_slope
+    points = left + width * np.arange(-FARTHER, FARTHER + 2, dtype=np.float64)
+    values = curve(points)
+    noise = _noise(_leftovers(values), FARTHER - 1, NOISY)
+    noise_of_slope = _noise(_leftovers_of_slope(np.diff(values) / width), FARTHER - 3, NOISY)
+    return (
+        replace(of_curve, noise=max(noise, of_curve.noise)),
+        replace(of_slope, noise=max(noise_of_slope, of_slope.noise)),
+    )
+
+
 def _leftover(points: Floats, values: Floats, middle: int) -> Jump:
     """Return the step over the middle interval less the mean of the steps beside it, and its noise."""
-    steps = np.diff(values)
-    leftover = np.abs(steps[1:-1] - 0.5 * (steps[:-2] + steps[2:]))
-    return _jump(points, leftover, middle - 1, middle, float(np.abs(values).max()))
+    return _jump(points, _leftovers(values), middle - 1, middle, float(np.abs(values).max()))
 
 
 def _leftover_of_slope(points: Floats, values: Floats, middle: int) -> Jump:
     """Return the change of slope across the middle interval less the mean of the changes beside it, and its noise."""
-    width = float(points[1] - points[0])
-    slopes = np.diff(values) / width
+    slopes = np.diff(values) / float(points[1] - points[0])
+    return _jump(points, _leftovers_of_slope(slopes), middle - 3, middle, float(np.abs(slopes).max()))
+
+
+def _leftovers(values: Floats) -> Floats:
+    """Return the step over each interval less the mean of the steps beside it, from the second interval on."""
+    steps = np.diff(values)
+    return np.asarray(np.abs(steps[1:-1] - 0.5 * (steps[:-2] + steps[2:])), dtype=np.float64)
+
+
+def _leftovers_of_slope(slopes: Floats) -> Floats:
+    """Return the change of slope across each interval less the mean of the changes beside it, from the fourth on."""
     # A kink inside an interval is divided between the changes of slope at both ends, so it is taken across the whole.
     changes = slopes[2:] - slopes[:-2]
-    leftover = np.abs(changes[2:-2] - 0.5 * (changes[:-4] + changes[4:]))
-    return _jump(points, leftover, middle - 3, middle, float(np.abs(slopes).max()))
+    return np.asarray(np.abs(changes[2:-2] - 0.5 * (changes[:-4] + changes[4:])), dtype=np.float64)
 
 
 def _jump(points: Floats, leftover: Floats, here: int, middle: int, level: float) -> Jump:
     """Return the leftover at one index as a jump, with the leftovers around as its noise."""
-    # The noisier side counts: beyond a cutoff there is no noise.
-    sides = [side for side in (leftover[: max(0, here - 2)], leftover[here + 3 :]) if len(side) > 2]
-    noise = max(float(np.median(side)) for side in sides)
     at = 0.5 * float(points[middle] + points[middle + 1])
-    return Jump(at, float(leftover[here]), noise, level)
+    return Jump(at, float(leftover[here]), _noise(leftover, here, 0.5), level)
+
+
+def _noise(leftover: Floats, here: int, part: float) -> float:
+    """Return what a part of the leftovers on either side of one index does not exceed, on the noisier side."""
+    # Beyond a cutoff there is no noise.
+    sides = [side for side in (leftover[: max(0, here - 2)], leftover[here + 3 :]) if len(side) > 2]
+    return max(float(np.quantile(side, part)) for side in sides)
