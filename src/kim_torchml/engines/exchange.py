@@ -22,7 +22,7 @@ import torch
 NAMESPACE = "kim_torchml"
 EXCHANGE, OWN_ROWS, ALL_ROWS = NAMES = ("exchange", "own_rows", "all_rows")
 # Products of several matrices are compiled for at least two of them.
-_FEWEST_ROWS = 2
+FEWEST_ROWS = 2
 
 
 class Exchange(Protocol):
@@ -97,7 +97,7 @@ def _backward(gradient: torch.Tensor) -> torch.Tensor:
 def _own_rows(x: torch.Tensor) -> torch.Tensor:
     """Return the rows of this rank's own particles, shape [own rows, ...]: at least two, where there are two in all."""
     carrier = _current()
-    return _copied(x if carrier is None else x[: max(_FEWEST_ROWS, carrier.n_own)])
+    return _copied(x if carrier is None else x[: max(FEWEST_ROWS, carrier.n_own)])
 
 
 def _all_rows(x: torch.Tensor, n: int) -> torch.Tensor:
@@ -128,7 +128,7 @@ def _differentiate(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _like_own(x: torch.Tensor) -> torch.Tensor:
-    n = torch.library.get_ctx().new_dynamic_size(min=_FEWEST_ROWS)
+    n = torch.library.get_ctx().new_dynamic_size(min=FEWEST_ROWS)
     torch._check(n <= x.shape[0])  # type: ignore[no-untyped-call]
     return x.new_empty((n, *x.shape[1:]))
 

@@ -17,6 +17,7 @@ import torch
 
 from kim_torchml.engines.exchange import EXCHANGE as _EXCHANGE
 from kim_torchml.engines.exchange import NAMES, NAMESPACE, overload_of
+from kim_torchml.engines.exchange import OWN_ROWS as _OWN_ROWS
 from kim_torchml.engines.exported.guarded_calls import GUARDED
 
 # Overloads in the namespace aten. What these return is in new memory.
@@ -122,7 +123,7 @@ _IN_PLACE = """
 """
 # Operators of this project that files may name; what they return is in new memory too.
 _OWN = {f"{NAMESPACE}.{name}.default": name for name in NAMES}
-EXCHANGE = f"{NAMESPACE}.{_EXCHANGE}.default"
+EXCHANGE, OWN_ROWS = (f"{NAMESPACE}.{name}.default" for name in (_EXCHANGE, _OWN_ROWS))
 NEW = frozenset((*(f"aten.{name}" for name in _NEW.split()), *_OWN))
 VIEWS_AND_COMPOSITES = frozenset(f"aten.{name}" for name in _VIEWS_AND_COMPOSITES.split())
 IN_PLACE = frozenset(f"aten.{name}" for name in _IN_PLACE.split())
