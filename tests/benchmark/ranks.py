@@ -2,10 +2,11 @@
 """Message passing in LAMMPS on several ranks, which exchange features or compute particles of others again.
 
     .venv/bin/python tests/benchmark/ranks.py [--layers 3 5] [--cells 5 8] [--rounds N] [--ranks 1 2 4 8]
-                                              [--model NAME] [--compile] [--plot FILE]
+                                              [--model FOLDER] [--compile] [--plot FILE]
 
-Silicon, networks of continuous_filters.py as save_model writes them, or with --model a model for silicon that is
-installed in the user's collection; 5 Å, one thread a rank. Needs mpirun and mpi4py.
+Silicon, networks of continuous_filters.py as save_model writes them with a cutoff of 5 Å, or with --model one model,
+which is only timed; one thread a rank. Driver and models are installed into a KIM collection in a temporary folder.
+Needs mpirun and mpi4py.
 
 The first table counts rows and edges of each rank, the largest of all ranks, by networks of one channel, which are
 cheap enough for as many ranks as --ranks names on any machine: edges are counted once for each layer that they are
@@ -81,14 +82,17 @@ def install(folder: Path, options: argparse.Namespace) -> None:
     """Install driver and networks into a collection that this process uses from now on."""
     os.environ |= {"OMP_NUM_THREADS": "1", "KIM_TORCHML_QUIET": "1"}
     os.environ |= {"KIM_TORCHML_COMPILE": "cached" if options.compile else "never"}
-    if options.model:
-        return
     collection = KimCollection(folder / "collection")
     sources = folder / "export"
     sources.mkdir()
     collection.install(export_sources(sources), KIM_TORCHML_PYTHON=sys.executable)
     os.environ["KIM_API_CONFIGURATION_FILE"] = collection.environment["KIM_API_CONFIGURATION_FILE"]
-    os.environ["KIM_TORCHML_CACHE"] = str(folder / "cache")
+    os.environ |= {"KIM_TORCHML_CACHE": str(folder / "cache"), "XDG_DATA_HOME": str(folder / "data")}
+    if options.model:
+        words = [] if options.compile else ["--no-compile"]
+        command = [sys.executable, "-m", "kim_torchml", "install", *words, str(options.model)]
+        subprocess.run(command, check=True, capture_output=True)
+        return
     for n_layers in options.layers:
         for is_cheap in (True, False):
             name = name_of(n_layers, is_cheap=is_cheap)
@@ -267,8 +271,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="steps of each run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each case (default: %(default)s)")
     parser.add_argument("--most-edges", type=float, default=5e5, help="of a staged run (default: %(default)g)")
-    parser.add_argument("--model", help="an installed model, instead of the networks made here; it is only timed")
-    parser.add_argument("--compile", action="store_true", help="compile the networks first, or use the compiled model")
+    parser.add_argument("--model", type=Path, help="folder of a model, instead of the networks made here")
+    parser.add_argument("--compile", action="store_true", help="compile the models first")
     parser.add_argument("--plot", type=Path, help="an SVG file for a picture of edges against ranks")
     options = parser.parse_args()
     console = Console(width=150)
@@ -276,7 +280,7 @@ def main() -> None:
         with console.status("installing"):
             install(Path(folder), options)
         if options.model:
-            cases = [Case(options.model, 0, cells) for cells in options.cells]
+            cases = [Case(options.model.resolve().name, 0, cells) for cells in options.cells]
         else:
             table, found = count_table(options)
             console.print(table)
