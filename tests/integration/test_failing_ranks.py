@@ -17,7 +17,7 @@ pytest.importorskip("mpi4py", reason="ranks agree through mpi4py, which is not i
 pytestmark = [pytest.mark.usefixtures("bad_models"), pytest.mark.every_system]
 
 # A run that hangs fails the test. One that does not takes seconds.
-_PATIENCE = 120
+PATIENCE = 120
 
 
 def errors_in(stderr: str) -> list[str]:
@@ -40,22 +40,26 @@ def _of_each_rank(commands: list[str]) -> str:
 
 
 def run(
-    collection: KimCollection, folder: Path, model: str, ranks: list[dict[str, str]], **more: str
+    collection: KimCollection, folder: Path, case: Case, ranks: list[dict[str, str]], **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run LAMMPS on ranks that have variables of their own."""
-    commands = Case("case", model, silicon(), processors=f"{len(ranks)} 1 1", run="run 2").write(folder)
-    (folder / "in.lammps").write_text(commands)
+    (folder / "in.lammps").write_text(case.write(folder))
     own = [" ".join(f"export {name}={value};" for name, value in each.items()) for each in ranks]
     script = _of_each_rank([f"{each} exec lmp -in in.lammps -nocite" for each in own])
     words = ["mpirun", "--oversubscribe", "-np", str(len(ranks)), "bash", "-c", script]
     return subprocess.run(
         words, cwd=folder, env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | more, capture_output=True,
-        text=True, timeout=_PATIENCE, check=False,
+        text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 
+def of_two(model: str) -> Case:
+    """Return a run of two ranks."""
+    return Case("case", model, silicon(), processors="2 1 1", run="run 2")
+
+
 def test_a_model_that_fails_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
-    done = run(collection, own_folder, bad.RAISES_FAR_AWAY, [{}, {}])
+    done = run(collection, own_folder, of_two(bad.RAISES_FAR_AWAY), [{}, {}])
     assert done.returncode == 1, done.stderr
     (error,) = errors_in(done.stderr)
     assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
@@ -80,7 +84,7 @@ def test_a_model_that_one_rank_cannot_create(
 ) -> None:
     ranks: list[dict[str, str]] = [{}, {}]
     ranks[failing] = variables
-    done = run(collection, own_folder, EDGES, ranks)
+    done = run(collection, own_folder, of_two(EDGES), ranks)
     assert done.returncode == 1, done.stderr
     (error,) = errors_in(done.stderr)
     assert error.startswith(f"[kim-torchml rank {failing}] error: ")
@@ -100,7 +104,7 @@ def test_a_rank_that_is_killed_ends_the_run(collection: KimCollection, own_folde
         env=collection.environment,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode != 0
@@ -128,7 +132,7 @@ def test_partitions_do_not_wait_for_each_other(collection: KimCollection, own_fo
         env=collection.environment,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -165,7 +169,7 @@ def host(collection: KimCollection, *words: str, **variables: str) -> subprocess
     environment = collection.environment | {"PYTHONPATH": python_path(HERE), "KIM_TORCHML_QUIET": "1"} | variables
     return subprocess.run(
         ["mpirun", "--oversubscribe", "-np", "2", sys.executable, "-c", HOST, *words],
-        env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False,
+        env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 

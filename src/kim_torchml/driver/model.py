@@ -30,7 +30,7 @@ from kim_torchml.inputs.folding import Folding
 from kim_torchml.inputs.joint_rows import JointRows
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
-from kim_torchml.process.communicator import agreed, find_communicator
+from kim_torchml.process.communicator import OtherRankError, agreed, find_communicator
 from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
 from kim_torchml.process.profile import EDGES, OUTPUTS, Profile, timed
 from kim_torchml.process.rank import Rank, find_rank
@@ -233,9 +233,22 @@ class Model:
             self._compute(particles, outputs, step)
 
     def fail_with_others(self) -> None:
-        """Tell the other ranks, which are computing, that this one could not begin to."""
-        if self._communicator is not None:
-            self._communicator.all_are(False)
+        """Let the ranks that compute with this one know that it has failed.
+
+        Raises:
+            OtherRankError: If one of them has failed as well, and says why.
+        """
+        if self._communicator is not None and not self._communicator.fail():
+            raise OtherRankError(self._communicator)
+
+    def check_others(self) -> None:
+        """Wait until the ranks that compute with this one have done the same.
+
+        Raises:
+            OtherRankError: If one of them has failed.
+        """
+        with agreed(self._communicator):
+            pass
 
     def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
         # Where ranks exchange features, all take part in finding out which.
@@ -291,6 +304,23 @@ class Model:
     def _has_own_parameters(self) -> bool:
         """Return whether a simulator has set parameters: then the program is this model's alone."""
         return self._program is not self._opened.program
+
+    def refresh(self, changed: Sequence[int]) -> None:
+        """Let the model have the values of parameters that a simulator has overwritten; all ranks must call this.
+
+        Args:
+            changed: Their indices in `parameters`.
+        Raises:
+            DriverError: If they are refused, here or on another rank; then the model is as it was.
+        """
+        before = self._program
+        try:
+            with agreed(self._communicator):
+                if changed:
+                    self.take_parameters(changed)
+        except OtherRankError:
+            self._program = before
+            raise
 
     @without_host_modes
     def take_parameters(self, changed: Sequence[int]) -> None:

@@ -40,9 +40,9 @@ class OtherRankError(DriverError):
     # The shim keeps it off the screen.
     is_told_by_another_rank = True
 
-    def __init__(self, communicator: "Communicator") -> None:
-        """Say just that, for KIM's log; keep the ranks that all know it."""
-        super().__init__("another rank has failed, and says why")
+    def __init__(self, communicator: "Communicator", own: object = "") -> None:
+        """Say just that, and what has failed here too, for KIM's log; keep the ranks that all know it."""
+        super().__init__("another rank has failed, and says why" + (f"; this one has failed too: {own}" if own else ""))
         self.communicator = communicator
 
 
@@ -50,11 +50,12 @@ class Communicator:
     """Ranks that compute one system together.
 
     All of them must call its methods equally often and in the same order. Before anything is sent they agree that all
-    are well: where one has failed, and so calls nothing but `all_are`, the others raise OtherRankError.
+    are well: where one has failed, and so calls nothing but `fail`, the others raise OtherRankError.
 
     Attributes:
         rank: this process's place among them.
         size: how many they are.
+        is_failure_known: whether all of them know that one has failed, since `begin` was called.
     """
 
     def __init__(self, mpi: Any, communicator: Any) -> None:
@@ -62,12 +63,39 @@ class Communicator:
         communicator.Set_errhandler(mpi.ERRORS_RETURN)
         self._mpi, self._communicator = mpi, communicator
         self.rank, self.size = int(communicator.rank), int(communicator.size)
+        self.is_failure_known = False
+
+    def begin(self) -> None:
+        """Begin something that may fail anew."""
+        self.is_failure_known = False
+
+    def _least(self, number: int) -> int:
+        """Return the least number that a rank has given: ranks with a cause, then `size` and what follows it."""
+        least = np.array([number], dtype=np.int64)
+        self._communicator.Allreduce(self._mpi.IN_PLACE, least, op=self._mpi.MIN)
+        self.is_failure_known = bool(least[0] <= self.size)
+        return int(least[0])
+
+    def fail(self, is_cause: bool = True) -> bool:
+        """Let the other ranks know that this one has failed.
+
+        Args:
+            is_cause: Whether it has failed itself, and not for other ranks alone.
+        Returns:
+            Whether it must say why: of several ranks that have failed, the first does.
+        """
+        return self._least(self.rank if is_cause else self.size) == self.rank
 
     def all_are(self, is_so: bool) -> bool:
-        """Return whether something is so on all ranks."""
-        flag = bytearray([is_so])
-        self._communicator.Allreduce(self._mpi.IN_PLACE, [flag, self._mpi.UNSIGNED_CHAR], op=self._mpi.MIN)
-        return bool(flag[0])
+        """Return whether something is so on all ranks.
+
+        Raises:
+            OtherRankError: If another rank has failed.
+        """
+        least = self._least(self.size + 1 + is_so)
+        if self.is_failure_known:
+            raise OtherRankError(self)
+        return least == self.size + 2
 
     def check_all_well(self) -> None:
         """Agree that no rank has failed.
@@ -75,8 +103,7 @@ class Communicator:
         Raises:
             OtherRankError: If one has.
         """
-        if not self.all_are(True):
-            raise OtherRankError(self)
+        self.all_are(True)
 
     def gathered(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return the arrays of all ranks, which may differ in their first size alone.
@@ -267,11 +294,19 @@ def agreed(communicator: Communicator | None) -> Iterator[None]:
     if communicator is None:
         yield
         return
+    communicator.begin()
     try:
         yield
     except BaseException as error:
-        # What these ranks have agreed on they all know.
-        if not (isinstance(error, OtherRankError) and error.communicator is communicator):
-            communicator.all_are(False)
+        is_own = not isinstance(error, OtherRankError)
+        if communicator.is_failure_known:
+            # TorchScript makes errors of its own out of those that come from within an operator.
+            told = OtherRankError(communicator)
+        elif communicator.fail(is_own):
+            raise
+        else:
+            told = OtherRankError(communicator, error)
+        if is_own and isinstance(error, Exception):
+            raise told from error
         raise
     communicator.check_all_well()
