@@ -54,7 +54,8 @@ def energy(model: KimpyModel, step: str, is_failing: bool) -> float:
     """Return this rank's part of the energy in a step."""
     particles = particles_of_rank(WORLD.rank, WORLD.size)
     if step in ("scale", "bad scale"):
-        model.model.set_parameter(0, 0, np.nan if is_failing and step == "bad scale" else 2.0)
+        # The first parameter is the number of elements.
+        model.model.set_parameter(1, 0, np.nan if is_failing and step == "bad scale" else 2.0)
         model.model.clear_then_refresh()
     if step == "neighbours of another list":
         particles = other_order(particles)

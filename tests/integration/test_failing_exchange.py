@@ -140,7 +140,7 @@ STEPS = {
     "neighbours": "the simulator failed to give the neighbour list of particle ",
     "neighbours of another list": "the simulator failed to give the neighbour list of particle ",
     # An image of no particle: all ranks find that out, and the first says so.
-    "owners": "OWNERS",
+    "owners": "particle ",
     "bad scale": "the parameter `scale` must be finite numbers that fit torch.float64, got nan at index 0; ",
 }
 
@@ -164,7 +164,8 @@ def test_a_host_that_goes_on_after_a_failure(collection: KimCollection) -> None:
     first, second = map(json.loads, done.stdout.splitlines())
     expected = energy(KimpyModel(tiny.EXCHANGED), of_atoms(crystal(), REACH, by_translation=True))
     for step, one, other in zip(steps, first, second, strict=True):
-        if step in STEPS:
+        # kimpy raises nothing where a Refresh fails: all ranks have the value that they had.
+        if step in STEPS and step != "bad scale":
             assert (one, other) == ("has failed", "has failed"), step
         else:
             assert one + other == pytest.approx(expected * (2.0 if step == "scale" else 1.0), rel=1e-12), step

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import bad_models as bad
+import numpy as np
 import pytest
 from ase.build import bulk
 from kim_collection import HERE, KimCollection, python_path
 from lammps_host import Case, run_lammps
-from tiny_models import EDGES
+from tiny_models import EDGES, EXCHANGED
 
 pytest.importorskip("mpi4py", reason="ranks agree through mpi4py, which is not installed here")
 pytestmark = [pytest.mark.usefixtures("bad_models"), pytest.mark.every_system]
@@ -111,37 +112,40 @@ def test_a_rank_that_is_killed_ends_the_run(collection: KimCollection, own_folde
     assert errors_in(done.stderr) == []
 
 
-def partitioned(folder: Path) -> str:
-    """Return commands with which two partitions compute different systems, and differently often."""
-    cases = [
-        Case(f"part_{number}", EDGES, bulk("Si", cubic=True, a=5.43 + 0.1 * number) * (2, 2, 2), run=f"run {run}")
-        for number, run in enumerate((1, 7))
-    ]
-    written = [case.write(folder) for case in cases]
-    for number, commands in enumerate(written):
-        (folder / f"in.part_{number}").write_text(commands)
-    return "variable part world 0 1\ninclude in.part_${part}\n"
+def partitions() -> list[Case]:
+    """Return runs of different systems, which compute differently often."""
+    made = []
+    for number, steps in enumerate((3, 7)):
+        atoms = bulk("Si", cubic=True, a=5.43 + 0.1 * number) * (2, 2, 2)
+        atoms.rattle(0.1, seed=number)
+        made.append(Case(f"part_{number}", EXCHANGED, atoms, run=f"fix 1 all nve\nrun {steps}"))
+    return made
 
 
 def test_partitions_do_not_wait_for_each_other(collection: KimCollection, own_folder: Path) -> None:
-    (own_folder / "in.lammps").write_text(partitioned(own_folder))
+    for number, case in enumerate(partitions()):
+        (own_folder / f"in.part_{number}").write_text(case.write(own_folder))
+    (own_folder / "in.lammps").write_text("variable part world 0 1\ninclude in.part_${part}\n")
     words = ["mpirun", "--oversubscribe", "-np", "4", "lmp", "-partition", "2x2", "-in", "in.lammps", "-nocite"]
     done = subprocess.run(
         words,
         cwd=own_folder,
-        env=collection.environment,
+        env=collection.environment | {"KIM_TORCHML_EDGES": "exchange"},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = [(own_folder / f"part_{number}.energy").read_text() for number in (0, 1)]
-    for number in (0, 1):
-        alone = run_lammps(collection, own_folder, (own_folder / f"in.part_{number}").read_text(), ranks=2)
+    found = [case.read(own_folder) for case in partitions()]
+    for case, together in zip(partitions(), found, strict=True):
+        alone = run_lammps(collection, own_folder, case.write(own_folder), KIM_TORCHML_EDGES="staged")
         assert alone.returncode == 0, alone.stderr
-        expected = [float(each) for each in (own_folder / f"part_{number}.energy").read_text().split()]
-        assert [float(each) for each in found[number].split()] == pytest.approx(expected, rel=1e-10)
+        expected = case.read(own_folder)
+        assert together.energy == pytest.approx(expected.energy, rel=1e-12)
+        np.testing.assert_allclose(together.forces, expected.forces, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(together.atom_energies, expected.atom_energies, rtol=1e-12)
+        assert together.pressure == pytest.approx(expected.pressure, rel=1e-9)
 
 
 # Each rank computes as often as its number says; the second argument is what all of them or one of them computes.
@@ -173,8 +177,9 @@ def host(collection: KimCollection, *words: str, **variables: str) -> subprocess
     )  # fmt: skip
 
 
-def test_independent_ranks_of_a_host_do_not_wait_for_each_other(collection: KimCollection) -> None:
-    done = host(collection, EDGES, "1", "3", "none")
+@pytest.mark.parametrize("model", [EDGES, EXCHANGED])
+def test_independent_ranks_of_a_host_do_not_wait_for_each_other(collection: KimCollection, model: str) -> None:
+    done = host(collection, model, "1", "3", "none")
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["rank 0 has computed 1 times", "rank 1 has computed 4 times"]
 
