@@ -242,13 +242,9 @@ class Model:
             raise OtherRankError(self._communicator)
 
     def check_others(self) -> None:
-        """Wait until the ranks that compute with this one have done the same.
-
-        Raises:
-            OtherRankError: If one of them has failed.
-        """
-        with agreed(self._communicator):
-            pass
+        """Wait until the other ranks have done the same; raise OtherRankError where one has failed."""
+        if self._communicator is not None:
+            self._communicator.check_all_well()
 
     def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
         # Where ranks exchange features, all take part in finding out which.
