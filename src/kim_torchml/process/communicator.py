@@ -6,23 +6,27 @@ compute with all ranks of MPI's world, or with those of a partition that its com
 the user must say so.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import sys
 import threading
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.process.rank import Rank
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Names of LAMMPS' program: lmp, lmp_mpi, lammps.
 _LAMMPS = re.compile(r"(lmp|lammps)([_.-].*)?")
@@ -40,7 +44,7 @@ class OtherRankError(DriverError):
     # The shim keeps it off the screen.
     is_told_by_another_rank = True
 
-    def __init__(self, communicator: "Communicator", own: object = "") -> None:
+    def __init__(self, communicator: Communicator, own: object = "") -> None:
         """Say just that, and what has failed here too, for KIM's log; keep the ranks that all know it."""
         super().__init__("another rank has failed, and says why" + (f"; this one has failed too: {own}" if own else ""))
         self.communicator = communicator
@@ -71,10 +75,11 @@ class Communicator:
 
     def _least(self, number: int) -> int:
         """Return the least number that a rank has given: ranks with a cause, then `size` and what follows it."""
-        least = np.array([number], dtype=np.int64)
+        # Numpy may be what a rank has failed to import.
+        least = array("q", [number])
         self._communicator.Allreduce(self._mpi.IN_PLACE, least, op=self._mpi.MIN)
-        self.is_failure_known = bool(least[0] <= self.size)
-        return int(least[0])
+        self.is_failure_known = least[0] <= self.size
+        return least[0]
 
     def fail(self, is_cause: bool = True) -> bool:
         """Let the other ranks know that this one has failed.
@@ -111,6 +116,8 @@ class Communicator:
         Raises:
             OtherRankError: If another rank has failed.
         """
+        import numpy as np
+
         self.check_all_well()
         sent = np.ascontiguousarray(rows)
         counts = np.zeros(self.size, dtype=np.int64)
@@ -130,6 +137,8 @@ class Communicator:
         Raises:
             OtherRankError: If another rank has failed.
         """
+        import numpy as np
+
         self.check_all_well()
         sent = np.ascontiguousarray(rows)
         found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
@@ -139,7 +148,7 @@ class Communicator:
         self._communicator.Alltoallv(given, taken)
         return found
 
-    def among(self, is_member: bool) -> "Communicator | None":
+    def among(self, is_member: bool) -> Communicator | None:
         """Return a communicator of those ranks that want to be in it; None for the others. All ranks must call this.
 
         Raises:
@@ -154,9 +163,9 @@ class Communicator:
         self._communicator.Free()
 
 
-def _bytes(mpi: Any, array: np.ndarray) -> list[Any]:
+def _bytes(mpi: Any, rows: np.ndarray) -> list[Any]:
     """Return an array as MPI takes it."""
-    return [array.reshape(-1).view(np.uint8), array.nbytes, mpi.BYTE]
+    return [rows.reshape(-1).view("u1"), rows.nbytes, mpi.BYTE]
 
 
 @dataclass(frozen=True)
