@@ -75,23 +75,26 @@ Model::Model(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units,
     }
     register_neighbour_access();
     const py::object ranks = driver.attr("other_ranks")();
-    set_other_ranks({!ranks.attr("communicator").is_none(), ranks.attr("why_not").cast<std::string>()});
-    py::object model =
-        driver.attr("open_model")(*parameter_folder, parameter_file_names(*driver_create),
-                                  py::arg("energy") = units_.energy(), py::arg("force") = units_.force());
-    species_ = model.attr("species").cast<std::vector<std::string>>();
-    influence_distance_ = units_.length() * model.attr("influence_distance").cast<double>();
-    cutoff_ = units_.length() * model.attr("cutoff").cast<double>();
-    will_not_request_of_noncontributing_ = model.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
-    parameters_.read(model.attr("parameters"));
-    model_file_ = model.attr("file_name").cast<std::string>();
+    has_others_ = !ranks.attr("communicator").is_none();
+    set_other_ranks({has_others_, ranks.attr("why_not").cast<std::string>()});
     // This comes last: after an exception above, the member would be destroyed without the GIL.
-    model_ = std::move(model);
+    model_ = driver.attr("open_model")(*parameter_folder, parameter_file_names(*driver_create),
+                                       py::arg("energy") = units_.energy(), py::arg("force") = units_.force());
 }
 
 Model::~Model() {
     const GilLock gil;
     model_ = py::object();
+}
+
+void Model::read_description() {
+    const GilLock gil;
+    species_ = model_.attr("species").cast<std::vector<std::string>>();
+    influence_distance_ = units_.length() * model_.attr("influence_distance").cast<double>();
+    cutoff_ = units_.length() * model_.attr("cutoff").cast<double>();
+    will_not_request_of_noncontributing_ = model_.attr("needs_noncontributing_neighbours").cast<bool>() ? 0 : 1;
+    parameters_.read(model_.attr("parameters"));
+    model_file_ = model_.attr("file_name").cast<std::string>();
 }
 
 void Model::register_units(KIM::ModelDriverCreate* driver_create) {
@@ -117,13 +120,17 @@ void Model::register_parameters(KIM::ModelDriverCreate* driver_create) {
 
 void Model::refresh_parameters() {
     const std::vector<int> changed = parameters_.changed_indices();
-    // ASE refreshes before every step, which must cost nothing where nothing has changed.
-    if (changed.empty()) {
-        return;
+    // ASE refreshes before every step, which must cost nothing where nothing has changed. Other ranks may have changed
+    // something.
+    if (has_others_ || !changed.empty()) {
+        pass_parameters(changed, "refresh");
     }
+}
+
+void Model::pass_parameters(const std::vector<int>& changed, const char* method) {
     const GilLock gil;
     try {
-        model_.attr("take_parameters")(changed);
+        model_.attr(method)(changed);
     } catch (...) {
         parameters_.set_back();
         throw;
@@ -132,8 +139,10 @@ void Model::refresh_parameters() {
 }
 
 void Model::write(const KIM::ModelWriteParameterizedModel& kim) {
-    // A simulator may have set parameters without a Refresh.
-    refresh_parameters();
+    // A simulator may have set parameters without a Refresh, and may write on one rank alone.
+    if (const std::vector<int> changed = parameters_.changed_indices(); !changed.empty()) {
+        pass_parameters(changed, "take_parameters");
+    }
     const std::string* folder = nullptr;
     kim.GetPath(&folder);
     const GilLock gil;
@@ -145,19 +154,12 @@ void Model::write(const KIM::ModelWriteParameterizedModel& kim) {
 void Model::create_arguments(KIM::ModelComputeArgumentsCreate* arguments) {
     auto scratch = std::make_unique<ComputeScratch>();
     const GilLock gil;
-    scratch->supported = declare_support(*arguments, model_.attr("prepare")());
-    scratch->memory = model_.attr("new_memory")();
+    const py::object supported = model_.attr("prepare")();
+    together([&] {
+        scratch->supported = declare_support(*arguments, supported);
+        scratch->memory = model_.attr("new_memory")();
+    });
     arguments->SetModelBufferPointer(scratch.release());
-}
-
-template <class Body>
-auto Model::telling_others(const Body& body) {
-    try {
-        return body();
-    } catch (...) {
-        fail_with_others();
-        throw;
-    }
 }
 
 void Model::compute(const KIM::ModelComputeArguments& arguments) {
@@ -187,8 +189,18 @@ void Model::fail_with_others() {
     try {
         model_.attr("fail_with_others")();
     } catch (py::error_already_set& error) {
+        if (py::hasattr(error.type(), "is_told_by_another_rank")) {
+            throw;
+        }
         // What has failed first is what the user must know.
         error.discard_as_unraisable(__func__);
+    }
+}
+
+void Model::check_others() {
+    if (has_others_) {
+        const GilLock gil;
+        model_.attr("check_others")();
     }
 }
 

@@ -26,6 +26,8 @@ class Model {
     Model(const Model&) = delete;
     Model& operator=(const Model&) = delete;
 
+    // Takes from Python what KIM is told of the model.
+    void read_description();
     // Registers units, species, cutoffs and parameters with KIM, in a few named steps.
     void register_units(KIM::ModelDriverCreate* driver_create);
     void register_species(KIM::ModelDriverCreate* driver_create);
@@ -37,8 +39,15 @@ class Model {
         kim->SetNeighborListPointers(1, &cutoff_, &will_not_request_of_noncontributing_);
     }
 
-    // Passes the parameters that the simulator has changed to the model. If the model refuses them, all parameters get
-    // their old values back.
+    // Does what all ranks do that compute with this one, and fails where it fails on one of them.
+    template <class Body>
+    void together(const Body& body) {
+        telling_others(body);
+        check_others();
+    }
+
+    // Passes the parameters that the simulator has changed to the model. If the model refuses them, here or on another
+    // rank, all parameters get their old values back.
     void refresh_parameters();
     // Writes the model with the present values of its parameters, refreshed or not.
     void write(const KIM::ModelWriteParameterizedModel& kim);
@@ -54,8 +63,19 @@ class Model {
   private:
     // Returns what a body gives; where it throws, the ranks that compute with this one learn that it has failed.
     template <class Body>
-    auto telling_others(const Body& body);
+    auto telling_others(const Body& body) {
+        try {
+            return body();
+        } catch (...) {
+            fail_with_others();
+            throw;
+        }
+    }
+    // Throws what says so where another rank has failed as well, and says why.
     void fail_with_others();
+    void check_others();
+    // Passes the changed parameters by a method of the Python object, which gets their indices.
+    void pass_parameters(const std::vector<int>& changed, const char* method);
 
     LiveModel live_;
     Units units_;
@@ -68,6 +88,7 @@ class Model {
     double influence_distance_ = 0.0;
     double cutoff_ = 0.0;
     int will_not_request_of_noncontributing_ = 1;
+    bool has_others_ = false;  // ranks that compute with this one
 };
 
 }  // namespace kim_torchml

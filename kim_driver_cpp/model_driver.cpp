@@ -97,11 +97,14 @@ void register_routines(KIM::ModelDriverCreate* driver_create) {
 
 void create(KIM::ModelDriverCreate* driver_create, const RequestedUnits& units, const std::string& driver_folder) {
     auto model = std::make_unique<Model>(driver_create, units, driver_folder);
-    model->register_units(driver_create);
-    model->register_species(driver_create);
-    model->register_parameters(driver_create);
-    model->point_to_cutoffs(driver_create);
-    register_routines(driver_create);
+    model->together([&] {
+        model->read_description();
+        model->register_units(driver_create);
+        model->register_species(driver_create);
+        model->register_parameters(driver_create);
+        model->point_to_cutoffs(driver_create);
+        register_routines(driver_create);
+    });
     driver_create->SetModelBufferPointer(model.release());
 }
 

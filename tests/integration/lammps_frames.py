@@ -18,6 +18,7 @@ units metal
 atom_style atomic
 atom_modify map array sort 10 2.0
 boundary {boundary}
+processors {processors}
 kim init {model} metal
 neighbor {skin} bin
 neigh_modify every {every} delay 0 check {check}
@@ -31,7 +32,7 @@ compute virial all pressure NULL virial
 thermo 1
 thermo_style custom step pe c_virial[*]
 thermo_modify format float %.17g lost ignore norm no flush yes
-dump frames all custom 1 {name}.{way}.dump id type x y z fx fy fz c_energies c_virials[*]
+dump frames all custom 1 {name}.{way}.dump id type x y z fx fy fz c_energies c_virials[*] proc
 dump_modify frames sort id format float %.17g
 """
 
@@ -54,6 +55,7 @@ class Script:
         restart: name of the file that the commands go on from, in place of the atoms; none if they do not.
         settings: LAMMPS commands that hold for the frames too, when they are computed again.
         changes_box: steps between the times when the box is changed at the end of the step; 0 if it is not.
+        processors: LAMMPS' grid of processors.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Script:
     restart: str = ""
     settings: str = ""
     changes_box: int = 0
+    processors: str = "* * *"
 
     def write(self, folder: Path) -> str:
         """Write the data file; return LAMMPS' commands, which write each step's frame."""
@@ -83,6 +86,8 @@ class Script:
             name=self.name,
             way=way,
             boundary=" ".join("p" if periodic else "f" for periodic in self.atoms.pbc),
+            # One rank computes the frames again.
+            processors=self.processors if way == FIRST else "* * *",
             model=self.model,
             skin=self.skin,
             every=self.every,
@@ -106,7 +111,18 @@ class Script:
                 continue
             row = of_step[step]
             frames.append(
-                Frame(step, box, row[1], row[2:8], atoms[:, 0], atoms[:, 2:5], atoms[:, 5:8], atoms[:, 8], atoms[:, 9:])
+                Frame(
+                    step,
+                    box,
+                    row[1],
+                    row[2:8],
+                    ids=atoms[:, 0],
+                    positions=atoms[:, 2:5],
+                    forces=atoms[:, 5:8],
+                    energies=atoms[:, 8],
+                    virials=atoms[:, 9:15],
+                    ranks=atoms[:, 15].astype(int),
+                )
             )
         return frames
 
@@ -125,6 +141,7 @@ class Frame:
         forces: shape [n, 3], eV/Å.
         energies: energies of the atoms, shape [n], eV.
         virials: stress times volume of the atoms, shape [n, 6], bar Å³.
+        ranks: rank that has each atom, shape [n].
     """
 
     step: int
@@ -136,6 +153,7 @@ class Frame:
     forces: np.ndarray
     energies: np.ndarray
     virials: np.ndarray
+    ranks: np.ndarray
 
 
 def computed_energies(log: str) -> list[float]:

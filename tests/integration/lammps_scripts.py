@@ -38,6 +38,9 @@ velocity all create 300 3 loop geom
 fix nve all nve
 fix swap all atom/swap 2 4 4711 9000 ke yes types 1 2
 run 10"""
+BALANCE = "{settings}run 0\nfix balance all balance 3 1.0 {style}\n" + NVE.format(steps=15)
+# All atoms move by 0.2 Å in each step, into what was empty.
+ENTER = "velocity all set {velocity} sum no\ntimestep 0.002\nfix nve all nve\nrun 20"
 WRITE_RESTART = f"{_DRIFT}fix nve all nve\nrun 5\nwrite_restart {{name}}.restart"
 # Nothing integrates: the step after the displacement is there for its frame.
 TWICE = "run 0\nrun 0\nrun 0 pre no\ndisplace_atoms all random 0.05 0.05 0.05 5\nrun 1\nrun 0"
@@ -65,6 +68,18 @@ def slab() -> Atoms:
     atoms = periodic_in(crystal(), True, True, False)
     atoms.positions[:, 2] -= atoms.positions[:, 2].min() - 1.0
     return atoms
+
+
+def in_lower_half(atoms: Atoms, *directions: bool) -> Atoms:
+    """Return the atoms in a box of twice the size along directions that are not periodic, 1 Å below its middle."""
+    placed = orthogonal(atoms)
+    placed.pbc = directions
+    size = np.diag(placed.cell.array) + np.where(directions, 0.0, 3.0)
+    placed.positions -= placed.positions.min(axis=0)
+    top = placed.positions.max(axis=0)
+    placed.positions += np.where(directions, 0.0, size - 1.0 - top)
+    placed.cell = np.diag(np.where(directions, size, 2.0 * size))
+    return placed
 
 
 def perfect() -> Atoms:
@@ -137,4 +152,26 @@ def scripts(model: str) -> dict[str, Script]:
         Script("large_halo", model, atoms, NVE.format(steps=5), settings="comm_modify cutoff 9.5"),
         Script("chain", model, chain(), NVE.format(steps=10), is_tilted=False),
     ]
+    return {script.name: script for script in made}
+
+
+def scripts_of_ranks(model: str) -> dict[str, Script]:
+    """Return runs in which several ranks have different numbers of atoms, or none."""
+    atoms = crystal()
+    straight, half = orthogonal(atoms), in_lower_half(atoms, True, True, False)
+    corner = in_lower_half(atoms, False, False, False)
+    shift, rcb = (
+        BALANCE.format(settings=settings, style=style)
+        for settings, style in (("", "shift z 10 1.01"), ("comm_style tiled\n", "rcb"))
+    )
+    made = [
+        Script("balance_shift", model, half, shift.replace("9 sum", "0 sum"), is_tilted=False,
+               processors="1 1 *"),
+        Script("balance_rcb", model, straight, rcb, is_tilted=False),
+        Script("empty", model, slab(), NVE.format(steps=5).replace("9 sum", "0 sum"), is_tilted=False,
+               processors="1 1 *"),
+        Script("enter", model, half, ENTER.format(velocity="0 0 100"), is_tilted=False, processors="1 1 *"),
+        Script("enter_from_corner", model, corner, ENTER.format(velocity="100 50 0"), is_tilted=False,
+               processors="2 * 1"),
+    ]  # fmt: skip
     return {script.name: script for script in made}

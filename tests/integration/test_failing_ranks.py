@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 
 import bad_models as bad
+import numpy as np
 import pytest
 from ase.build import bulk
 from kim_collection import HERE, KimCollection, python_path
 from lammps_host import Case, run_lammps
-from tiny_models import EDGES
+from tiny_models import EDGES, EXCHANGED
 
 pytest.importorskip("mpi4py", reason="ranks agree through mpi4py, which is not installed here")
 pytestmark = [pytest.mark.usefixtures("bad_models"), pytest.mark.every_system]
 
 # A run that hangs fails the test. One that does not takes seconds.
-_PATIENCE = 120
+PATIENCE = 120
 
 
 def errors_in(stderr: str) -> list[str]:
@@ -40,22 +41,26 @@ def _of_each_rank(commands: list[str]) -> str:
 
 
 def run(
-    collection: KimCollection, folder: Path, model: str, ranks: list[dict[str, str]], **more: str
+    collection: KimCollection, folder: Path, case: Case, ranks: list[dict[str, str]], **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run LAMMPS on ranks that have variables of their own."""
-    commands = Case("case", model, silicon(), processors=f"{len(ranks)} 1 1", run="run 2").write(folder)
-    (folder / "in.lammps").write_text(commands)
+    (folder / "in.lammps").write_text(case.write(folder))
     own = [" ".join(f"export {name}={value};" for name, value in each.items()) for each in ranks]
     script = _of_each_rank([f"{each} exec lmp -in in.lammps -nocite" for each in own])
     words = ["mpirun", "--oversubscribe", "-np", str(len(ranks)), "bash", "-c", script]
     return subprocess.run(
         words, cwd=folder, env=collection.environment | {"KIM_TORCHML_QUIET": "1"} | more, capture_output=True,
-        text=True, timeout=_PATIENCE, check=False,
+        text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 
+def of_two(model: str) -> Case:
+    """Return a run of two ranks."""
+    return Case("case", model, silicon(), processors="2 1 1", run="run 2")
+
+
 def test_a_model_that_fails_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
-    done = run(collection, own_folder, bad.RAISES_FAR_AWAY, [{}, {}])
+    done = run(collection, own_folder, of_two(bad.RAISES_FAR_AWAY), [{}, {}])
     assert done.returncode == 1, done.stderr
     (error,) = errors_in(done.stderr)
     assert error.startswith("[kim-torchml rank 1] error: the model in model.pt raised an error")
@@ -80,7 +85,7 @@ def test_a_model_that_one_rank_cannot_create(
 ) -> None:
     ranks: list[dict[str, str]] = [{}, {}]
     ranks[failing] = variables
-    done = run(collection, own_folder, EDGES, ranks)
+    done = run(collection, own_folder, of_two(EDGES), ranks)
     assert done.returncode == 1, done.stderr
     (error,) = errors_in(done.stderr)
     assert error.startswith(f"[kim-torchml rank {failing}] error: ")
@@ -100,44 +105,47 @@ def test_a_rank_that_is_killed_ends_the_run(collection: KimCollection, own_folde
         env=collection.environment,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode != 0
     assert errors_in(done.stderr) == []
 
 
-def partitioned(folder: Path) -> str:
-    """Return commands with which two partitions compute different systems, and differently often."""
-    cases = [
-        Case(f"part_{number}", EDGES, bulk("Si", cubic=True, a=5.43 + 0.1 * number) * (2, 2, 2), run=f"run {run}")
-        for number, run in enumerate((1, 7))
-    ]
-    written = [case.write(folder) for case in cases]
-    for number, commands in enumerate(written):
-        (folder / f"in.part_{number}").write_text(commands)
-    return "variable part world 0 1\ninclude in.part_${part}\n"
+def partitions() -> list[Case]:
+    """Return runs of different systems, which compute differently often."""
+    made = []
+    for number, steps in enumerate((3, 7)):
+        atoms = bulk("Si", cubic=True, a=5.43 + 0.1 * number) * (2, 2, 2)
+        atoms.rattle(0.1, seed=number)
+        made.append(Case(f"part_{number}", EXCHANGED, atoms, run=f"fix 1 all nve\nrun {steps}"))
+    return made
 
 
 def test_partitions_do_not_wait_for_each_other(collection: KimCollection, own_folder: Path) -> None:
-    (own_folder / "in.lammps").write_text(partitioned(own_folder))
+    for number, case in enumerate(partitions()):
+        (own_folder / f"in.part_{number}").write_text(case.write(own_folder))
+    (own_folder / "in.lammps").write_text("variable part world 0 1\ninclude in.part_${part}\n")
     words = ["mpirun", "--oversubscribe", "-np", "4", "lmp", "-partition", "2x2", "-in", "in.lammps", "-nocite"]
     done = subprocess.run(
         words,
         cwd=own_folder,
-        env=collection.environment,
+        env=collection.environment | {"KIM_TORCHML_EDGES": "exchange"},
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = [(own_folder / f"part_{number}.energy").read_text() for number in (0, 1)]
-    for number in (0, 1):
-        alone = run_lammps(collection, own_folder, (own_folder / f"in.part_{number}").read_text(), ranks=2)
+    found = [case.read(own_folder) for case in partitions()]
+    for case, together in zip(partitions(), found, strict=True):
+        alone = run_lammps(collection, own_folder, case.write(own_folder), KIM_TORCHML_EDGES="staged")
         assert alone.returncode == 0, alone.stderr
-        expected = [float(each) for each in (own_folder / f"part_{number}.energy").read_text().split()]
-        assert [float(each) for each in found[number].split()] == pytest.approx(expected, rel=1e-10)
+        expected = case.read(own_folder)
+        assert together.energy == pytest.approx(expected.energy, rel=1e-12)
+        np.testing.assert_allclose(together.forces, expected.forces, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(together.atom_energies, expected.atom_energies, rtol=1e-12)
+        assert together.pressure == pytest.approx(expected.pressure, rel=1e-9)
 
 
 # Each rank computes as often as its number says; the second argument is what all of them or one of them computes.
@@ -165,12 +173,13 @@ def host(collection: KimCollection, *words: str, **variables: str) -> subprocess
     environment = collection.environment | {"PYTHONPATH": python_path(HERE), "KIM_TORCHML_QUIET": "1"} | variables
     return subprocess.run(
         ["mpirun", "--oversubscribe", "-np", "2", sys.executable, "-c", HOST, *words],
-        env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False,
+        env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 
-def test_independent_ranks_of_a_host_do_not_wait_for_each_other(collection: KimCollection) -> None:
-    done = host(collection, EDGES, "1", "3", "none")
+@pytest.mark.parametrize("model", [EDGES, EXCHANGED])
+def test_independent_ranks_of_a_host_do_not_wait_for_each_other(collection: KimCollection, model: str) -> None:
+    done = host(collection, model, "1", "3", "none")
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["rank 0 has computed 1 times", "rank 1 has computed 4 times"]
 

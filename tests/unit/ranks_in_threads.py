@@ -7,16 +7,28 @@ import threading
 import numpy as np
 
 from kim_torchml.inputs.folding import ParticleList
+from kim_torchml.process.communicator import Communicator
 
 # A rank that waits for one that does not come fails its test.
 _PATIENCE = 20.0
 
 
-class ThreadRanks:
-    """One of several ranks, as `inputs.joint_rows.Ranks` has it; all share one table."""
+class ThreadMpi:
+    """What of mpi4py's communicators is used, for ranks that are threads; all share one table."""
+
+    IN_PLACE, BYTE, MIN, ERRORS_RETURN, UNDEFINED = "in place", "byte", "least", "errors return", -1
 
     def __init__(self, rank, size, shared):
         self.rank, self.size, self._shared = rank, size, shared
+        vars(self).update(
+            Set_errhandler=lambda handler: None,
+            Free=lambda: None,
+            Allreduce=self._allreduce,
+            Allgather=self._allgather,
+            Allgatherv=self._allgatherv,
+            Alltoallv=self._alltoallv,
+            Split=self._split,
+        )
 
     def _all(self, mine):
         barrier, table = self._shared
@@ -26,19 +38,31 @@ class ThreadRanks:
         barrier.wait(_PATIENCE)
         return found
 
-    def all_are(self, is_so):
-        return all(self._all(bool(is_so)))
+    def _allreduce(self, place, numbers, op):
+        assert (place, op) == (self.IN_PLACE, self.MIN)
+        numbers[0] = min(self._all(numbers[0]))
 
-    def gathered(self, rows):
-        return [each.copy() for each in self._all(rows)]
+    def _allgather(self, mine, found):
+        found[:] = np.concatenate(self._all(mine.copy()))
 
-    def exchanged(self, rows, n_given, n_taken):
-        ends = np.cumsum(n_given)
-        pieces = [rows[end - count : end].copy() for end, count in zip(ends, n_given, strict=True)]
-        assert sum(map(len, pieces)) == len(rows)
-        found = np.concatenate([each[self.rank] for each in self._all(pieces)])
-        assert len(found) == n_taken.sum()
-        return found
+    def _allgatherv(self, given, taken):
+        pieces = self._all(given[0].copy())
+        assert [len(each) for each in pieces] == taken[1].tolist()
+        taken[0][:] = np.concatenate(pieces)
+
+    def _alltoallv(self, given, taken):
+        rows, n_bytes, _ = given
+        pieces = np.split(rows.copy(), np.cumsum(n_bytes)[:-1])
+        mine = [each[self.rank] for each in self._all(pieces)]
+        assert [len(each) for each in mine] == taken[1].tolist()
+        taken[0][:] = np.concatenate(mine)
+
+    def _split(self, color, key):
+        assert key == self.rank
+        colors = self._all(color)
+        members = [rank for rank, each in enumerate(colors) if each == color]
+        shared = self._all((threading.Barrier(len(members)), [None] * len(members)))[members[0]]
+        return None if color == self.UNDEFINED else ThreadMpi(members.index(self.rank), len(members), shared)
 
 
 def on_ranks(size, function):
@@ -48,7 +72,7 @@ def on_ranks(size, function):
 
     def run(rank):
         try:
-            found[rank] = function(ThreadRanks(rank, size, shared))
+            found[rank] = function(Communicator(ThreadMpi, ThreadMpi(rank, size, shared)))
         # Whatever is raised is what a test looks at.
         except BaseException as error:
             found[rank] = error

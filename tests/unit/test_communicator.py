@@ -12,7 +12,6 @@ from kim_torchml.process import settings
 from kim_torchml.process.communicator import (
     Communicator,
     OtherRankError,
-    agreed,
     find_communicator,
     partition_sizes,
 )
@@ -161,47 +160,29 @@ def test_with_the_mpi_of_nobody(monkeypatch):
     assert vars(package.rc) == {"initialize": False, "finalize": False, "errors": "default"}
 
 
-class Others(Communicator):
-    """Ranks of which the others fare well, or do not; counts how often they were asked."""
+@pytest.mark.parametrize(
+    ("others_say", "is_failure", "is_so"),
+    [(0, True, None), (7, True, None), (8, True, None), (9, False, False), (10, False, True)],
+)
+def test_what_is_sent(others_say, is_failure, is_so):
+    """Of eight ranks this one is number 5. A failed rank says its number, or 8 if it has failed because of another."""
 
-    def __init__(self, are_well):
-        self.are_well, self.told = are_well, []
-
-    def all_are(self, is_so):
-        self.told.append(is_so)
-        return is_so and self.are_well
-
-
-def test_all_fail_where_one_does():
-    others = Others(are_well=False)
-    with pytest.raises(OtherRankError, match="another rank has failed, and says why"), agreed(others):
-        pass
-    assert others.told == [True]
-
-
-def test_where_this_one_fails_the_others_learn_it_and_its_own_error_is_raised():
-    others = Others(are_well=False)
-    with pytest.raises(KeyboardInterrupt), agreed(others):
-        raise KeyboardInterrupt
-    assert others.told == [False]
-
-
-def test_where_all_are_well():
-    others = Others(are_well=True)
-    with agreed(others):
-        pass
-    with agreed(None):
-        pass
-    assert others.told == [True]
-
-
-def test_what_is_sent():
-    def allreduce(place, what, op):
-        buffer, kind = what
-        assert (place, kind, op) == ("in place", "byte", "least")
-        buffer[0] = min(buffer[0], 0)
+    def allreduce(place, numbers, op):
+        assert (place, numbers.typecode, op) == ("in place", "q", "least")
+        numbers[0] = min(numbers[0], others_say)
 
     group = Group()
     group.Allreduce = allreduce
-    mpi = SimpleNamespace(IN_PLACE="in place", UNSIGNED_CHAR="byte", MIN="least", ERRORS_RETURN="errors return")
-    assert Communicator(mpi, group).all_are(True) is False
+    ranks = Communicator(SimpleNamespace(IN_PLACE="in place", MIN="least", ERRORS_RETURN="errors return"), group)
+    if is_failure:
+        with pytest.raises(OtherRankError, match="another rank has failed, and says why"):
+            ranks.all_are(True)
+    else:
+        assert ranks.all_are(True) is is_so
+        assert ranks.all_are(False) is False
+    assert ranks.is_failure_known is is_failure
+    ranks.begin()
+    assert not ranks.is_failure_known
+    assert ranks.fail() is (others_say > 5)
+    assert ranks.fail(is_cause=False) is False
+    assert ranks.is_failure_known

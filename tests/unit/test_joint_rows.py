@@ -11,6 +11,7 @@ from ranks_in_threads import decomposed, on_ranks
 
 from kim_torchml.inputs.folding import FoldingRefusedError, ParticleList
 from kim_torchml.inputs.joint_rows import JointFolding
+from kim_torchml.process.communicator import OtherRankError, agreed
 
 CUTOFF = 3.5
 
@@ -88,7 +89,8 @@ def reached(particles):
 def rows_on_ranks(lists, foldings):
     def rows(ranks):
         particles = lists[ranks.rank]
-        return foldings[ranks.rank].rows(particles, CUTOFF, lambda: reached(particles), ranks)
+        with agreed(ranks):
+            return foldings[ranks.rank].rows(particles, CUTOFF, lambda: reached(particles), ranks)
 
     return on_ranks(len(lists), rows)
 
@@ -123,6 +125,14 @@ def test_rows_are_those_of_owners(name, size):
     check_rows(rows, lists, atoms)
 
 
+def check_refused(found):
+    """Check that all ranks have failed for one reason, which the first says."""
+    assert isinstance(found[0], FoldingRefusedError)
+    for each in found[1:]:
+        assert isinstance(each, OtherRankError)
+        assert str(each) == f"another rank has failed, and says why; this one has failed too: {found[0]}"
+
+
 def test_steps_keep_the_rows_and_other_lists_do_not():
     structure = silicon(3, 2, 2)
     lists, atoms = lists_of(structure, 2)
@@ -142,7 +152,7 @@ def test_steps_keep_the_rows_and_other_lists_do_not():
     wrong = moved[1].coordinates.copy()
     wrong[-1] += 0.3
     found = rows_on_ranks([moved[0], replace(moved[1], coordinates=wrong)], foldings)
-    assert all(isinstance(each, FoldingRefusedError) for each in found)
+    check_refused(found)
     # Particles that go to another rank: new rows, on all ranks.
     lists, atoms = lists_of(structure, 2, shuffled=True)
     check_rows(rows_on_ranks(lists, foldings), lists, atoms)
@@ -151,7 +161,7 @@ def test_steps_keep_the_rows_and_other_lists_do_not():
 def test_a_perfect_crystal_without_an_order_is_refused_on_all_ranks():
     lists, _ = lists_of(with_a_foreign_atom(), 2, shuffled=True)
     found = rows_on_ranks(lists, [JointFolding(), JointFolding()])
-    assert all(isinstance(each, FoldingRefusedError) for each in found)
+    check_refused(found)
     assert "must be the only one possible, got two" in str(found[0])
 
 
@@ -163,18 +173,7 @@ def test_a_particle_where_a_contributing_one_is():
         np.concatenate([first.species_codes, first.species_codes[:1]]),
         np.concatenate([first.contributing, [False]]),
     )
-    found = rows_on_ranks_that_may_fail([twice, lists[1]])
+    found = rows_on_ranks([twice, lists[1]], [JointFolding(), JointFolding()])
     assert "no particle may be where a contributing one is, got particle " in str(found[0])
     assert "remove one of the two" in str(found[0])
-
-
-def rows_on_ranks_that_may_fail(lists):
-    """Return what ranks give, of which one may fail alone: the others then do not wait for it."""
-
-    def rows(ranks):
-        try:
-            return JointFolding().rows(lists[ranks.rank], CUTOFF, lambda: reached(lists[ranks.rank]), ranks)
-        finally:
-            ranks._shared[0].abort()
-
-    return on_ranks(len(lists), rows)
+    assert isinstance(found[1], OtherRankError)

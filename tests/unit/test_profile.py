@@ -123,11 +123,11 @@ def test_a_section_within_another_has_its_time_alone(clock):
 
 def test_numbers_are_means_over_computes(clock):
     profile = Profile(clock.wait)
-    counted("rows", 7)
+    counted({"rows": 7})
     for parts in ((1000,), (10, 20), (50,)):
         with profile.compute(None):
             for part in parts:
-                counted("rows", part)
+                counted({"rows": part})
     assert numbers_of(profile.table("it")) == {"rows": 40}
 
 

@@ -2,7 +2,7 @@
 """Computes in which ranks exchange features: who takes part in them, and what a rank without particles does."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class JointCompute:
     def take_part(self, rows: JointRows) -> None:
         """Settle which ranks exchange features; all ranks must call this before each exchange."""
         is_active = rows.n_own_of_ranks > 0
+        if is_active.all() and self._active is self._all:
+            return
+        # From now on, those that exchange tell each other alone: whoever has failed before has told all.
+        self._all.check_all_well()
         if np.array_equal(is_active, self._is_active):
             return
         if self._active is not None and self._active is not self._all:
@@ -40,12 +44,10 @@ class JointCompute:
     @contextmanager
     def exchange(self, rows: JointRows) -> Iterator[None]:
         """Let the network exchange features; only ranks with particles of their own may call this."""
-        active, is_active = self._active, self._is_active
+        active = self._active
         assert active is not None
-        exchange = RowExchange(rows.among(is_active), active)
-        if active is self._all:
-            with exchanging(exchange):
-                yield
-            return
-        with agreed(active), exchanging(exchange):
+        with (
+            nullcontext() if active is self._all else agreed(active),
+            exchanging(RowExchange(rows.among(self._is_active), active)),
+        ):
             yield

@@ -30,7 +30,7 @@ from kim_torchml.inputs.folding import Folding
 from kim_torchml.inputs.joint_rows import JointRows
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
-from kim_torchml.process.communicator import agreed, find_communicator
+from kim_torchml.process.communicator import OtherRankError, agreed, find_communicator
 from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
 from kim_torchml.process.profile import CONTRIBUTING, EDGES, N_EDGES, OUTPUTS, ROWS, Profile, counted, timed
 from kim_torchml.process.rank import Rank, find_rank
@@ -233,9 +233,18 @@ class Model:
             self._compute(particles, outputs, step)
 
     def fail_with_others(self) -> None:
-        """Tell the other ranks, which are computing, that this one could not begin to."""
+        """Let the ranks that compute with this one know that it has failed.
+
+        Raises:
+            OtherRankError: If one of them has failed as well, and says why.
+        """
+        if self._communicator is not None and not self._communicator.fail():
+            raise OtherRankError(self._communicator)
+
+    def check_others(self) -> None:
+        """Wait until the other ranks have done the same; raise OtherRankError where one has failed."""
         if self._communicator is not None:
-            self._communicator.all_are(False)
+            self._communicator.check_all_well()
 
     def _compute(self, particles: Particles, outputs: Mapping[str, np.ndarray], step: int) -> None:
         # Where ranks exchange features, all take part in finding out which.
@@ -258,12 +267,7 @@ class Model:
         kind, program = self._inputs, self._program
         with timed(EDGES):
             inputs = kind.build(particles, program.dtype, self._device)
-        for what, number in (
-            (ROWS, inputs.n_rows),
-            (CONTRIBUTING, particles.n_contributing),
-            (N_EDGES, inputs.n_pairs),
-        ):
-            counted(what, number)
+        counted({ROWS: inputs.n_rows, CONTRIBUTING: particles.n_contributing, N_EDGES: inputs.n_pairs})
         if self._joint is not None and inputs.joint_rows is not None:
             return self._evaluate_jointly(self._joint, inputs, inputs.joint_rows, particles, wanted, step)
         self._limits.check(particles.neighbours, step)
@@ -297,6 +301,23 @@ class Model:
     def _has_own_parameters(self) -> bool:
         """Return whether a simulator has set parameters: then the program is this model's alone."""
         return self._program is not self._opened.program
+
+    def refresh(self, changed: Sequence[int]) -> None:
+        """Let the model have the values of parameters that a simulator has overwritten; all ranks must call this.
+
+        Args:
+            changed: Their indices in `parameters`.
+        Raises:
+            DriverError: If they are refused, here or on another rank; then the model is as it was.
+        """
+        before = self._program
+        try:
+            with agreed(self._communicator):
+                if changed:
+                    self.take_parameters(changed)
+        except OtherRankError:
+            self._program = before
+            raise
 
     @without_host_modes
     def take_parameters(self, changed: Sequence[int]) -> None:

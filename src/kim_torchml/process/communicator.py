@@ -6,24 +6,29 @@ compute with all ranks of MPI's world, or with those of a partition that its com
 the user must say so.
 """
 
+from __future__ import annotations
+
+import math
 import os
 import re
 import sys
 import threading
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.process.profile import BYTES, EXCHANGE, WAITING, counted, timed
 from kim_torchml.process.rank import Rank
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Names of LAMMPS' program: lmp, lmp_mpi, lammps.
 _LAMMPS = re.compile(r"(lmp|lammps)([_.-].*)?")
@@ -41,9 +46,9 @@ class OtherRankError(DriverError):
     # The shim keeps it off the screen.
     is_told_by_another_rank = True
 
-    def __init__(self, communicator: "Communicator") -> None:
-        """Say just that, for KIM's log; keep the ranks that all know it."""
-        super().__init__("another rank has failed, and says why")
+    def __init__(self, communicator: Communicator, own: object = "") -> None:
+        """Say just that, and what has failed here too, for KIM's log; keep the ranks that all know it."""
+        super().__init__("another rank has failed, and says why" + (f"; this one has failed too: {own}" if own else ""))
         self.communicator = communicator
 
 
@@ -51,11 +56,12 @@ class Communicator:
     """Ranks that compute one system together.
 
     All of them must call its methods equally often and in the same order. Before anything is sent they agree that all
-    are well: where one has failed, and so calls nothing but `all_are`, the others raise OtherRankError.
+    are well: where one has failed, and so calls nothing but `fail`, the others raise OtherRankError.
 
     Attributes:
         rank: this process's place among them.
         size: how many they are.
+        is_failure_known: whether all of them know that one has failed, since `begin` was called.
     """
 
     def __init__(self, mpi: Any, communicator: Any) -> None:
@@ -63,13 +69,41 @@ class Communicator:
         communicator.Set_errhandler(mpi.ERRORS_RETURN)
         self._mpi, self._communicator = mpi, communicator
         self.rank, self.size = int(communicator.rank), int(communicator.size)
+        self.is_failure_known = False
+
+    def begin(self) -> None:
+        """Begin something that may fail anew."""
+        self.is_failure_known = False
+
+    def _least(self, number: int) -> int:
+        """Return the least number that a rank has given: ranks with a cause, then `size` and what follows it."""
+        # Numpy may be what a rank has failed to import.
+        least = array("q", [number])
+        with timed(WAITING):
+            self._communicator.Allreduce(self._mpi.IN_PLACE, least, op=self._mpi.MIN)
+        self.is_failure_known = least[0] <= self.size
+        return least[0]
+
+    def fail(self, is_cause: bool = True) -> bool:
+        """Let the other ranks know that this one has failed.
+
+        Args:
+            is_cause: Whether it has failed itself, and not for other ranks alone.
+        Returns:
+            Whether it must say why: of several ranks that have failed, the first does.
+        """
+        return self._least(self.rank if is_cause else self.size) == self.rank
 
     def all_are(self, is_so: bool) -> bool:
-        """Return whether something is so on all ranks."""
-        flag = bytearray([is_so])
-        with timed(WAITING):
-            self._communicator.Allreduce(self._mpi.IN_PLACE, [flag, self._mpi.UNSIGNED_CHAR], op=self._mpi.MIN)
-        return bool(flag[0])
+        """Return whether something is so on all ranks.
+
+        Raises:
+            OtherRankError: If another rank has failed.
+        """
+        least = self._least(self.size + 1 + is_so)
+        if self.is_failure_known:
+            raise OtherRankError(self)
+        return least == self.size + 2
 
     def check_all_well(self) -> None:
         """Agree that no rank has failed.
@@ -77,8 +111,7 @@ class Communicator:
         Raises:
             OtherRankError: If one has.
         """
-        if not self.all_are(True):
-            raise OtherRankError(self)
+        self.all_are(True)
 
     def gathered(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return the arrays of all ranks, which may differ in their first size alone.
@@ -86,6 +119,8 @@ class Communicator:
         Raises:
             OtherRankError: If another rank has failed.
         """
+        import numpy as np
+
         self.check_all_well()
         sent = np.ascontiguousarray(rows)
         counts = np.zeros(self.size, dtype=np.int64)
@@ -94,7 +129,7 @@ class Communicator:
             found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
             taken = [*_bytes(self._mpi, found)[:1], counts * _width(sent), self._mpi.BYTE]
             self._communicator.Allgatherv(_bytes(self._mpi, sent), taken)
-        counted(BYTES, sent.nbytes)
+        counted({BYTES: sent.nbytes})
         return np.split(found, np.cumsum(counts)[:-1])
 
     def exchanged(self, rows: np.ndarray, n_given: np.ndarray, n_taken: np.ndarray) -> np.ndarray:
@@ -107,6 +142,8 @@ class Communicator:
         Raises:
             OtherRankError: If another rank has failed.
         """
+        import numpy as np
+
         self.check_all_well()
         sent = np.ascontiguousarray(rows)
         found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
@@ -114,10 +151,10 @@ class Communicator:
         given, taken = ([*_bytes(self._mpi, each)[:1], count * _width(sent), self._mpi.BYTE] for each, count in sides)
         with timed(EXCHANGE):
             self._communicator.Alltoallv(given, taken)
-        counted(BYTES, sent.nbytes)
+        counted({BYTES: sent.nbytes})
         return found
 
-    def among(self, is_member: bool) -> "Communicator | None":
+    def among(self, is_member: bool) -> Communicator | None:
         """Return a communicator of those ranks that want to be in it; None for the others. All ranks must call this.
 
         Raises:
@@ -134,12 +171,12 @@ class Communicator:
 
 def _width(array: np.ndarray) -> int:
     """Return the size of a row, bytes."""
-    return array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    return array.dtype.itemsize * math.prod(array.shape[1:])
 
 
-def _bytes(mpi: Any, array: np.ndarray) -> list[Any]:
+def _bytes(mpi: Any, rows: np.ndarray) -> list[Any]:
     """Return an array as MPI takes it."""
-    return [array.reshape(-1).view(np.uint8), array.nbytes, mpi.BYTE]
+    return [rows.reshape(-1).view("u1"), rows.nbytes, mpi.BYTE]
 
 
 @dataclass(frozen=True)
@@ -277,11 +314,19 @@ def agreed(communicator: Communicator | None) -> Iterator[None]:
     if communicator is None:
         yield
         return
+    communicator.begin()
     try:
         yield
     except BaseException as error:
-        # What these ranks have agreed on they all know.
-        if not (isinstance(error, OtherRankError) and error.communicator is communicator):
-            communicator.all_are(False)
+        is_own = not isinstance(error, OtherRankError)
+        if communicator.is_failure_known:
+            # TorchScript makes errors of its own out of those that come from within an operator.
+            told = OtherRankError(communicator)
+        elif communicator.fail(is_own):
+            raise
+        else:
+            told = OtherRankError(communicator, error)
+        if is_own and isinstance(error, Exception):
+            raise told from error
         raise
     communicator.check_all_well()

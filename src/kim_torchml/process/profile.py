@@ -7,7 +7,8 @@ both do nothing.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 EDGES = "neighbour lists and edges"
@@ -42,11 +43,11 @@ def timed(section: str) -> AbstractContextManager[None]:
     return _NOTHING if compute is None else compute.timed(section)
 
 
-def counted(what: str, number: int) -> None:
-    """Add a number to what this compute has had to do, if it is profiled."""
+def counted(numbers: Mapping[str, int]) -> None:
+    """Add numbers, by what they are of, to what this compute has had to do, if it is profiled."""
     compute: _Compute | None = getattr(_of_thread, "compute", None)
     if compute is not None:
-        compute.numbers[what] = compute.numbers.get(what, 0) + number
+        compute.numbers.update(numbers)
 
 
 class _Compute:
@@ -54,7 +55,7 @@ class _Compute:
 
     def __init__(self, synchronise: Callable[[], None]) -> None:
         self.seconds = dict.fromkeys(_SECTIONS, 0.0)
-        self.numbers: dict[str, int] = {}
+        self.numbers: Counter[str] = Counter()
         self._synchronise = synchronise
         # Time of sections within the one that has begun last.
         self._inner = 0.0
@@ -90,7 +91,7 @@ class Profile:
         self._first: float | None = None
         self._n_computes = 0
         self._seconds = dict.fromkeys((*_SECTIONS, REST, OUTSIDE), 0.0)
-        self._numbers: dict[str, int] = {}
+        self._numbers: Counter[str] = Counter()
 
     @contextmanager
     def compute(self, started: float | None) -> Iterator[None]:
@@ -118,8 +119,7 @@ class Profile:
                 return
             for section, value in compute.seconds.items():
                 self._seconds[section] += value
-            for what, number in compute.numbers.items():
-                self._numbers[what] = self._numbers.get(what, 0) + number
+            self._numbers.update(compute.numbers)
             self._seconds[REST] += ended - started - sum(compute.seconds.values())
             if last_end is not None:
                 # A signal handler may have computed too, during the compute that it has interrupted.

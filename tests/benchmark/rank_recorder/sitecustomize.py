@@ -58,7 +58,7 @@ def _watch_all(module) -> None:
     _watch(Communicator, "gathered", "gathering")
     _watch(Communicator, "exchanged", "exchange")
     _watch(JointFolding, "_planned", "planning")
-    module.counted = _add
+    module.counted = lambda numbers: [_add(name, number) for name, number in numbers.items()]
     plain = module.Model.compute
 
     def compute(self, *arguments):

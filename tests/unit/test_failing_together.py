@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where one of several ranks fails, all of them end, whatever they wait for; one says why."""
+
+import numpy as np
+import pytest
+import torch
+from exchanging_networks import Passing
+from ranks_in_threads import on_ranks
+
+from kim_torchml.driver.joint_compute import JointCompute
+from kim_torchml.inputs.joint_rows import JointRows
+from kim_torchml.process.communicator import OtherRankError, agreed
+
+N_OWN = [2, 1, 0]
+
+
+def rows_of(rank):
+    """Return rows of three ranks: the first two have a copy of the other's first row, the last has nothing."""
+    n_own = N_OWN[rank]
+    n_copied = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])[rank]
+    return JointRows(
+        n_own,
+        np.zeros(0, dtype=np.int64),
+        np.zeros(n_own + n_copied.sum(), dtype=np.int64),
+        np.zeros(n_copied.sum(), dtype=np.int64),
+        n_copied,
+        n_copied,
+        np.array(N_OWN),
+    )
+
+
+def raises(error):
+    raise error
+
+
+def check(found, failing, message):
+    """Check that a rank has raised its own error, and that all others know no more than that."""
+    assert str(found[failing]) == message
+    assert not isinstance(found[failing], OtherRankError)
+    for rank, each in enumerate(found):
+        if rank != failing:
+            assert isinstance(each, OtherRankError)
+            assert str(each).startswith("another rank has failed, and says why")
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize(
+    "others_do",
+    [
+        lambda ranks: None,
+        lambda ranks: ranks.all_are(True),
+        lambda ranks: [ranks.all_are(False), ranks.all_are(False)],
+        lambda ranks: ranks.gathered(np.zeros(2)),
+        lambda ranks: ranks.exchanged(np.zeros(3), np.ones(3, dtype=np.int64), np.ones(3, dtype=np.int64)),
+        lambda ranks: ranks.among(ranks.rank == 1),
+    ],
+    ids=["end", "all", "not all", "gather", "exchange", "split"],
+)
+def test_others_learn_it_whatever_they_do(others_do, failing):
+    def run(ranks):
+        with agreed(ranks):
+            raises(ValueError("mine")) if ranks.rank == failing else others_do(ranks)
+
+    check(on_ranks(3, run), failing, "mine")
+
+
+def test_the_first_of_several_says_why():
+    def run(ranks):
+        with agreed(ranks):
+            if ranks.rank > 0:
+                raise ValueError(f"mine is {ranks.rank}")
+
+    found = on_ranks(4, run)
+    check(found, 1, "mine is 1")
+    assert str(found[0]) == "another rank has failed, and says why"
+    assert str(found[3]) == "another rank has failed, and says why; this one has failed too: mine is 3"
+
+
+def test_an_interrupt_stays_one():
+    def run(ranks):
+        with agreed(ranks):
+            raises(ValueError("mine") if ranks.rank == 0 else KeyboardInterrupt())
+
+    found = on_ranks(2, run)
+    assert str(found[0]) == "mine"
+    assert isinstance(found[1], KeyboardInterrupt)
+
+
+def test_ranks_that_have_failed_go_on_together():
+    def run(ranks):
+        found = []
+        for failing in (0, 1, None, 0):
+            try:
+                with agreed(ranks):
+                    raises(ValueError("mine")) if ranks.rank == failing else ranks.check_all_well()
+                found.append("")
+            except Exception as error:
+                found.append(str(error))
+        return found
+
+    other = "another rank has failed, and says why"
+    assert on_ranks(2, run) == [["mine", other, "", "mine"], [other, "mine", "", other]]
+
+
+def jointly(ranks, before, during):
+    """Compute once, where only two of three ranks exchange features."""
+    joint, rows = JointCompute(ranks), rows_of(ranks.rank)
+    with agreed(ranks):
+        before(ranks.rank)
+        joint.take_part(rows)
+        if rows.n_own:
+            with joint.exchange(rows):
+                during(ranks.rank, rows)
+
+
+def exchange(rank, rows):
+    features = torch.full((rows.n_rows, 1), float(rank), dtype=torch.float64)
+    return torch.ops.kim_torchml.exchange(features)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_rank_that_fails_while_some_exchange(failing):
+    def during(rank, rows):
+        exchange(rank, rows)
+        raises(ValueError("mine")) if rank == failing else exchange(rank, rows)
+
+    check(on_ranks(3, lambda ranks: jointly(ranks, lambda rank: None, during)), failing, "mine")
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_rank_that_fails_before_some_exchange(failing):
+    def before(rank):
+        if rank == failing:
+            raise ValueError("mine")
+
+    check(on_ranks(3, lambda ranks: jointly(ranks, before, exchange)), failing, "mine")
+
+
+def test_torchscript_makes_another_error_of_what_an_exchange_raises():
+    network = torch.jit.script(Passing())
+
+    def during(rank, rows):
+        if rank == 0:
+            raise ValueError("mine")
+        n = rows.n_rows
+        edges = torch.zeros(2, n, dtype=torch.int64), torch.ones(n, 3, dtype=torch.float32)
+        network(torch.zeros(n, dtype=torch.int64), *edges)
+
+    check(on_ranks(3, lambda ranks: jointly(ranks, lambda rank: None, during)), 0, "mine")
