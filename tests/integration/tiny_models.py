@@ -10,8 +10,6 @@ import torch
 from kim_collection import DRIVER, PortableModel
 from torch import Tensor, nn
 
-import kim_torchml.engines  # noqa: F401 - registers the operator that models call
-
 CUTOFF = 2.9  # Å: four neighbours in silicon
 ELEMENTS = ("Si", "Ge")
 
@@ -217,6 +215,9 @@ class EdgesModel(nn.Module):
 
 def scripted(module: nn.Module) -> bytes:
     """Return the TorchScript file of a module."""
+    # It registers the operators that models call. Some tests import another package of this name first.
+    import kim_torchml.engines  # noqa: F401
+
     content = io.BytesIO()
     torch.jit.save(torch.jit.script(module.eval()), content)
     return content.getvalue()
