@@ -120,11 +120,12 @@ class SiliconNetwork(nn.Module):
         n = species.shape[0]
         # One more row, without edges, has the energy of an isolated particle, which is subtracted below.
         features = self.initial.expand(n + 1, -1)
-        features = self.convolutions[0](features, edge_index, bonds)
-        for convolution in self.convolutions[1:]:
-            # Rows of atoms of other ranks get what these have computed; nobody's edges lead to the last row.
-            exchanged = torch.ops.kim_torchml.exchange(features[:n])
-            features = convolution(torch.cat([exchanged, features[n:]]), edge_index, bonds)
+        for layer, convolution in enumerate(self.convolutions):
+            if layer > 0:
+                # Rows of atoms of other ranks get what these have computed; nobody's edges lead to the last row.
+                exchanged = torch.ops.kim_torchml.exchange(features[:n])
+                features = torch.cat([exchanged, features[n:]])
+            features = convolution(features, edge_index, bonds)
         energies = (self.linear(features) + self.nonlinear(features)).squeeze(1)
         return energies[:n] - energies[n]
 
