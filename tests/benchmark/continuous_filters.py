@@ -7,9 +7,22 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+import kim_torchml.engines  # noqa: F401 - registers the operator
+
+
+class Exchanged(nn.Module):
+    """What a layer is about to gather, with what other ranks have for the rows of their particles."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the features [n, ...] of all rows."""
+        return torch.ops.kim_torchml.exchange(features)
+
 
 class ContinuousFilterNetwork(nn.Module):
     """Continuous-filter convolutions over one set of edges, then a readout for each row.
+
+    Ranks exchange features before each convolution but the first, whose inputs depend on species alone. What does not
+    depend on other rows is computed for own rows alone.
 
     Source:
         K. T. Schütt et al., J. Chem. Phys. 148, 241722 (2018), arXiv:1712.06113.
@@ -36,7 +49,8 @@ class ContinuousFilterNetwork(nn.Module):
             self.sender = nn.ModuleList(nn.Linear(n_channels, n_channels, bias=False) for _ in range(n_layers))
             self.filters = nn.ModuleList(_two_linear(n_radial, n_channels, n_channels) for _ in range(n_layers))
             self.update = nn.ModuleList(_two_linear(n_channels, n_channels, n_channels) for _ in range(n_layers))
-            self.readout = _two_linear(n_channels, n_channels // 2, 1)
+            self.readout = _two_linear(n_channels, max(1, n_channels // 2), 1)
+        self.exchanges = nn.ModuleList(Exchanged() if layer else nn.Identity() for layer in range(n_layers))
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         """Return the energies of the rows.
@@ -53,9 +67,13 @@ class ContinuousFilterNetwork(nn.Module):
         envelope = (1.0 - x * x) * (1.0 - x * x)
         radial = torch.sin(self.frequencies * length) / length
         features = self.initial(species)
-        for sender, filters, update in zip(self.sender, self.filters, self.update):  # noqa: B905
-            sent = sender(features).index_select(0, edge_index[1]) * (filters(radial) * envelope)
-            features = features + update(torch.zeros_like(features).index_add(0, edge_index[0], sent))
+        layers = zip(self.sender, self.exchanges, self.filters, self.update)  # noqa: B905
+        for sender, exchange, filters, update in layers:
+            sent = exchange(sender(features)).index_select(0, edge_index[1]) * (filters(radial) * envelope)
+            received = torch.zeros_like(features).index_add(0, edge_index[0], sent)
+            own = torch.ops.kim_torchml.own_rows(received)
+            updated = features[: own.shape[0]] + update(own)
+            features = torch.ops.kim_torchml.all_rows(updated, features.shape[0])
         return self.readout(features).squeeze(1)
 
 

@@ -34,6 +34,18 @@ class Passing(nn.Module):
         return features.sum(1)
 
 
+class Frugal(Passing):
+    """The same, and what is computed for each row is so for own rows alone; with a product of a matrix for each row."""
+
+    def layer(self, features: Tensor, mix: Tensor, edge_index: Tensor, weights: Tensor) -> Tensor:
+        features = self.exchanged(features)
+        received = torch.zeros_like(features).index_add(0, edge_index[0], weights * features[edge_index[1]])
+        own = torch.ops.kim_torchml.own_rows(received)
+        matrices = mix * torch.ones_like(own).unsqueeze(2)
+        updated = features[: own.shape[0]] + torch.tanh(torch.bmm(own.unsqueeze(1), matrices).squeeze(1))
+        return torch.ops.kim_torchml.all_rows(updated, features.shape[0])
+
+
 class Alone(Passing):
     """The same without exchanges."""
 

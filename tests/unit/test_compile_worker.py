@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The process that compiles: which package it runs."""
+"""The process that compiles: which package it runs, and how close native code must be to the program."""
 
+import dataclasses
 import sys
 
 import pytest
 import torch
-from program_files import signature_of
+from exporting import exported_bytes
+from models import Edges3
+from program_files import needs_export, signature_of
 
 from kim_torchml.engines import NotCompiledError
-from kim_torchml.engines.exported.compiled import build
+from kim_torchml.engines.exported.compiled import build, worker
 from kim_torchml.engines.exported.compiled.request import CompileRequest
 
 WORKER = """
@@ -38,3 +41,50 @@ def test_it_runs_the_package_of_this_process_and_nothing_else_of_its_folder(tmp_
     with pytest.raises(NotCompiledError) as caught:
         build._run_worker(request, scratch, lambda progress: None)
     assert str(caught.value) == f"{folder / 'worker.py'}, colorsys from Python, first /one"
+
+
+class InSingle(torch.nn.Module):
+    """Computes in single precision from vectors in double precision, as networks of NequIP may."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("exponents", torch.linspace(0.1, 3.0, 20, dtype=torch.float32, device="cpu"))
+
+    def forward(self, species, edge_index, edge_vectors):
+        squares = edge_vectors.square().sum(1, keepdim=True).to(torch.float32)
+        of_edges = (-squares * self.exponents).exp().sum(1).to(torch.float64)
+        return torch.zeros_like(species, dtype=torch.float64).index_add(0, edge_index[0], of_edges)
+
+
+class OffBy:
+    """In the place of native code: what the program gives, and a little more."""
+
+    relative = 0.0
+
+    def __init__(self, program, *made):
+        self._program = program
+
+    def run(self, inputs, wants_gradient):
+        found = self._program.run(inputs, wants_gradient)
+        return dataclasses.replace(found, energies=found.energies * (1 + self.relative))
+
+
+@needs_export
+@pytest.mark.parametrize(
+    ("network", "relative", "is_close"),
+    [(Edges3, 1e-12, True), (Edges3, 1e-7, False), (InSingle, 1e-7, True), (InSingle, 1e-3, False)],
+)
+def test_rounding_of_the_type_that_a_program_computes_in_is_allowed(network, relative, is_close, tmp_path, monkeypatch):
+    """The type of the vectors that it takes may be another one."""
+    file = tmp_path / "model.pt2"
+    file.write_bytes(exported_bytes(network))
+    request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float64))
+    monkeypatch.setattr(OffBy, "relative", relative)
+    monkeypatch.setattr(worker, "CompiledProgram", OffBy)
+    monkeypatch.setattr(worker, "_compiled", lambda exported, folder: folder / worker.LIBRARY)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    if is_close:
+        assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
+        return
+    with pytest.raises(NotCompiledError, match=r"its energies for .* differ by .* from those of the program itself"):
+        worker.compile_program(request, lambda stage, part: None)

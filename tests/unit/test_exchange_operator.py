@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from exchanging_networks import Alone, Backward, ChosenAtRunTime, InBranch, InLoop, Passing
+from exchanging_networks import Alone, Backward, ChosenAtRunTime, Frugal, InBranch, InLoop, Passing
 from exporting import exported_bytes
 from models import script_bytes
 from program_files import inputs_of, layered_program, needs_export, opened, signature_of
@@ -16,6 +16,7 @@ from refusals import refused
 from kim_torchml.engines import CompiledProgram, open_program, prepared
 from kim_torchml.engines import exchange as exchange_module
 from kim_torchml.engines.exchange import exchanging
+from kim_torchml.engines.exported.compiled.entry import CacheEntry
 from kim_torchml.errors import DriverError
 from kim_torchml.inputs import ModelInputs
 from kim_torchml.process import settings
@@ -28,19 +29,23 @@ N_OWN, OWNERS = 9, torch.tensor([4, 0, 7, 4])
 class Copies:
     """Exchanges rows within one process: the last rows are copies of others."""
 
+    n_own = N_OWN
+
     def __init__(self):
         self.threads = {"forward": [], "backward": []}
 
     def forward(self, rows):
         assert rows.is_contiguous()
         self.threads["forward"].append(threading.get_ident())
-        rows[N_OWN:] = rows[OWNERS]
+        if self.n_own == N_OWN:
+            rows[N_OWN:] = rows[OWNERS]
 
     def backward(self, rows):
         assert rows.is_contiguous()
         self.threads["backward"].append(threading.get_ident())
-        rows[:N_OWN].index_add_(0, OWNERS, rows[N_OWN:].clone())
-        rows[N_OWN:] = 0.0
+        if self.n_own == N_OWN:
+            rows[:N_OWN].index_add_(0, OWNERS, rows[N_OWN:].clone())
+            rows[N_OWN:] = 0.0
 
 
 def folded(seed=3):
@@ -75,20 +80,23 @@ def compiled(tmp_path_factory):
     """A compiled program, which takes a minute to make."""
     if shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler (g++)")
-    content = exported_bytes(Passing)
+    content = exported_bytes(Frugal)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(settings.CACHE, str(tmp_path_factory.mktemp("exchange") / "cache"))
-        choice = prepared(opened(content), content, signature_of(), "Passing", settings.NOW, lambda progress: None)
+        # So small a network may be faster as it is.
+        patch.setattr(CacheEntry, "speed_up_with", lambda entry, threads: 2.0)
+        choice = prepared(opened(content), content, signature_of(), "Frugal", settings.NOW, lambda progress: None)
     assert isinstance(choice.program, CompiledProgram), choice
     return choice.program
 
 
-@pytest.fixture(params=["scripted", pytest.param("exported", marks=needs_export),
-                        pytest.param("compiled", marks=needs_export)])  # fmt: skip
+@pytest.fixture(params=[(scripted, Passing), (scripted, Frugal),
+                        *(pytest.param((exported, each), marks=needs_export) for each in (Passing, Frugal)),
+                        pytest.param(("compiled", Frugal), marks=needs_export)],
+                ids=lambda each: f"{getattr(each[0], '__name__', each[0])}-{each[1].__name__}")  # fmt: skip
 def program(request):
-    if request.param == "compiled":
-        return request.getfixturevalue("compiled")
-    return {"scripted": scripted, "exported": exported}[request.param](Passing)
+    way, kind = request.param
+    return request.getfixturevalue(way) if way == "compiled" else way(kind)
 
 
 def check_same(found, expected):
@@ -115,6 +123,35 @@ def test_copies_get_what_their_owners_have(program):
     assert (forgotten.energies[:N_OWN] - expected.energies).abs().max() > 1e-3
 
 
+def test_a_lone_row(program):
+    expected = scripted(Alone).run(inputs_of(1, 0), wants_gradient=True).energies
+    copies = Copies()
+    copies.n_own = 1
+    for carrier in (None, copies):
+        with exchanging(carrier):
+            found = program.run(inputs_of(1, 0), wants_gradient=True)
+        torch.testing.assert_close(found.energies, expected, rtol=1e-12, atol=1e-12)
+        assert found.gradient.shape == (0, 3)
+    # Native code has not been given up.
+    assert not getattr(program, "_has_failed", False)
+
+
+def test_rows_of_others_are_computed_for_none():
+    rows = []
+
+    class Counting(Frugal):
+        def layer(self, features, mix, edge_index, weights):
+            rows.append(torch.ops.kim_torchml.own_rows(features))
+            return super().layer(features, mix, edge_index, weights)
+
+    inputs = with_copies(folded())
+    with exchanging(Copies()):
+        energies = Counting().double()(*inputs.arguments)
+    assert [len(each) for each in rows] == [N_OWN] * 3
+    assert (energies[N_OWN:] == 0.0).all()
+    assert (energies[:N_OWN] != 0.0).all()
+
+
 def test_other_threads_exchange_nothing(program):
     results = []
 
@@ -138,9 +175,11 @@ def test_what_an_exchange_raises_comes_out(program):
         program.run(inputs, wants_gradient=True)
 
 
-def test_the_operator_as_torch_wants_it():
+def test_the_operators_as_torch_wants_them():
     x = torch.rand(4, 3, dtype=torch.float64).t().requires_grad_(True)
     torch.library.opcheck(torch.ops.kim_torchml.exchange.default, (x,))
+    torch.library.opcheck(torch.ops.kim_torchml.own_rows.default, (x,))
+    torch.library.opcheck(torch.ops.kim_torchml.all_rows.default, (x, 7))
     y = torch.ops.kim_torchml.exchange(x)
     assert y.data_ptr() != x.data_ptr()
     assert y.is_contiguous()

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 import kim_torchml
 from kim_torchml.engines import open_program
+from kim_torchml.engines.exchange import exchanging
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.exchange_probe import fault_of_exchange
 from kim_torchml.process import settings
 from kim_torchml.tools.convert.exchanged import ExchangedEntry, ExchangedFeatures, exchange_what_comes_of
+from kim_torchml.tools.convert.own_rows import OfOwnRows, OfOwnRowsAndAttributes
 
 CPU = torch.device("cpu")
 N_LAYERS, WIDTH = 4, 5
@@ -87,7 +89,28 @@ class OfEntries(nn.Module):
         return data["features"].sum(1)
 
 
-BOTH = pytest.mark.parametrize("kind", [OfFeatures, OfEntries])
+class OfFewRows(OfFeatures):
+    """A network that computes own rows alone, but in the first layer what it gathers."""
+
+    def __init__(self, exchanging=range(1, N_LAYERS)):
+        super().__init__(())
+        self.scale = OfOwnRowsAndAttributes(nn.Bilinear(WIDTH, WIDTH, WIDTH, dtype=torch.float64))
+        for index, layer in enumerate(self.layers):
+            if index:
+                layer.linear_up, layer.linear_down = OfOwnRows(layer.linear_up), OfOwnRows(layer.linear_down)
+            if index in exchanging:
+                exchange_what_comes_of(layer, "linear_up", "linear_down")
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        weights = torch.exp(-edge_vectors.square().sum(1, keepdim=True))
+        initial = self.species(species)
+        features = initial
+        for layer in self.layers:
+            features = self.scale(layer(features, edge_index, weights), initial)
+        return features.sum(1)
+
+
+BOTH = pytest.mark.parametrize("kind", [OfFeatures, OfEntries, OfFewRows])
 FORMATS = pytest.mark.parametrize("suffix", ["pt", pytest.param("pt2", marks=needs_export)])
 
 
@@ -120,7 +143,7 @@ def test_one_rank_has_the_same_bits(kind, suffix):
 @FORMATS
 def test_copied_rows_get_what_their_owners_have(edges, kind, suffix):
     program = opened(kind, suffix)
-    assert program.n_exchanges == (6 if kind is OfFeatures else 3)
+    assert program.n_exchanges == (3 if kind is OfEntries else 6)
     assert fault_of_exchange(program, edges) == ""
 
 
@@ -135,6 +158,20 @@ def test_each_of_the_exchanges_is_needed(edges, kind, suffix, forgotten):
 def test_both_of_two_parts_are_needed(edges):
     program = opened(OfFeatures, "pt", names=("linear_up",))
     assert "it calls that 3 times for 4 layers" in fault_of_exchange(program, edges)
+
+
+def test_rows_of_others_are_not_computed():
+    part = OfOwnRows(nn.Linear(WIDTH, 3, dtype=torch.float64))
+
+    class Carrier:
+        n_own = 4
+
+    with exchanging(Carrier()):
+        found = part(torch.ones(6, WIDTH, dtype=torch.float64))
+    assert (found[:4] == part.part(torch.ones(WIDTH, dtype=torch.float64))).all()
+    assert (found[4:] == 0.0).all()
+    alone = part(torch.ones(6, WIDTH, dtype=torch.float64))
+    assert (alone != 0.0).all()
 
 
 def test_a_part_stays_what_it_is():

@@ -16,7 +16,6 @@ from kim_torchml.engines.exported import operators
 from kim_torchml.engines.exported.arguments import _kinds_of
 from kim_torchml.engines.exported.operators import (
     ASSERTIONS,
-    EXCHANGE,
     IN_PLACE,
     NEW,
     PATTERNS,
@@ -41,10 +40,8 @@ ENGINE = [
 
 
 def overload(name):
-    if name == EXCHANGE:
-        return torch.ops.kim_torchml.exchange.default
-    _, packet, kind = name.split(".")
-    return getattr(getattr(torch.ops.aten, packet), kind)
+    namespace, packet, kind = name.split(".")
+    return getattr(getattr(getattr(torch.ops, namespace), packet), kind)
 
 
 def is_composite(name):

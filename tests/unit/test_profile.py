@@ -16,7 +16,7 @@ from test_limits import DESCRIPTOR, OfDescriptors
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import profile
-from kim_torchml.process.profile import EDGES, FORWARD, GRADIENT, OUTPUTS, Profile, timed
+from kim_torchml.process.profile import EDGES, EXCHANGE, FORWARD, GRADIENT, OUTPUTS, WAITING, Profile, counted, timed
 
 CLUSTER = cluster(8, 3.0, n_contributing=5)
 SECTIONS = [EDGES, FORWARD, GRADIENT, OUTPUTS, "rest of the driver", "outside of the driver"]
@@ -44,11 +44,21 @@ def clock(monkeypatch):
     return clock
 
 
+_NUMBER = r"  (\S.*?) +(\d+)"
+
+
 def rows_of(table):
-    """Return the numbers of a table, ms and percent, by their names; and the first line."""
+    """Return the times of a table, ms and percent, by their names; and the first line."""
     first, *lines = table.splitlines()
-    rows = [re.fullmatch(r"  (\S.*?) +([\d.]+) ms(?: +([\d.]+) %)?", line).groups() for line in lines]
+    times = [line for line in lines if not re.fullmatch(_NUMBER, line)]
+    rows = [re.fullmatch(r"  (\S.*?) +([\d.]+) ms(?: +([\d.]+) %)?", line).groups() for line in times]
     return first, {name: (float(ms), None if percent is None else float(percent)) for name, ms, percent in rows}
+
+
+def numbers_of(table):
+    """Return the other numbers of a table by their names."""
+    matches = [re.fullmatch(_NUMBER, line) for line in table.splitlines()[1:]]
+    return {match[1]: int(match[2]) for match in matches if match}
 
 
 def one_compute(profile, clock, edges=0.0, forward=0.0, gradient=0.0, outputs=0.0, rest=0.0):
@@ -89,6 +99,36 @@ def test_the_same_section_several_times(clock):
             with timed(EDGES):
                 clock.sleep(0.5)
     assert rows_of(profile.table("it"))[1][EDGES] == (1500.0, 100.0)
+
+
+def test_a_section_within_another_has_its_time_alone(clock):
+    profile = Profile(clock.wait)
+    one_compute(profile, clock)
+    with profile.compute(None), timed(FORWARD):
+        clock.sleep(0.3)
+        for _ in range(2):
+            with timed(EXCHANGE):
+                clock.sleep(0.2)
+                with timed(WAITING):
+                    clock.sleep(0.05)
+        clock.sleep(0.1)
+    _, rows = rows_of(profile.table("it"))
+    assert {name: rows[name][0] for name in (FORWARD, EXCHANGE, WAITING, "a step")} == {
+        FORWARD: pytest.approx(400.0),
+        EXCHANGE: pytest.approx(400.0),
+        WAITING: pytest.approx(100.0),
+        "a step": pytest.approx(900.0),
+    }
+
+
+def test_numbers_are_means_over_computes(clock):
+    profile = Profile(clock.wait)
+    counted("rows", 7)
+    for parts in ((1000,), (10, 20), (50,)):
+        with profile.compute(None):
+            for part in parts:
+                counted("rows", part)
+    assert numbers_of(profile.table("it")) == {"rows": 40}
 
 
 def test_no_compute_and_a_single_one(clock):
@@ -209,6 +249,11 @@ def test_a_model_prints_a_table(kind, profiled):
     first, rows = rows_of(printed.removeprefix("[kim-torchml] "))
     assert first.endswith(" ms; mean of the other 2:")
     assert list(rows) == [*SECTIONS, "a step"]
+    numbers = numbers_of(printed)
+    assert list(numbers) == ["rows", "rows that contribute", "edges"]
+    assert numbers["rows"] == len(CLUSTER.coordinates)
+    assert numbers["rows that contribute"] == 5
+    assert numbers["edges"] > 5
     parts = [rows[section] for section in SECTIONS]
     assert all(ms > 0 for ms, _ in parts)
     assert sum(ms for ms, _ in parts) == pytest.approx(rows["a step"][0], abs=0.01)
@@ -302,7 +347,7 @@ def test_every_rank_prints_its_table_in_one_piece(tmp_path, monkeypatch, capfd):
     model.close()
     (text,) = written
     assert text.startswith("[kim-torchml rank 3] profile of the model model.pt: ")
-    assert text.count("\n") == 7
+    assert text.count("\n") == 10
     assert capfd.readouterr().err == ""
 
 

@@ -32,7 +32,7 @@ from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.communicator import agreed, find_communicator
 from kim_torchml.process.device import choose_device, describe_device, determinism, synchronise
-from kim_torchml.process.profile import EDGES, OUTPUTS, Profile, timed
+from kim_torchml.process.profile import CONTRIBUTING, EDGES, N_EDGES, OUTPUTS, ROWS, Profile, counted, timed
 from kim_torchml.process.rank import Rank, find_rank
 from kim_torchml.process.threads import set_threads
 
@@ -225,7 +225,7 @@ class Model:
             DriverError: If the model fails; then nothing has been written.
         """
         profiled = nullcontext() if self._profile is None else self._profile.compute(started)
-        with agreed(self._communicator), profiled:
+        with profiled, agreed(self._communicator):
             kept = ComputeMemory() if memory is None else memory
             particles = Particles(
                 coordinates, species_codes, contributing.astype(bool), neighbours, kept.folding, kept.joint
@@ -258,6 +258,12 @@ class Model:
         kind, program = self._inputs, self._program
         with timed(EDGES):
             inputs = kind.build(particles, program.dtype, self._device)
+        for what, number in (
+            (ROWS, inputs.n_rows),
+            (CONTRIBUTING, particles.n_contributing),
+            (N_EDGES, inputs.n_pairs),
+        ):
+            counted(what, number)
         if self._joint is not None and inputs.joint_rows is not None:
             return self._evaluate_jointly(self._joint, inputs, inputs.joint_rows, particles, wanted, step)
         self._limits.check(particles.neighbours, step)

@@ -119,12 +119,14 @@ class Program(ABC):
         device: Device of its tensors.
         dtype: Type that its floating inputs must have.
         n_exchanges: How often one call uses the operator `kim_torchml::exchange`.
+        takes_own_rows: Whether it uses the operator `kim_torchml::own_rows`.
     """
 
     file_name: str
     device: torch.device
     dtype: torch.dtype
     n_exchanges: int
+    takes_own_rows: bool = False
 
     @abstractmethod
     def run(self, inputs: ProgramInputs, wants_gradient: bool) -> ProgramResult:

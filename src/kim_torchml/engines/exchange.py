@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The operator `kim_torchml::exchange`: before a layer of a network, rows of other ranks' particles get their features.
+"""Operators of networks on several ranks, whose last rows are copies of other ranks' particles.
 
-A network calls `x = torch.ops.kim_torchml.exchange(x)` on what the layer is about to gather by `edge_index[1]`. Where
-no exchange is under way, on one rank above all, the result is a copy of x. The operator is registered when this module
-is imported, which must be before any model file is read that names it.
+`exchange`: before a layer, these rows get their features. A network calls `x = torch.ops.kim_torchml.exchange(x)` on
+what the layer is about to gather by `edge_index[1]`. Where no exchange is under way, on one rank above all, the result
+is a copy of x.
+
+`own_rows` and `all_rows`: what is computed for each row need not be computed for these. A network computes it on
+`own = torch.ops.kim_torchml.own_rows(x)`, which has the other rows alone, and returns
+`torch.ops.kim_torchml.all_rows(result, len(x))`, in which they are 0. Where no exchange is under way all rows are own.
+
+The operators are registered when this module is imported, which must be before any model file is read that names them.
 """
 
 import threading
@@ -13,12 +19,18 @@ from typing import Any, Protocol
 
 import torch
 
-NAME = "exchange"
 NAMESPACE = "kim_torchml"
+EXCHANGE, OWN_ROWS, ALL_ROWS = NAMES = ("exchange", "own_rows", "all_rows")
+# Products of several matrices are compiled for at least two of them.
+FEWEST_ROWS = 2
 
 
 class Exchange(Protocol):
     """Carries features between ranks."""
+
+    @property
+    def n_own(self) -> int:
+        """Number of rows of this rank's own particles, which come first."""
 
     def forward(self, rows: torch.Tensor) -> None:
         """Overwrite the rows of other ranks' particles by what these ranks have in their own rows.
@@ -61,9 +73,9 @@ def exchanging(exchange: Exchange | None) -> Iterator[None]:
         _of_thread.exchange = before
 
 
-def exchange_overload() -> Any:
-    """Return the operator as torch calls it."""
-    return torch.ops.kim_torchml.exchange.default
+def overload_of(name: str) -> Any:
+    """Return an operator of NAMES as torch calls it."""
+    return getattr(torch.ops.kim_torchml, name).default
 
 
 def _forward(x: torch.Tensor) -> torch.Tensor:
@@ -79,6 +91,19 @@ def _backward(gradient: torch.Tensor) -> torch.Tensor:
     rows = _copied(gradient)
     if (carrier := _current()) is not None:
         carrier.backward(rows)
+    return rows
+
+
+def _own_rows(x: torch.Tensor) -> torch.Tensor:
+    """Return the rows of this rank's own particles, shape [own rows, ...]: at least two, where there are two in all."""
+    carrier = _current()
+    return _copied(x if carrier is None else x[: max(FEWEST_ROWS, carrier.n_own)])
+
+
+def _all_rows(x: torch.Tensor, n: int) -> torch.Tensor:
+    """Return rows with as many of zeros after them as make n, shape [n, ...]."""
+    rows = x.new_zeros((n, *x.shape[1:]))
+    rows[: len(x)] = x
     return rows
 
 
@@ -102,12 +127,42 @@ def _differentiate(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return found
 
 
+def _like_own(x: torch.Tensor) -> torch.Tensor:
+    n = torch.library.get_ctx().new_dynamic_size(min=FEWEST_ROWS)
+    torch._check(n <= x.shape[0])  # type: ignore[no-untyped-call]
+    return x.new_empty((n, *x.shape[1:]))
+
+
+def _like_all(x: torch.Tensor, n: int) -> torch.Tensor:
+    return x.new_empty((n, *x.shape[1:]))
+
+
+def _keep_number(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
+    del output
+    ctx.n = inputs[0].shape[0]
+
+
+def _add_rows(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = torch.ops.kim_torchml.all_rows(gradient, ctx.n)
+    return found
+
+
+def _take_rows(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    return gradient[: ctx.n], None
+
+
 def _register() -> None:
     """Register the operators, unless another copy of this package has done so: files may be loaded that call them."""
-    if hasattr(torch.ops.kim_torchml, NAME):
+    if hasattr(torch.ops.kim_torchml, EXCHANGE):
         return
-    forward = torch.library.custom_op(f"{NAMESPACE}::{NAME}", _forward, mutates_args=())
-    backward = torch.library.custom_op(f"{NAMESPACE}::{NAME}_backward", _backward, mutates_args=())
+    own = torch.library.custom_op(f"{NAMESPACE}::{OWN_ROWS}", _own_rows, mutates_args=())
+    every = torch.library.custom_op(f"{NAMESPACE}::{ALL_ROWS}", _all_rows, mutates_args=())
+    own.register_fake(_like_own)
+    every.register_fake(_like_all)
+    own.register_autograd(_add_rows, setup_context=_keep_number)
+    every.register_autograd(_take_rows, setup_context=_keep_number)
+    forward = torch.library.custom_op(f"{NAMESPACE}::{EXCHANGE}", _forward, mutates_args=())
+    backward = torch.library.custom_op(f"{NAMESPACE}::{EXCHANGE}_backward", _backward, mutates_args=())
     forward.register_fake(_like)
     backward.register_fake(_like)
     forward.register_autograd(_differentiate, setup_context=_keep)

@@ -26,14 +26,14 @@ class _Copies:
     """Exchanges rows within one process: those beyond the own ones are copies."""
 
     def __init__(self, n_own: int, owners: torch.Tensor) -> None:
-        self._n_own, self._owners = n_own, owners
+        self.n_own, self._owners = n_own, owners
 
     def forward(self, rows: torch.Tensor) -> None:
-        rows[self._n_own :] = rows[self._owners]
+        rows[self.n_own :] = rows[self._owners]
 
     def backward(self, rows: torch.Tensor) -> None:
-        rows[: self._n_own].index_add_(0, self._owners, rows[self._n_own :].clone())
-        rows[self._n_own :] = 0.0
+        rows[: self.n_own].index_add_(0, self._owners, rows[self.n_own :].clone())
+        rows[self.n_own :] = 0.0
 
 
 def fault_of_exchange(program: Program, kind: EdgeInputs) -> str:

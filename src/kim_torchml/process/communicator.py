@@ -22,6 +22,7 @@ import numpy as np
 
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
+from kim_torchml.process.profile import BYTES, EXCHANGE, WAITING, counted, timed
 from kim_torchml.process.rank import Rank
 
 # Names of LAMMPS' program: lmp, lmp_mpi, lammps.
@@ -66,7 +67,8 @@ class Communicator:
     def all_are(self, is_so: bool) -> bool:
         """Return whether something is so on all ranks."""
         flag = bytearray([is_so])
-        self._communicator.Allreduce(self._mpi.IN_PLACE, [flag, self._mpi.UNSIGNED_CHAR], op=self._mpi.MIN)
+        with timed(WAITING):
+            self._communicator.Allreduce(self._mpi.IN_PLACE, [flag, self._mpi.UNSIGNED_CHAR], op=self._mpi.MIN)
         return bool(flag[0])
 
     def check_all_well(self) -> None:
@@ -87,10 +89,12 @@ class Communicator:
         self.check_all_well()
         sent = np.ascontiguousarray(rows)
         counts = np.zeros(self.size, dtype=np.int64)
-        self._communicator.Allgather(np.array([len(sent)], dtype=np.int64), counts)
-        found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
-        n_bytes = counts * (sent.dtype.itemsize * int(np.prod(sent.shape[1:])))
-        self._communicator.Allgatherv(_bytes(self._mpi, sent), [*_bytes(self._mpi, found)[:1], n_bytes, self._mpi.BYTE])
+        with timed(EXCHANGE):
+            self._communicator.Allgather(np.array([len(sent)], dtype=np.int64), counts)
+            found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
+            taken = [*_bytes(self._mpi, found)[:1], counts * _width(sent), self._mpi.BYTE]
+            self._communicator.Allgatherv(_bytes(self._mpi, sent), taken)
+        counted(BYTES, sent.nbytes)
         return np.split(found, np.cumsum(counts)[:-1])
 
     def exchanged(self, rows: np.ndarray, n_given: np.ndarray, n_taken: np.ndarray) -> np.ndarray:
@@ -106,10 +110,11 @@ class Communicator:
         self.check_all_well()
         sent = np.ascontiguousarray(rows)
         found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
-        width = sent.dtype.itemsize * int(np.prod(sent.shape[1:]))
         sides = ((sent, n_given), (found, n_taken))
-        given, taken = ([*_bytes(self._mpi, each)[:1], count * width, self._mpi.BYTE] for each, count in sides)
-        self._communicator.Alltoallv(given, taken)
+        given, taken = ([*_bytes(self._mpi, each)[:1], count * _width(sent), self._mpi.BYTE] for each, count in sides)
+        with timed(EXCHANGE):
+            self._communicator.Alltoallv(given, taken)
+        counted(BYTES, sent.nbytes)
         return found
 
     def among(self, is_member: bool) -> "Communicator | None":
@@ -125,6 +130,11 @@ class Communicator:
     def free(self) -> None:
         """Give back what MPI has for these ranks; all of them must call this."""
         self._communicator.Free()
+
+
+def _width(array: np.ndarray) -> int:
+    """Return the size of a row, bytes."""
+    return array.dtype.itemsize * int(np.prod(array.shape[1:]))
 
 
 def _bytes(mpi: Any, array: np.ndarray) -> list[Any]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where the time of a model's computes goes, measured where KIM_TORCHML_PROFILE is on.
+"""Where the time of a model's computes goes, and on how much, measured where KIM_TORCHML_PROFILE is on.
 
-Code that takes time marks it with `timed`; where no profile is taken, that does nothing.
+Code that takes time marks it with `timed`, and says with `counted` how much there was to do; where no profile is taken,
+both do nothing.
 """
 
 import threading
@@ -13,10 +14,19 @@ EDGES = "neighbour lists and edges"
 FORWARD = "model, forward"
 GRADIENT = "model, gradient"
 OUTPUTS = "outputs"
+# What ranks do that compute one system together; what others have is not timed where there are none.
+WAITING = "waiting for other ranks"
+EXCHANGE = "exchange between ranks"
 REST = "rest of the driver"
 OUTSIDE = "outside of the driver"
 
-_SECTIONS = (EDGES, FORWARD, GRADIENT, OUTPUTS)
+_SECTIONS = (EDGES, FORWARD, GRADIENT, OUTPUTS, WAITING, EXCHANGE)
+_OF_SEVERAL_RANKS = (WAITING, EXCHANGE)
+
+ROWS = "rows"
+CONTRIBUTING = "rows that contribute"
+N_EDGES = "edges"
+BYTES = "bytes to other ranks"
 
 _NOTHING = nullcontext()
 # Several threads may compute at the same time, each within a compute of its own.
@@ -24,27 +34,43 @@ _of_thread = threading.local()
 
 
 def timed(section: str) -> AbstractContextManager[None]:
-    """Count the time within as that of a section, if this thread is in a compute that is profiled."""
+    """Count the time within as that of a section, if this thread is in a compute that is profiled.
+
+    Within another section the time counts as that of the inner one alone.
+    """
     compute: _Compute | None = getattr(_of_thread, "compute", None)
     return _NOTHING if compute is None else compute.timed(section)
 
 
+def counted(what: str, number: int) -> None:
+    """Add a number to what this compute has had to do, if it is profiled."""
+    compute: _Compute | None = getattr(_of_thread, "compute", None)
+    if compute is not None:
+        compute.numbers[what] = compute.numbers.get(what, 0) + number
+
+
 class _Compute:
-    """Times within one compute, in seconds by section."""
+    """Times within one compute, in seconds by section, and numbers of what there was to do."""
 
     def __init__(self, synchronise: Callable[[], None]) -> None:
         self.seconds = dict.fromkeys(_SECTIONS, 0.0)
+        self.numbers: dict[str, int] = {}
         self._synchronise = synchronise
+        # Time of sections within the one that has begun last.
+        self._inner = 0.0
 
     @contextmanager
     def timed(self, section: str) -> Iterator[None]:
         self._synchronise()
-        started = time.perf_counter()
+        started, inner_before = time.perf_counter(), self._inner
+        self._inner = 0.0
         try:
             yield
             self._synchronise()
         finally:
-            self.seconds[section] += time.perf_counter() - started
+            elapsed = time.perf_counter() - started
+            self.seconds[section] += elapsed - self._inner
+            self._inner = inner_before + elapsed
 
 
 class Profile:
@@ -64,6 +90,7 @@ class Profile:
         self._first: float | None = None
         self._n_computes = 0
         self._seconds = dict.fromkeys((*_SECTIONS, REST, OUTSIDE), 0.0)
+        self._numbers: dict[str, int] = {}
 
     @contextmanager
     def compute(self, started: float | None) -> Iterator[None]:
@@ -79,9 +106,9 @@ class Profile:
             yield
         finally:
             _of_thread.compute = outer
-            self._add(compute.seconds, before, time.perf_counter())
+            self._add(compute, before, time.perf_counter())
 
-    def _add(self, seconds: dict[str, float], started: float, ended: float) -> None:
+    def _add(self, compute: _Compute, started: float, ended: float) -> None:
         last_end: float | None = getattr(_of_thread, "last_end", None)
         _of_thread.last_end = ended
         with self._lock:
@@ -89,9 +116,11 @@ class Profile:
             if self._first is None:
                 self._first = ended - started
                 return
-            for section, value in seconds.items():
+            for section, value in compute.seconds.items():
                 self._seconds[section] += value
-            self._seconds[REST] += ended - started - sum(seconds.values())
+            for what, number in compute.numbers.items():
+                self._numbers[what] = self._numbers.get(what, 0) + number
+            self._seconds[REST] += ended - started - sum(compute.seconds.values())
             if last_end is not None:
                 # A signal handler may have computed too, during the compute that it has interrupted.
                 self._seconds[OUTSIDE] += max(0.0, started - last_end)
@@ -111,6 +140,8 @@ class Profile:
         lines[0] += f"; mean of the other {n}:"
         total = sum(self._seconds.values())
         for section, seconds in self._seconds.items():
-            lines.append(f"  {section:<26}{1e3 * seconds / n:10.3f} ms {100 * seconds / max(total, 1e-12):5.1f} %")
+            if seconds or section not in _OF_SEVERAL_RANKS:
+                lines.append(f"  {section:<26}{1e3 * seconds / n:10.3f} ms {100 * seconds / max(total, 1e-12):5.1f} %")
         lines.append(f"  {'a step':<26}{1e3 * total / n:10.3f} ms")
+        lines += [f"  {what:<26}{number / n:10.0f}" for what, number in self._numbers.items()]
         return "\n".join(lines)

@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
-from kim_torchml.engines.exchange import NAME, NAMESPACE, exchange_overload
+from kim_torchml.engines.exchange import EXCHANGE as _EXCHANGE
+from kim_torchml.engines.exchange import NAMES, NAMESPACE, overload_of
+from kim_torchml.engines.exchange import OWN_ROWS as _OWN_ROWS
 from kim_torchml.engines.exported.guarded_calls import GUARDED
 
 # Overloads in the namespace aten. What these return is in new memory.
@@ -119,9 +121,10 @@ _IN_PLACE = """
     scatter_add_.default scatter_reduce_.two sigmoid_.default silu_.default sin_.default sqrt_.default square_.default
     sub_.Scalar sub_.Tensor subtract_.Tensor tanh_.default true_divide_.Tensor zero_.default
 """
-# The one operator of this project that files may name; what it returns is in new memory too.
-EXCHANGE = f"{NAMESPACE}.{NAME}.default"
-NEW = frozenset((*(f"aten.{name}" for name in _NEW.split()), EXCHANGE))
+# Operators of this project that files may name; what they return is in new memory too.
+_OWN = {f"{NAMESPACE}.{name}.default": name for name in NAMES}
+EXCHANGE, OWN_ROWS = (f"{NAMESPACE}.{name}.default" for name in (_EXCHANGE, _OWN_ROWS))
+NEW = frozenset((*(f"aten.{name}" for name in _NEW.split()), *_OWN))
 VIEWS_AND_COMPOSITES = frozenset(f"aten.{name}" for name in _VIEWS_AND_COMPOSITES.split())
 IN_PLACE = frozenset(f"aten.{name}" for name in _IN_PLACE.split())
 
@@ -270,7 +273,7 @@ def _overload_of_aten(name: str) -> Any:
 
 @cache
 def _torch_operator(name: str) -> Operator:
-    function = exchange_overload() if name == EXCHANGE else _overload_of_aten(name)
+    function = overload_of(_OWN[name]) if name in _OWN else _overload_of_aten(name)
     schema = function._schema
     # The plain type of a dtype is that of its number, any of which torch would take without a check.
     parameters = tuple(

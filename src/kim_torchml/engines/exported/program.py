@@ -13,7 +13,7 @@ from kim_torchml.engines.errors import is_gpu_failure, is_out_of_memory, reason_
 from kim_torchml.engines.exported.archive import EXPORT_AGAIN, ProgramArchive, open_archive, with_entries
 from kim_torchml.engines.exported.call import check_call
 from kim_torchml.engines.exported.graph import ProgramGraph
-from kim_torchml.engines.exported.operators import EXCHANGE
+from kim_torchml.engines.exported.operators import EXCHANGE, OWN_ROWS
 from kim_torchml.engines.exported.precision import in_double
 from kim_torchml.engines.exported.reading import read_graph
 from kim_torchml.engines.exported.runner import OperatorError, Runner, make_runner
@@ -105,6 +105,7 @@ class ExportedProgram(Program):
         self._graph = graph
         self._runner = make_runner(graph)
         self.n_exchanges = self._runner.operators.count(EXCHANGE)
+        self.takes_own_rows = OWN_ROWS in self._runner.operators
         # These belong to the caller of `run`, or to the model.
         self._is_shared = [graph.may_be_shared(each) for each in graph.outputs]
 

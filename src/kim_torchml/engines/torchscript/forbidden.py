@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from kim_torchml.engines.exchange import NAME, NAMESPACE
+from kim_torchml.engines.exchange import EXCHANGE as _EXCHANGE
+from kim_torchml.engines.exchange import NAMES, NAMESPACE
 from kim_torchml.errors import DriverError
 from kim_torchml.process.operator_packages import OPERATOR_PACKAGES
 
@@ -71,8 +72,9 @@ ALLOWED_NAMESPACES = frozenset(
     ["aten", "prim", "prims", "quantized", "_quantized", "quantization", "sparse", "mkldnn", "profiler"]
 ).union(OPERATOR_PACKAGES)
 
-# Of this project's own operators, this one.
-EXCHANGE = f"{NAMESPACE}::{NAME}"
+# Of this project's own operators, these.
+_OWN = frozenset(f"{NAMESPACE}::{name}" for name in NAMES)
+EXCHANGE = f"{NAMESPACE}::{_EXCHANGE}"
 
 
 def check_operator(operator: str, where: str) -> None:
@@ -82,7 +84,7 @@ def check_operator(operator: str, where: str) -> None:
             f"the model {where} uses the operator {operator}, which {FORBIDDEN_OPERATORS[operator]}: a model must "
             "not; it has not been run. Use this file only if you trust its author, and ask for one without it"
         )
-    if operator == EXCHANGE:
+    if operator in _OWN:
         return
     namespace = operator.split("::")[0]
     if "::" in operator and namespace not in ALLOWED_NAMESPACES:

@@ -14,9 +14,9 @@ from kim_torchml.engines.errors import reason_of
 from kim_torchml.engines.facts import type_word
 from kim_torchml.engines.torchscript.errors import reason_in_code
 from kim_torchml.errors import DriverError
-from kim_torchml.tools.convert.exchanged import exchange_what_comes_of
 from kim_torchml.tools.convert.family import DOUBLE, Asked, Potential, note_on_authors
 from kim_torchml.tools.convert.mace_edges import SINGLE, MaceEdges
+from kim_torchml.tools.convert.mace_rows import share_rows
 from kim_torchml.tools.convert.mace_weights import published_as
 from kim_torchml.tools.convert.network_checks import check_runs, floating_type_of
 from kim_torchml.tools.convert.source_file import damaged
@@ -25,8 +25,6 @@ from kim_torchml.tools.request_error import RequestError, did_you_mean
 
 # Classes whose energies depend on species and edges alone; those that are derived from them may need more.
 _CLASSES = ("MACE", "ScaleShiftMACE")
-# What gives features that a layer gathers by the sender of each edge; the second one is in blocks with attention.
-_GATHERED = ("linear_up", "linear_down")
 
 
 def potential_of_model(asked: Asked, what: str) -> Potential:
@@ -47,9 +45,7 @@ def potential_of_model(asked: Asked, what: str) -> Potential:
         heads = [str(each) for each in getattr(network, "heads", None) or []]
         numbers = tuple(int(each) for each in network.atomic_numbers)
         cutoff, layers = float(network.r_max), int(network.num_interactions)
-        # What the first layer takes depends on species alone.
-        for layer in network.interactions[1:]:
-            exchange_what_comes_of(layer, *_GATHERED)
+        share_rows(network)
     index = index_of_head(heads, asked.head)
     module = MaceEdges(network, len(numbers), index).eval()
     check_runs(module, dtype, "mace-torch")

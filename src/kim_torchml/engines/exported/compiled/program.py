@@ -10,7 +10,7 @@ import torch
 
 from kim_torchml.engines.contract import CallSignature, Program, ProgramInputs, ProgramResult, Table
 from kim_torchml.engines.errors import is_out_of_memory, reason_of
-from kim_torchml.engines.exchange import is_exchanging
+from kim_torchml.engines.exchange import FEWEST_ROWS, is_exchanging
 from kim_torchml.engines.exported.compiled.checked_inputs import check_indices, check_inputs
 from kim_torchml.engines.exported.compiled.joint import seed_of
 from kim_torchml.errors import DriverError
@@ -45,6 +45,8 @@ class CompiledProgram(Program):
         self.device = source.device
         self.dtype = source.dtype
         self.n_exchanges = source.n_exchanges
+        # Native code of own rows is for two of them.
+        self._fewest_rows = FEWEST_ROWS if source.takes_own_rows else 1
         self._source = source
         self._energies = energies
         self._arguments = signature.arguments
@@ -64,7 +66,7 @@ class CompiledProgram(Program):
             self._check(given)
             seed = seed_of(inputs.n_rows, inputs.contributing_rows, given[-1], self._energies)
             try:
-                energies, gradient = self._runner.run([*given, seed])
+                energies, gradient = self._runner.run(self._with_enough_rows([*given, seed], inputs.n_rows))
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise MemoryError(reason_of(error)) from error
@@ -81,7 +83,19 @@ class CompiledProgram(Program):
                     f"on: {reason_of(error)}",
                 )
                 return result
-        return ProgramResult(energies, gradient if wants_gradient else None, None)
+        return ProgramResult(energies[: inputs.n_rows], gradient if wants_gradient else None, None)
+
+    def _with_enough_rows(self, given: list[torch.Tensor], n_rows: int) -> list[torch.Tensor]:
+        """Return what native code is called with: where there are too few rows, with one more, which does not count."""
+        if n_rows >= self._fewest_rows:
+            return given
+        # The first argument has a species code for each row, and the last one is the seed.
+        rows = self._arguments[0].sizes[0]
+        have_rows = [*(argument.sizes[0] == rows for argument in self._arguments), True]
+        return [
+            torch.cat([each, torch.zeros_like(each)]) if has_rows else each
+            for each, has_rows in zip(given, have_rows, strict=True)
+        ]
 
     def _check(self, given: Sequence[torch.Tensor]) -> None:
         sizes = check_inputs(given, self._arguments, self.dtype, self.device, self.file_name)
