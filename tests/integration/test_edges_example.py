@@ -85,9 +85,10 @@ def test_the_script_makes_the_files_again(made: Path) -> None:
         assert written == stated
 
 
-def test_bonds_are_computed_once_for_all_layers() -> None:
+def test_bonds_are_computed_once_for_all_layers_and_features_exchanged_between_them() -> None:
     with zipfile.ZipFile(EDGES_EXAMPLE / "model.pt2") as archive:
         program = json.loads(archive.read("model/models/model.json"))
     operators = [node["target"] for node in program["graph_module"]["graph"]["nodes"]]
     assert operators.count("torch.ops.aten.sin.default") == 1
     assert operators.count("torch.ops.aten.index_add.default") == 2
+    assert operators.count("torch.ops.kim_torchml.exchange.default") == 1

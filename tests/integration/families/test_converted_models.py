@@ -24,6 +24,8 @@ LOCAL = [
     for model in MODELS
     if model.is_local
 ]
+# What several ranks compute.
+BETWEEN_RANKS = ["nacl64", "tilted", "cluster"]
 # LAMMPS' own factor between bar and eV/Å³.
 _BAR = 1.6021765e6
 _PATIENCE = 1200.0
@@ -109,16 +111,54 @@ def test_compiled_gives_what_the_package_gives(
     check_close(found, converted, structures_of(converted.model))
 
 
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [
+        ("Mace_Small", 2),
+        ("Mace_Small", 4),
+        ("NequIP_Small", 2),
+        *(
+            pytest.param(name, 2, marks=pytest.mark.thorough)
+            for name in ("Mace_Nonlinear", "Mace_Script", "SevenNet_0", "NequIP_Packaged", "NequIP_Script")
+        ),
+    ],
+)
+def test_ranks_give_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str, ranks: int
+) -> None:
+    check_ranks(bare_collection, installed(name), own_folder, ranks)
+
+
+@pytest.mark.thorough
+def test_compiled_ranks_give_what_the_package_gives(
+    bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path
+) -> None:
+    cache = {"KIM_TORCHML_CACHE": str(own_folder / "cache"), "KIM_TORCHML_COMPILE": "now"}
+    assert check_ranks(bare_collection, installed("Mace_Small"), own_folder, 2, **cache).count(", compiled (") == 2
+
+
+def check_ranks(collection: KimCollection, converted: Installed, folder: Path, ranks: int, **variables: str) -> str:
+    """Check what ranks give that exchange features, and return what they have said."""
+    pytest.importorskip("mpi4py", reason="ranks exchange features through mpi4py, which is not installed here")
+    found, said = lammps_results(
+        collection, folder, converted.model, BETWEEN_RANKS, ranks, KIM_TORCHML_EDGES="exchange", **variables
+    )
+    assert said.count("layers, exchanged between ranks") == ranks
+    check_close(found, converted, BETWEEN_RANKS)
+    return said
+
+
 @pytest.mark.parametrize("name", ["Mace_Small", "Chgnet_Small"])
-def test_two_ranks_give_what_the_package_gives(
+def test_staged_ranks_give_what_the_package_gives(
     bare_collection: KimCollection, installed: Callable[[str], Installed], own_folder: Path, name: str
 ) -> None:
     """Images are rows of their own there, two cutoffs deep; for five layers that would take gigabytes."""
     converted = installed(name)
-    names = ["nacl64", "tilted", "cluster"]
-    found, said = lammps_results(bare_collection, own_folder, converted.model, names, ranks=2)
+    found, said = lammps_results(
+        bare_collection, own_folder, converted.model, BETWEEN_RANKS, ranks=2, KIM_TORCHML_EDGES="staged"
+    )
     assert said.count("layers staged") == 2
-    check_close(found, converted, names)
+    check_close(found, converted, BETWEEN_RANKS)
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
