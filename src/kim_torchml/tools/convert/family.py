@@ -123,7 +123,7 @@ class Measured:
     Attributes:
         model: which it is, with its type.
         within: how close it was, as tests ask for it.
-        faster: how many times as fast it is compiled, for 64 and for 216 atoms; empty where that was not measured.
+        faster: how many times as fast it is compiled, for 64 and for 216 atoms; empty where it cannot be compiled.
     """
 
     model: str
