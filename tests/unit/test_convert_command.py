@@ -4,6 +4,7 @@
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,19 @@ from trapped import CUTOFF, Sound, TakesLen
 from kim_torchml.model_files.toml_parser import tomllib
 from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import families
-from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
+from kim_torchml.tools.convert.family import (
+    DOUBLE,
+    Asked,
+    Closeness,
+    Family,
+    FamilyPackage,
+    Isolation,
+    Measured,
+    Potential,
+)
 
+ROOT = Path(__file__).parents[2]
+README, POTENTIALS = ((ROOT / name).read_text() for name in ("README.md", "docs/potentials.md"))
 FILES = ["CMakeLists.txt", "README.md", "kimspec.edn", "model.pt2", "model.toml"]
 ABOUT = {
     "title": "A sound network",
@@ -70,6 +82,7 @@ class Made(Family):
     title = "Made"
     sources = ("a name: sound",)
     packages = (FamilyPackage("numpy", "numpy", "1.24"),)
+    measured = (Measured("sound, float64", DOUBLE, (1.5, 2.0)), Measured("silence, float64", DOUBLE))
     isolation = Isolation(())
 
     def __init__(self, kind=KnownSpecies, numbers=(11, 14, 17), error=0.0, reason=""):
@@ -296,6 +309,21 @@ def test_the_list_says_what_is_here(convert, monkeypatch):
     assert "  needs: sevenn (not here; tried with 0.13.0; --isolated brings it)" in lines
     assert f"  needs: numpy ({np.__version__} is here; tried with 1.24)" in lines
     assert "  takes: a name: sound" in lines
+    close = "  measured: sound, float64: within 1e-10 eV/atom and 1e-10 eV/Å of its package's calculator"
+    assert f"{close}; compiled 1.50 and 2.00 times as fast as that (64 and 216 atoms)" in lines
+    assert close.replace("sound", "silence") in lines
+
+
+@pytest.mark.parametrize("family", list(families.FAMILIES.values()), ids=list(families.FAMILIES))
+def test_documents_say_what_was_measured_of_a_family(family):
+    row = next(line for line in README.splitlines() if line.startswith(f"| [{family.title.replace(' and ', ', ')}]"))
+    speeds = POTENTIALS.partition("\n## Speed\n")[2].partition("\n## ")[0]
+    for measured in family.measured:
+        for number in (measured.within.energy, measured.within.force):
+            assert re.search(rf"\b{number:.0e}\b".replace("e-0", "e-"), row)
+        for faster in measured.faster:
+            assert f"{faster:.2f}" in row
+            assert f"| {faster:.2f} x (" in speeds
 
 
 def test_closeness_is_relative_beyond_one():

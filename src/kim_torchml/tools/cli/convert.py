@@ -43,6 +43,8 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
             )
             for source in family.sources:
                 click.echo(f"  takes: {source}")
+            for line in family.measured:
+                click.echo(f"  measured: {line}")
     context.exit()
 
 

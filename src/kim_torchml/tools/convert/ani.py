@@ -16,7 +16,16 @@ import torch
 from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.ani_network import AniEdges, AniEnsemble, AniSymmetryFunctions
 from kim_torchml.tools.convert.default_dtype import default_dtype
-from kim_torchml.tools.convert.family import DOUBLE, Asked, Closeness, Family, FamilyPackage, Isolation, Potential
+from kim_torchml.tools.convert.family import (
+    DOUBLE,
+    Asked,
+    Closeness,
+    Family,
+    FamilyPackage,
+    Isolation,
+    Measured,
+    Potential,
+)
 from kim_torchml.tools.convert.network_checks import check_runs
 from kim_torchml.tools.convert.pins import ASE, COMMAND, TORCH, TORCH_ON_GPUS
 from kim_torchml.tools.convert.source_file import damaged
@@ -57,6 +66,7 @@ class Ani(Family):
         FamilyPackage("torchani", "torchani", "2.2.4"),
         FamilyPackage("setuptools", "pkg_resources", _SETUPTOOLS),
     )
+    measured = (Measured("ANI-1x, float32 (crystals: 1e-5 eV/atom)", _SINGLE, (2.46, 3.96)),)
     isolation = Isolation(
         pinned=(*(each for each in TORCH if not each.startswith("setuptools==")), *COMMAND, *_PINNED),
         alone=(ASE,),

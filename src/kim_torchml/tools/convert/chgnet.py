@@ -20,6 +20,7 @@ from kim_torchml.tools.convert.family import (
     Family,
     FamilyPackage,
     Isolation,
+    Measured,
     Potential,
     check_trusted,
     note_on_authors,
@@ -54,6 +55,7 @@ class Chgnet(Family):
         "a file that the package's Trainer has saved (.pth.tar)",
     )
     packages = (FamilyPackage("chgnet", "chgnet", "0.4.2"),)
+    measured = (Measured("CHGNet 0.3.0, float32", _SINGLE, (4.94, 4.97)),)
     isolation = Isolation(
         pinned=(*TORCH, *COMMAND, *_PINNED),
         # What they ask for besides is for other parts of them.

@@ -116,6 +116,28 @@ DOUBLE = Closeness(1e-10, 1e-10, 1e-10)
 EXACT = Closeness(0.0, 0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a model in LAMMPS beside the package's own calculator; docs/potentials.md says how.
+
+    Attributes:
+        model: which it is, with its type.
+        within: how close it was, as tests ask for it.
+        faster: how many times as fast it is compiled, for 64 and for 216 atoms; empty where it cannot be compiled.
+    """
+
+    model: str
+    within: Closeness
+    faster: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        close = f"within {self.within.energy:.0e} eV/atom and {self.within.force:.0e} eV/Å of its package's calculator"
+        if not self.faster:
+            return f"{self.model}: {close}"
+        faster = " and ".join(f"{each:.2f}" for each in self.faster)
+        return f"{self.model}: {close}; compiled {faster} times as fast as that (64 and 216 atoms)"
+
+
 def note_on_authors(title: str | None) -> str:
     """Return what is to be said of a file's authors and licence.
 
@@ -212,6 +234,7 @@ class Family(ABC):
         title: what people call it.
         sources: what can be converted, a line each.
         packages: what converting needs; the first is the family's own.
+        measured: what was found beside the package's own calculator, for a model each.
         isolation: what a temporary environment is made of.
         reference: what an environment is made of that has the family's package too, where converting needs it not.
         takes_species_as: whether it may have to be said what a network gets as species.
@@ -221,6 +244,7 @@ class Family(ABC):
     title: str
     sources: tuple[str, ...]
     packages: tuple[FamilyPackage, ...]
+    measured: tuple[Measured, ...]
     isolation: Isolation
     reference: Isolation | None = None
     takes_species_as: bool = False

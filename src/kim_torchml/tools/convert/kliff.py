@@ -19,11 +19,13 @@ from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.model_files.model_folder import read_model_folder
 from kim_torchml.model_files.model_toml import MODEL_TOML
 from kim_torchml.tools.convert.family import (
+    DOUBLE,
     Asked,
     ExportedFolder,
     Family,
     FamilyPackage,
     Isolation,
+    Measured,
     note_on_authors,
 )
 from kim_torchml.tools.convert.kliff_pins import REFERENCE
@@ -54,6 +56,7 @@ class Kliff(Family):
         "without kliff, as TorchScript; --species-as where nothing tells what a graph network gets",
     )
     packages = (FamilyPackage("ase", "ase", "3.29.0"),)
+    measured = (Measured("descriptors and a graph for SiC, float64", DOUBLE),)
     isolation = Isolation(
         pinned=(*TORCH, *COMMAND, "scipy==1.17.1"),
         # Its plots alone need matplotlib.

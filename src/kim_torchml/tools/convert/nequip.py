@@ -17,6 +17,7 @@ from kim_torchml.tools.convert.family import (
     Family,
     FamilyPackage,
     Isolation,
+    Measured,
     Potential,
     check_trusted,
     note_on_authors,
@@ -53,6 +54,10 @@ class NequIP(Family):
         "a package of nequip-package (.nequip.zip), which runs its own code: --trust",
     )
     packages = (FamilyPackage("nequip", "nequip", "0.19.1"), FamilyPackage("nequip-allegro", "allegro", "0.8.3"))
+    measured = (
+        Measured("NequIP, float32", _SINGLE, (1.77, 1.44)),
+        Measured("Allegro, float64", DOUBLE, (1.85, 1.71)),
+    )
     isolation = Isolation(
         pinned=(*TORCH, *COMMAND, *E3NN, *_PINNED),
         # What they ask for besides is for pictures, and for clouds that trainings are watched in.

@@ -26,6 +26,7 @@ from kim_torchml.tools.convert.family import (
     Family,
     FamilyPackage,
     Isolation,
+    Measured,
     Potential,
     check_trusted,
     note_on_authors,
@@ -97,6 +98,7 @@ class SevenNet(Family):
         "a checkpoint file (.pth)",
     )
     packages = (FamilyPackage("sevenn", "sevenn", "0.13.0"),)
+    measured = (Measured("SevenNet-0, float32", _SINGLE, (1.81, 1.69)),)
     isolation = Isolation(
         pinned=(*TORCH, *COMMAND, *E3NN, *_PINNED),
         # What they ask for besides is for training, for accelerators and for graphs of other kinds. sevenn finds
