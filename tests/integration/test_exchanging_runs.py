@@ -115,6 +115,7 @@ GROWTH = 400.0
 
 
 @needs_mpi4py
+@pytest.mark.thorough
 def test_memory_does_not_grow(collection: KimCollection, own_folder: Path) -> None:
     """Atoms drift from rank to rank, and which rows there are is found out anew in every fifth step."""
     (own_folder / "measure.sh").write_text(MEASURE)
