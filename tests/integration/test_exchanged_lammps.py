@@ -17,7 +17,6 @@ from lammps_host import lines_of_driver, run_lammps
 from lammps_scripts import scripts, scripts_of_ranks
 
 pytest.importorskip("mpi4py", reason="ranks exchange features through mpi4py, which is not installed here")
-pytestmark = pytest.mark.every_system
 
 SCRIPTS = scripts(tiny.EXCHANGED) | scripts_of_ranks(tiny.EXCHANGED)
 RELAXING = {name for name, script in SCRIPTS.items() if "min_style" in script.commands}
@@ -27,7 +26,10 @@ MIGRATING = ("nve_2", "nve_5", "deform", "balance_shift", "balance_rcb", "enter"
 _PATIENCE = 600
 
 
-@pytest.fixture(scope="module", params=[2, 4], ids=["2 ranks", "4 ranks"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(2, id="2 ranks", marks=pytest.mark.every_system), pytest.param(4, id="4 ranks")],
+)
 def runs(
     request: pytest.FixtureRequest, collection: KimCollection, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, CompletedProcess[str], int]:

@@ -18,7 +18,6 @@ from lammps_host import Case
 from test_failing_ranks import PATIENCE, errors_in, run
 
 pytest.importorskip("mpi4py", reason="ranks exchange features through mpi4py, which is not installed here")
-pytestmark = pytest.mark.every_system
 
 REACH = 3.5  # Å, as in ranks_host.py
 RAISED = "the model in model.pt raised an error: .*"
