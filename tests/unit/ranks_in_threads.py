@@ -3,6 +3,7 @@
 
 import itertools
 import threading
+from array import array
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class ThreadMpi:
 
     def _allreduce(self, place, numbers, op):
         assert (place, op) == (self.IN_PLACE, self.MIN)
-        numbers[0] = min(self._all(numbers[0]))
+        numbers[:] = array("q", [min(each) for each in zip(*self._all(list(numbers)), strict=True)])
 
     def _allgather(self, mine, found):
         found[:] = np.concatenate(self._all(mine.copy()))

@@ -9,7 +9,7 @@ from ranks_in_threads import on_ranks
 
 from kim_torchml.driver.joint_compute import JointCompute
 from kim_torchml.inputs.joint_rows import JointRows
-from kim_torchml.process.communicator import OtherRankError, agreed
+from kim_torchml.process.communicator import DifferentRanksError, OtherRankError, agreed
 
 N_OWN = [2, 1, 0]
 
@@ -134,6 +134,46 @@ def test_a_rank_that_fails_before_some_exchange(failing):
             raise ValueError("mine")
 
     check(on_ranks(3, lambda ranks: jointly(ranks, before, exchange)), failing, "mine")
+
+
+class Skipping(torch.nn.Module):
+    """Leaves a layer out where there are no edges: what it exchanges is not differentiated there."""
+
+    def forward(self, features: torch.Tensor, edge_index: torch.Tensor, edge_vectors: torch.Tensor) -> torch.Tensor:
+        energies = torch.zeros_like(features).sum(1) + edge_vectors.sum()
+        exchanged = torch.ops.kim_torchml.exchange(features * edge_vectors.sum())
+        if edge_index.shape[1] > 0:
+            energies = energies + exchanged.sum(1)
+        return energies
+
+
+@pytest.mark.parametrize("without_edges", [0, 1])
+def test_ranks_that_exchange_less_often_wait_for_none(without_edges):
+    network = torch.jit.script(Skipping())
+
+    def during(rank, rows):
+        features = torch.ones(rows.n_rows, 2, dtype=torch.float64)
+        n_edges = 0 if rank == without_edges else 2
+        vectors = torch.ones(n_edges, 3, dtype=torch.float64, requires_grad=True)
+        network(features, torch.zeros(2, n_edges, dtype=torch.int64), vectors).sum().backward()
+
+    message = (
+        "all ranks must exchange the same features equally often, got ranks that do not: a network must not leave out "
+        "a layer where there are no edges; correct it, or set KIM_TORCHML_EDGES=staged"
+    )
+    found = on_ranks(3, lambda ranks: jointly(ranks, lambda rank: None, during))
+    assert message in str(found[0])
+    check(found, 0, str(found[0]))
+
+
+def test_ranks_must_do_the_same():
+    def run(ranks):
+        with agreed(ranks):
+            ranks.gathered(np.zeros((1, 2 if ranks.rank == 1 else 3)))
+
+    found = on_ranks(3, run)
+    assert isinstance(found[0], DifferentRanksError)
+    check(found, 0, str(found[0]))
 
 
 def test_torchscript_makes_another_error_of_what_an_exchange_raises():

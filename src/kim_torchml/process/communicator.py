@@ -38,6 +38,9 @@ _SHARING = ("-mpicolor", "-m", "-mdi", "-md")
 _REORDERING = ("-reorder", "-ro")
 _PARTITION_SIZE = re.compile(r"(?:(\d{1,6})x)?(\d{1,6})")
 _NO_MPI4PY = "this Python has no mpi4py"
+# What a rank is about to do, but for numbers of bytes that it gathers (negative) or exchanges (positive) for each row;
+# and what fits whatever the others do.
+_AGREE, _ANYTHING = 0, 2**62
 
 
 class OtherRankError(DriverError):
@@ -52,16 +55,29 @@ class OtherRankError(DriverError):
         self.communicator = communicator
 
 
+class DifferentRanksError(DriverError):
+    """Ranks are about to do different things, and would wait for each other for ever."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(
+            f"all ranks must exchange the same features equally often, got ranks that do not: a network must not leave "
+            f"out a layer where there are no edges; correct it, or set {settings.EDGES}={settings.STAGED}"
+        )
+
+
 class Communicator:
     """Ranks that compute one system together.
 
     All of them must call its methods equally often and in the same order. Before anything is sent they agree that all
-    are well: where one has failed, and so calls nothing but `fail`, the others raise OtherRankError.
+    are well: where one has failed, and so calls nothing but `fail`, the others raise OtherRankError. Where they are
+    about to do different things, the first raises DifferentRanksError and the others OtherRankError.
 
     Attributes:
         rank: this process's place among them.
         size: how many they are.
         is_failure_known: whether all of them know that one has failed, since `begin` was called.
+        must_tell: whether it is this one that says why, although all of them know.
     """
 
     def __init__(self, mpi: Any, communicator: Any) -> None:
@@ -69,19 +85,30 @@ class Communicator:
         communicator.Set_errhandler(mpi.ERRORS_RETURN)
         self._mpi, self._communicator = mpi, communicator
         self.rank, self.size = int(communicator.rank), int(communicator.size)
-        self.is_failure_known = False
+        self.begin()
 
     def begin(self) -> None:
         """Begin something that may fail anew."""
-        self.is_failure_known = False
+        self.is_failure_known = self.must_tell = False
 
-    def _least(self, number: int) -> int:
-        """Return the least number that a rank has given: ranks with a cause, then `size` and what follows it."""
+    def _least(self, number: int, what: int | None = None) -> int:
+        """Return the least number that a rank has given: ranks with a cause, then `size` and what follows it.
+
+        Args:
+            number: This rank's.
+            what: What it is about to do; None where it has failed.
+        Raises:
+            DifferentRanksError: If no rank has failed, and they are about to do different things; on the first of them.
+            OtherRankError: Then on the others.
+        """
         # Numpy may be what a rank has failed to import.
-        least = array("q", [number])
+        least = array("q", [number, *((_ANYTHING, _ANYTHING) if what is None else (what, -what))])
         with timed(WAITING):
             self._communicator.Allreduce(self._mpi.IN_PLACE, least, op=self._mpi.MIN)
         self.is_failure_known = least[0] <= self.size
+        if not self.is_failure_known and least[1] != -least[2]:
+            self.is_failure_known, self.must_tell = True, self.rank == 0
+            raise DifferentRanksError if self.must_tell else OtherRankError(self)
         return least[0]
 
     def fail(self, is_cause: bool = True) -> bool:
@@ -100,7 +127,10 @@ class Communicator:
         Raises:
             OtherRankError: If another rank has failed.
         """
-        least = self._least(self.size + 1 + is_so)
+        return self._all_are(is_so, _AGREE)
+
+    def _all_are(self, is_so: bool, what: int) -> bool:
+        least = self._least(self.size + 1 + is_so, what)
         if self.is_failure_known:
             raise OtherRankError(self)
         return least == self.size + 2
@@ -111,7 +141,7 @@ class Communicator:
         Raises:
             OtherRankError: If one has.
         """
-        self.all_are(True)
+        self._all_are(True, _AGREE)
 
     def gathered(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return the arrays of all ranks, which may differ in their first size alone.
@@ -121,8 +151,8 @@ class Communicator:
         """
         import numpy as np
 
-        self.check_all_well()
         sent = np.ascontiguousarray(rows)
+        self._all_are(True, -1 - _width(sent))
         counts = np.zeros(self.size, dtype=np.int64)
         with timed(EXCHANGE):
             self._communicator.Allgather(np.array([len(sent)], dtype=np.int64), counts)
@@ -144,8 +174,8 @@ class Communicator:
         """
         import numpy as np
 
-        self.check_all_well()
         sent = np.ascontiguousarray(rows)
+        self._all_are(True, 1 + _width(sent))
         found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
         sides = ((sent, n_given), (found, n_taken))
         given, taken = ([*_bytes(self._mpi, each)[:1], count * _width(sent), self._mpi.BYTE] for each, count in sides)
@@ -319,6 +349,8 @@ def agreed(communicator: Communicator | None) -> Iterator[None]:
         yield
     except BaseException as error:
         is_own = not isinstance(error, OtherRankError)
+        if communicator.must_tell:
+            raise
         if communicator.is_failure_known:
             # TorchScript makes errors of its own out of those that come from within an operator.
             told = OtherRankError(communicator)

@@ -54,7 +54,7 @@ def _watch_all(module) -> None:
     from kim_torchml.inputs.joint_rows import JointFolding
     from kim_torchml.process.communicator import Communicator
 
-    _watch(Communicator, "all_are", "waiting")
+    _watch(Communicator, "_all_are", "waiting")
     _watch(Communicator, "gathered", "gathering")
     _watch(Communicator, "exchanged", "exchange")
     _watch(JointFolding, "_planned", "planning")
