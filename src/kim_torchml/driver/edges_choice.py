@@ -12,6 +12,11 @@ from kim_torchml.process import settings
 from kim_torchml.process.communicator import FoundCommunicator
 from kim_torchml.process.rank import Rank
 
+_NEVER_CALLS = (
+    "the model never calls torch.ops.kim_torchml.exchange; docs/parallel.md says which converted models do, and how "
+    "others can"
+)
+
 
 @dataclass(frozen=True)
 class ChosenInputs:
@@ -58,13 +63,16 @@ def chosen_inputs(kind: InputKind, rank: Rank, others: FoundCommunicator, n_exch
     communicator = others.communicator
     if communicator is not None and n_exchanges:
         return ChosenInputs(kind.exchanging(communicator))
-    if communicator is not None:
-        problem = (
-            "the model never calls torch.ops.kim_torchml.exchange; convert it again with this version, or see "
-            "docs/parallel.md"
-        )
-    else:
-        problem = others.why_not or f"{settings.COMMUNICATOR} says that they do not compute together"
+    problem = _problem(others) if n_exchanges else _NEVER_CALLS
     if word == settings.EXCHANGE:
         raise DriverError(f"ranks must exchange features, as {settings.EDGES}={word} asks, but {problem}")
     return ChosenInputs(kind, problem)
+
+
+def _problem(others: FoundCommunicator) -> str:
+    """Return why this rank does not know those that compute with it."""
+    if others.why_not:
+        return others.why_not
+    if settings.communicator_word() == settings.NO_COMMUNICATOR:
+        return f"{settings.COMMUNICATOR} says that they do not compute together"
+    return "MPI's world is this process alone, whatever its launcher says; start it with the launcher of its own MPI"

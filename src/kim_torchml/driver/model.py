@@ -95,16 +95,16 @@ class Model:
             return None
         kind = self._inputs
         exchanges = isinstance(kind, EdgeInputs) and kind.ranks is not None
-        way = np.array([[exchanges, self._opened.is_compiled and exchanges, round(1e6 * kind.influence_distance)]])
+        way = np.array([[exchanges, round(1e6 * kind.influence_distance), self._opened.is_compiled and exchanges]])
         ways = np.concatenate(self._communicator.gathered(way.astype(np.int64)))
-        if (ways[:, [0, 2]] != ways[0, [0, 2]]).any():
+        if (differ := (ways[:, :2] != ways[0, :2]).any(axis=1)).any():
             raise DriverError(
                 f"all ranks must compute {self.description.model_file} in one way, got others on rank "
-                f"{int(np.flatnonzero((ways != ways[0]).any(axis=1))[0])} than on the first; set the same variables "
+                f"{int(differ.argmax())} than on the first; set the same variables "
                 "(KIM_TORCHML_EDGES above all) on all of them"
             )
         # Native code may exchange more often than the program does that it is made of.
-        if isinstance(self._program, CompiledProgram) and exchanges and not ways[:, 1].all():
+        if isinstance(self._program, CompiledProgram) and exchanges and not ways[:, 2].all():
             self._program = self._program.uncompiled
         return JointCompute(self._communicator) if exchanges else None
 

@@ -22,25 +22,29 @@ class RowExchange:
 
     def forward(self, rows: torch.Tensor) -> None:
         """Overwrite the rows of other ranks' particles by what these have."""
-        known, flat = self._rows, _flat(rows)
-        taken = self._ranks.exchanged(flat[known.given], known.n_given, known.n_taken)
+        known = self._rows
+        taken = self._ranks.exchanged(_bytes(rows[self._given(rows)]), known.n_given, known.n_taken)
         # A program may be called with more rows, which stand for nothing.
-        _copy(taken, rows[known.n_own : known.n_rows])
+        rows[known.n_own : known.n_rows] = _rows(taken, rows)
 
     def backward(self, rows: torch.Tensor) -> None:
         """Add the rows of other ranks' particles to these ranks' own rows, and set them to 0."""
-        known, flat = self._rows, _flat(rows)
-        back = self._ranks.exchanged(flat[known.n_own : known.n_rows], known.n_taken, known.n_given)
-        of_others = torch.from_numpy(back).to(rows.device).reshape(len(back), *rows.shape[1:])
-        rows[: known.n_own].index_add_(0, torch.from_numpy(known.given).to(rows.device), of_others)
+        known = self._rows
+        back = self._ranks.exchanged(_bytes(rows[known.n_own : known.n_rows]), known.n_taken, known.n_given)
+        rows[: known.n_own].index_add_(0, self._given(rows), _rows(back, rows))
         rows[known.n_own :] = 0.0
 
-
-def _flat(rows: torch.Tensor) -> np.ndarray:
-    """Return rows as an array [rows, width] on the CPU."""
-    array: np.ndarray = rows.detach().reshape(len(rows), math.prod(rows.shape[1:])).cpu().numpy()
-    return array
+    def _given(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._rows.given).to(rows.device)
 
 
-def _copy(taken: np.ndarray, rows: torch.Tensor) -> None:
-    rows.copy_(torch.from_numpy(taken).reshape(rows.shape))
+def _bytes(rows: torch.Tensor) -> np.ndarray:
+    """Return rows as bytes on the CPU, shape [rows, bytes of each]: numpy does not know all floating types."""
+    array: np.ndarray = rows.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return array.reshape(len(rows), rows.element_size() * math.prod(rows.shape[1:]))
+
+
+def _rows(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """Return rows of bytes as those of a tensor, on its device."""
+    flat = torch.from_numpy(array).reshape(-1).view(like.dtype)
+    return flat.reshape(len(array), *like.shape[1:]).to(like.device)
