@@ -2,6 +2,7 @@
 """A program that this machine has compiled, beside the same program as its file has it."""
 
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ class CompiledProgram(Program):
         self._energies = energies
         self._arguments = signature.arguments
         self._runner = _runner_of(library, source.device)
+        # Native code lets one thread in, and calls back into Python where it exchanges features. A thread that waited
+        # inside with Python's lock would keep the other from going on.
+        self._turn = threading.Lock()
         self._has_failed = False
         self._most = _MOST_ON_GPU if source.device.type == "cuda" else sys.maxsize
         # The first argument looks up tables, which native code does without a look at their sizes.
@@ -66,7 +70,8 @@ class CompiledProgram(Program):
             self._check(given)
             seed = seed_of(inputs.n_rows, inputs.contributing_rows, given[-1], self._energies)
             try:
-                energies, gradient = self._runner.run(self._with_enough_rows([*given, seed], inputs.n_rows))
+                with self._turn:
+                    energies, gradient = self._runner.run(self._with_enough_rows([*given, seed], inputs.n_rows))
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise MemoryError(reason_of(error)) from error
