@@ -153,20 +153,31 @@ def _take_rows(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
 
 
 def _register() -> None:
-    """Register the operators, unless another copy of this package has done so: files may be loaded that call them."""
+    """Register the operators, unless another copy of this package has done so: files may be loaded that call them.
+
+    `torch.library.custom_op` would do it in fewer lines, and import torch's compiler at the first call in a simulator.
+    """
     if hasattr(torch.ops.kim_torchml, EXCHANGE):
         return
-    own = torch.library.custom_op(f"{NAMESPACE}::{OWN_ROWS}", _own_rows, mutates_args=())
-    every = torch.library.custom_op(f"{NAMESPACE}::{ALL_ROWS}", _all_rows, mutates_args=())
-    own.register_fake(_like_own)
-    every.register_fake(_like_all)
-    own.register_autograd(_add_rows, setup_context=_keep_number)
-    every.register_autograd(_take_rows, setup_context=_keep_number)
-    forward = torch.library.custom_op(f"{NAMESPACE}::{EXCHANGE}", _forward, mutates_args=())
-    backward = torch.library.custom_op(f"{NAMESPACE}::{EXCHANGE}_backward", _backward, mutates_args=())
-    forward.register_fake(_like)
-    backward.register_fake(_like)
-    forward.register_autograd(_differentiate, setup_context=_keep)
+    # It must live as long as the operators.
+    library = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
+    vars(torch)["_kim_torchml_library"] = library
+    rows = "(Tensor x) -> Tensor"
+    for name, schema, kernel, fake in (
+        (EXCHANGE, rows, _forward, _like),
+        (f"{EXCHANGE}_backward", rows, _backward, _like),
+        (OWN_ROWS, rows, _own_rows, _like_own),
+        (ALL_ROWS, "(Tensor x, SymInt n) -> Tensor", _all_rows, _like_all),
+    ):
+        library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
+        library.impl(name, kernel, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=library)
+    for name, differentiate, keep in (
+        (EXCHANGE, _differentiate, _keep),
+        (OWN_ROWS, _add_rows, _keep_number),
+        (ALL_ROWS, _take_rows, _keep_number),
+    ):
+        torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=library)
 
 
 _register()
