@@ -160,7 +160,7 @@ def _register() -> None:
     if hasattr(torch.ops.kim_torchml, EXCHANGE):
         return
     # It must live as long as the operators.
-    library = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
+    library: Any = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
     vars(torch)["_kim_torchml_library"] = library
     rows = "(Tensor x) -> Tensor"
     for name, schema, kernel, fake in (
