@@ -6,9 +6,9 @@ what the layer is about to gather by `edge_index[1]`. Where no exchange is under
 is a copy of x.
 
 `own_rows` and `all_rows`: what is computed for each row need not be computed for these. A network computes it on
-`own = torch.ops.kim_torchml.own_rows(x)`, which has the other rows alone, and returns
-`torch.ops.kim_torchml.all_rows(result, x.shape[0])`, in which they are 0. Where no exchange is under way all rows are
-own.
+`own = torch.ops.kim_torchml.own_rows(x)`, which has this rank's own rows alone, and returns
+`torch.ops.kim_torchml.all_rows(result, x.shape[0])`, in which the others are 0. Where no exchange is under way all rows
+are own.
 
 The operators are registered when this module is imported, which must be before any model file is read that names them.
 """

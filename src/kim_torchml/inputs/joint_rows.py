@@ -114,6 +114,8 @@ class JointFolding:
         """Begin with nothing."""
         self._folding = Folding()
         self._listed: _Listed | None = None
+        # The list of all ranks, of which only the coordinates change while each rank's list stays the same.
+        self._joint: ParticleList | None = None
         # Of the images of all ranks, those that are folded, and which of these each one is.
         self._kept = self._same_as = np.zeros(0, dtype=np.int64)
         self._rows: JointRows | None = None
@@ -139,33 +141,34 @@ class JointFolding:
         own_of_ranks = ranks.gathered(particles.coordinates[particles.own])
         own = np.concatenate(own_of_ranks)
         counts = np.array([len(each) for each in own_of_ranks])
-        known, rows = self._listed, self._rows
+        known, rows, listed_before = self._listed, self._rows, self._joint
         is_known = known is not None and rows is not None and known.is_of(particles)
         if is_known and known is not None and len(known.at_owners):
             off = np.abs(particles.coordinates[known.at_owners] - own[known.owners])
             is_known = bool(off.max() < particles.tolerance)
-        if not ranks.all_are(is_known) or known is None or rows is None:
+        if not ranks.all_are(is_known) or known is None or rows is None or listed_before is None:
             return self._planned(particles, own, counts, cutoff, reached, ranks)
-        joint = self._joint(particles, own, counts, known.images, ranks)
+        places = ranks.gathered(particles.coordinates[known.images])
+        joint = replace(listed_before, coordinates=np.concatenate([own, *places]))
         rows_again = self._folding.rows_again(self._folded(joint), cutoff) if self._are_copies_still(joint) else None
         # Ranks on processors of other makes may round otherwise.
         if not ranks.all_are(rows_again is not None):
             return self._planned(particles, own, counts, cutoff, reached, ranks)
         return rows
 
-    def _joint(
-        self, particles: ParticleList, own: np.ndarray, counts: np.ndarray, images: np.ndarray, ranks: Ranks
+    @staticmethod
+    def _put_together(
+        particles: ParticleList, contributing: ParticleList, counts: np.ndarray, images: np.ndarray, ranks: Ranks
     ) -> ParticleList:
         """Return the list of all ranks: all contributing particles, then the images of each rank."""
-        codes = ranks.gathered(particles.species_codes[particles.own])
         places = ranks.gathered(particles.coordinates[images])
-        codes += ranks.gathered(particles.species_codes[images])
+        codes = ranks.gathered(particles.species_codes[images])
         numbers = np.arange(len(counts))
         n_images = [len(each) for each in places]
         return ParticleList(
-            np.concatenate([own, *places]),
-            np.concatenate(codes),
-            np.arange(len(own) + sum(n_images)) < len(own),
+            np.concatenate([contributing.coordinates, *places]),
+            np.concatenate([contributing.species_codes, *codes]),
+            np.arange(len(contributing) + sum(n_images)) < len(contributing),
             parts=np.concatenate([np.repeat(numbers, counts), np.repeat(numbers, n_images)]),
         )
 
@@ -202,51 +205,54 @@ class JointFolding:
         ranks: Ranks,
     ) -> JointRows:
         """Find the rows anew."""
-        self._listed = self._rows = None
+        self._listed = self._rows = self._joint = None
         self.n_planned += 1
-        listed = self._listed_with_owners(particles, own, counts, ranks)
-        joint = self._joint(particles, own, counts, listed.images, ranks)
+        codes = np.concatenate(ranks.gathered(particles.species_codes[particles.own]))
+        contributing = ParticleList(own, codes, np.ones(len(own), dtype=bool))
+        listed = _listed_with_owners(particles, contributing, counts, ranks.rank)
+        joint = self._put_together(particles, contributing, counts, listed.images, ranks)
         self._take_copies(joint)
         is_reached = np.zeros(len(self._kept), dtype=bool)
         np.logical_or.at(is_reached, self._same_as, np.concatenate(ranks.gathered(reached()[listed.images])))
         is_reached = np.concatenate([np.ones(len(own), dtype=bool), is_reached])
         found = self._folding.rows_anew(self._folded(joint), cutoff, is_reached)
         of_images = found.row_of_particle[len(own) :][self._same_as]
-        first = sum(self._n_before(ranks, len(listed.images)))
+        assert joint.parts is not None
+        first = int((joint.parts[joint.images] < ranks.rank).sum())
         owners = np.concatenate([listed.owners, of_images[first : first + len(listed.images)]])
         images = np.concatenate([listed.at_owners, listed.images])
-        self._listed = listed
+        self._listed, self._joint = listed, joint
         self._rows = _rows_of(particles, images, owners, counts, ranks)
         return self._rows
 
-    @staticmethod
-    def _n_before(ranks: Ranks, n: int) -> list[int]:
-        """Return how many images each of the ranks before this one has listed."""
-        return [int(each[0]) for each in ranks.gathered(np.array([n]))[: ranks.rank]]
 
-    def _listed_with_owners(
-        self, particles: ParticleList, own: np.ndarray, counts: np.ndarray, ranks: Ranks
-    ) -> _Listed:
-        """Return this rank's list, with the images that are where a contributing particle of any rank is."""
-        codes = np.concatenate(ranks.gathered(particles.species_codes[particles.own]))
-        contributing = ParticleList(own, codes, np.ones(len(own), dtype=bool))
-        images = particles.images
-        places = ImageFinder(contributing, NO_LATTICE)
-        owners = places.find(particles.coordinates[images], particles.species_codes[images])
-        is_there = owners >= 0
-        ends = np.cumsum(counts)
-        of_rank = np.searchsorted(ends, owners[is_there], side="right")
-        if (of_rank == ranks.rank).any():
-            image = int(images[is_there][of_rank == ranks.rank][0])
-            raise FoldingRefusedError(
-                f"no particle may be where a contributing one is, got {place_of(image, particles.coordinates)}",
-                "remove one of the two",
-                is_staged_right=False,
-            )
-        return _Listed(
-            particles.species_codes.copy(), particles.contributing.copy(), images[is_there], owners[is_there],
-            images[~is_there],
-        )  # fmt: skip
+def _listed_with_owners(particles: ParticleList, contributing: ParticleList, counts: np.ndarray, rank: int) -> _Listed:
+    """Return a rank's list, with the images that are where a contributing particle of any rank is.
+
+    Args:
+        particles: The rank's particles.
+        contributing: The contributing particles of all ranks.
+        counts: Number of these of each rank, shape [ranks].
+        rank: The rank.
+    Raises:
+        FoldingRefusedError: If one is where a contributing particle of the rank's own is.
+    """
+    images = particles.images
+    places = ImageFinder(contributing, NO_LATTICE)
+    owners = places.find(particles.coordinates[images], particles.species_codes[images])
+    is_there = owners >= 0
+    of_rank = np.searchsorted(np.cumsum(counts), owners[is_there], side="right")
+    if (of_rank == rank).any():
+        image = int(images[is_there][of_rank == rank][0])
+        raise FoldingRefusedError(
+            f"no particle may be where a contributing one is, got {place_of(image, particles.coordinates)}",
+            "remove one of the two",
+            is_staged_right=False,
+        )
+    return _Listed(
+        particles.species_codes.copy(), particles.contributing.copy(), images[is_there], owners[is_there],
+        images[~is_there],
+    )  # fmt: skip
 
 
 def _first_of_each(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -141,7 +141,7 @@ class Communicator:
         Raises:
             OtherRankError: If one has.
         """
-        self._all_are(True, _AGREE)
+        self.all_are(True)
 
     def gathered(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return the arrays of all ranks, which may differ in their first size alone.
