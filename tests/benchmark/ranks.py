@@ -112,7 +112,7 @@ def run(model: str, cells: int, steps: int, ranks: int, way: str) -> list[Record
         environment = os.environ | {
             "KIM_TORCHML_EDGES": way,
             "KIM_TORCHML_BENCHMARK_RANKS": folder,
-            "PYTHONPATH": os.pathsep.join([str(HERE / "rank_recorder"), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(HERE / "recorder"), os.environ.get("PYTHONPATH", "")]),
         }
         launcher = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
         command = [*launcher, "lmp", "-in", "in.benchmark", "-nocite"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Imported by the Python that the driver starts, where this folder is on PYTHONPATH: what each rank does in a compute.
+"""What each rank does in a compute, taken in the Python that the driver starts.
 
 When Python ends, rank N writes N.json to the folder that KIM_TORCHML_BENCHMARK_RANKS names: for every compute its CPU
 and wall time, how much of it the rank was waiting for others, exchanging and planning, and numbers of rows, edges and
@@ -7,13 +7,12 @@ bytes.
 """
 
 import atexit
-import importlib.abc
-import importlib.machinery
 import json
 import os
-import sys
 import time
 from pathlib import Path
+
+from after_import import wrap_after_import
 
 # It has imported all that is wrapped here.
 _WATCHED = "kim_torchml.driver.model"
@@ -77,23 +76,7 @@ def _watch_all(module) -> None:
     Communicator.exchanged = counting
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the watched module as everyone else does, and wraps what it uses once it is there."""
-
-    def find_spec(self, name, path, target=None):
-        if name != _WATCHED:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        execute = spec.loader.exec_module
-
-        def exec_module(module) -> None:
-            execute(module)
-            _watch_all(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
-if _FOLDER:
-    sys.meta_path.insert(0, _Finder())
+def begin() -> None:
+    """Take them from now on."""
+    wrap_after_import(_WATCHED, _watch_all)
     atexit.register(_write)
