@@ -16,8 +16,8 @@ computed in. The second one has times: in each round, in turns,
   exchange   2 ranks that exchange features.
 "CPU" is that of the driver's computes, without what ranks spend waiting for each other, summed over ranks: ms for a
 step. "wall" is that of the slower rank, with waiting. LAMMPS makes its lists anew in every tenth step, and these count
-for a tenth. "exchanged" is what features take, of the same CPU time; "plan" is what ranks take to agree anew on owners,
-ms for each re-neighbouring. Medians over steps, and of them over rounds. A staged run with too many edges
+for a tenth. "exchanged" is what features and coordinates take, of the same CPU time; "plan" is what ranks take to agree
+anew on owners, ms for each re-neighbouring, and "first" what they take in the first step. Medians over steps, and of them over rounds. A staged run with too many edges
 (--most-edges) is left out.
 """
 
@@ -147,6 +147,7 @@ def timed(case: Case, steps: int, way: str) -> dict[str, float]:
         "part": exchange / cpu,
         "kB": max(in_steps([each.get("bytes", 0.0) for each in records]) for records in ranks) / 1e3,
         "plan": median(planned) if planned else 0.0,
+        "first": 1e3 * max(records[0].get("planning", 0.0) for records in ranks),
         "rows": max(records[-1]["rows"] for records in ranks),
         "edges": max(records[-1]["edges"] for records in ranks),
     }
@@ -197,7 +198,7 @@ def time_table(cases: list[Case], options: argparse.Namespace) -> Table:
         "of CPU",
         "kB",
     )
-    for heading in (*headings, "plan"):
+    for heading in (*headings, "plan", "first"):
         table.add_column(heading, justify="right")
     for case in track(cases, "LAMMPS"):
         rounds: dict[str, list[dict[str, float]]] = {way: [] for way in TIMED}
@@ -223,13 +224,14 @@ def _cells(rows: list[dict[str, float]], one: list[dict[str, float]], way: str) 
     for name in ("cpu", "wall"):
         numbers += [f"{middle[name]:.1f}", f"{ratios[name]:.3f}"]
     if way != EXCHANGE:
-        return [*numbers, "-", "-", "-", "-"]
+        return [*numbers, "-", "-", "-", "-", "-"]
     return [
         *numbers,
         f"{middle['exchange']:.2f}",
         f"{100 * middle['part']:.2f} %",
         f"{middle['kB']:.0f}",
         f"{middle['plan']:.1f}",
+        f"{middle['first']:.0f}",
     ]
 
 

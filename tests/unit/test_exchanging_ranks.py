@@ -14,7 +14,7 @@ from kim_torchml.driver.edges_choice import chosen_inputs
 from kim_torchml.driver.row_exchange import RowExchange
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.exchange_probe import fault_of_exchange
-from kim_torchml.inputs.joint_rows import JointRows
+from kim_torchml.inputs.joint import JointRows
 from kim_torchml.process import settings
 from kim_torchml.process.communicator import FoundCommunicator
 from kim_torchml.process.rank import Rank

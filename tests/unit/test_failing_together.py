@@ -8,7 +8,7 @@ from exchanging_networks import Passing
 from ranks_in_threads import on_ranks
 
 from kim_torchml.driver.joint_compute import JointCompute
-from kim_torchml.inputs.joint_rows import JointRows
+from kim_torchml.inputs.joint import JointRows
 from kim_torchml.process.communicator import DifferentRanksError, OtherRankError, agreed
 
 N_OWN = [2, 1, 0]

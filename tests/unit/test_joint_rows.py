@@ -10,7 +10,7 @@ from ase.build import bulk
 from ranks_in_threads import decomposed, on_ranks
 
 from kim_torchml.inputs.folding import FoldingRefusedError, ParticleList
-from kim_torchml.inputs.joint_rows import JointFolding
+from kim_torchml.inputs.joint import JointFolding
 from kim_torchml.process.communicator import OtherRankError, agreed
 
 CUTOFF = 3.5
@@ -156,6 +156,150 @@ def test_steps_keep_the_rows_and_other_lists_do_not():
     # Particles that go to another rank: new rows, on all ranks.
     lists, atoms = lists_of(structure, 2, shuffled=True)
     check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+
+
+def moved(structure, step=0.3, strain=1e-4):
+    """Return a structure some time later: atoms have moved, and the cell is strained."""
+    later = structure.copy()
+    later.positions += np.random.default_rng(2).normal(scale=step, size=(len(later), 3))
+    later.set_cell(later.cell.array @ (np.eye(3) + strain * np.array([[1, 0.5, 0], [0, -1, 0.3], [0, 0, 2]])), True)
+    later.wrap()
+    return later
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_lattice_that_is_known_needs_no_list_of_all_ranks(name, size):
+    structure = STRUCTURES[name]()
+    foldings = [JointFolding() for _ in range(size)]
+    rows_on_ranks(lists_of(structure, size)[0], foldings)
+    for _ in range(2):
+        for each in foldings:
+            each.forget()
+        # Only atoms that stay where they are leave a crystal perfect.
+        structure = moved(structure, 0.0 if name in ("perfect", "foreign atom") else 0.3)
+        lists, atoms = lists_of(structure, size)
+        check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+        # Steps that follow keep these rows.
+        again = rows_on_ranks([replace(each, coordinates=each.coordinates + 0.01) for each in lists], foldings)
+        check_rows(again, lists, atoms)
+    assert [each.n_planned for each in foldings] == [3] * size
+    # The symmetries of a perfect crystal, and lists too short to have an order, must be looked at as a whole.
+    is_whole = name == "perfect" or (name == "smaller than the cutoff" and size > 1)
+    assert [each.n_inferred for each in foldings] == [3 if is_whole else 1] * size
+
+
+class Asking:
+    """Ranks of which one notes how many particles come from each when boxes are asked."""
+
+    def __init__(self, ranks):
+        self._ranks, self.rank, self.n_taken = ranks, ranks.rank, []
+        self.all_are, self.gathered, self.agreed = ranks.all_are, ranks.gathered, ranks
+
+    def exchanged(self, rows, n_given, n_taken):
+        if rows.shape[1:] == (5,):
+            self.n_taken.append(n_taken)
+        return self._ranks.exchanged(rows, n_given, n_taken)
+
+
+def test_ranks_ask_those_whose_boxes_meet_theirs():
+    structure = silicon(16, 2, 2)
+    foldings = [JointFolding() for _ in range(8)]
+    rows_on_ranks(lists_of(structure, 8)[0], foldings)
+    later = moved(structure)
+    lists, atoms = lists_of(later, 8)
+    asked = {}
+
+    def rows(ranks):
+        asking, particles = Asking(ranks), lists[ranks.rank]
+        with agreed(ranks):
+            found = foldings[ranks.rank].rows(particles, CUTOFF, lambda: reached(particles), asking)
+        (asked[ranks.rank],) = asking.n_taken
+        return found
+
+    check_rows(on_ranks(8, rows), lists, atoms)
+    for rank, n_taken in asked.items():
+        beside = [(rank + 1) % 8, (rank - 1) % 8]
+        assert set(np.flatnonzero(n_taken)) == {rank, *beside}
+        assert n_taken[rank] == len(lists[rank].own)
+        # What is farther away than images, with the margin of a box, is not asked for.
+        assert (n_taken[beside] < 0.5 * len(lists[rank].own)).all()
+
+
+def without_an_atom(structure):
+    later = structure.copy()
+    del later[-1]
+    return later
+
+
+def in_another_box(structure):
+    later = structure.copy()
+    later.set_cell(later.cell.array * 1.1, scale_atoms=False)
+    return later
+
+
+def far_strained(structure):
+    later = structure.copy()
+    later.set_cell(later.cell.array * 1.02, scale_atoms=True)
+    return later
+
+
+@pytest.mark.parametrize("change", [without_an_atom, in_another_box, far_strained])
+def test_what_may_be_another_lattice_is_inferred_by_all(change):
+    structure = silicon(3, 2, 2)
+    foldings = [JointFolding() for _ in range(2)]
+    rows_on_ranks(lists_of(structure, 2)[0], foldings)
+    lists, atoms = lists_of(change(structure), 2)
+    check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+    assert [each.n_inferred for each in foldings] == [2, 2]
+
+
+def with_another_species(lists):
+    """Return lists in which one image is of another species than its owner."""
+    codes = lists[1].species_codes.copy()
+    codes[-1] += 1
+    return [lists[0], replace(lists[1], species_codes=codes)]
+
+
+def with_an_image_elsewhere(lists):
+    coordinates = lists[1].coordinates.copy()
+    coordinates[-1] += 0.3
+    return [lists[0], replace(lists[1], coordinates=coordinates)]
+
+
+def with_a_contributing_image(lists):
+    """Return lists of which one has an image that contributes, and so is the image of a contributing particle."""
+    last = lists[1]
+    contributing = last.contributing.copy()
+    contributing[-1] = True
+    return [lists[0], replace(last, contributing=contributing)]
+
+
+def with_a_particle_listed_twice(lists):
+    coordinates = lists[1].coordinates.copy()
+    coordinates[-1] = coordinates[lists[1].own[0]]
+    return [lists[0], replace(lists[1], coordinates=coordinates)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_another_species, "must be a periodic image of a contributing particle"),
+        (with_an_image_elsewhere, "must be a periodic image of a contributing particle"),
+        (with_a_contributing_image, ""),
+        (with_a_particle_listed_twice, "no particle may be where a contributing one is"),
+    ],
+)
+def test_what_is_wrong_is_told_when_rows_are_found_anew(change, said):
+    foldings = [JointFolding() for _ in range(2)]
+    lists, _ = lists_of(silicon(3, 2, 2), 2)
+    rows_on_ranks(lists, foldings)
+    for each in foldings:
+        each.forget()
+    found = rows_on_ranks(change(lists), foldings)
+    assert {type(each) for each in found} == {FoldingRefusedError, OtherRankError}
+    assert said in " ".join(map(str, found))
+    assert [each.n_inferred for each in foldings] == [2, 2]
 
 
 def test_a_perfect_crystal_without_an_order_is_refused_on_all_ranks():

@@ -144,8 +144,9 @@ def test_what_could_not_be_loaded_is_not_kept(folder):
 def test_messages_name_the_file_that_was_asked_for(folder):
     content = script_bytes(Raising)
     opened(folder("first", content))
+    second = opened(folder("second", content, model_file="second.pt"))
     with pytest.raises(DriverError, match=r"the model in second\.pt raised an error"):
-        opened(folder("second", content, model_file="second.pt")).capability()
+        second.capability(second.program)
 
 
 def test_parameters_are_in_memory_of_their_own(folder):
@@ -164,7 +165,7 @@ def test_a_model_is_probed_once(folder, monkeypatch):
     monkeypatch.setattr(opened_models, "find_capability", lambda *args: probes.append(1) or real(*args))
     model = opened(folder("first", script_bytes(PairTotal)))
     found = []
-    threads = [threading.Thread(target=lambda: found.append(model.capability())) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: found.append(model.capability(model.program))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

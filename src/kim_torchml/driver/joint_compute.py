@@ -8,7 +8,7 @@ import numpy as np
 
 from kim_torchml.driver.row_exchange import RowExchange
 from kim_torchml.engines.exchange import exchanging
-from kim_torchml.inputs.joint_rows import JointRows
+from kim_torchml.inputs.joint import JointRows
 from kim_torchml.process.communicator import Communicator, agreed
 
 

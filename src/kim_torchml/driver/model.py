@@ -23,11 +23,10 @@ from kim_torchml.driver.units import Units
 from kim_torchml.engines import UNCOMPILED, CompiledProgram
 from kim_torchml.errors import DriverError
 from kim_torchml.evaluation.evaluate import Evaluation, Quantity, evaluate, evaluate_particle_virials
-from kim_torchml.evaluation.exchange_probe import fault_of_exchange
-from kim_torchml.evaluation.first_call import Capability, find_capability
+from kim_torchml.evaluation.first_call import Capability
 from kim_torchml.inputs import ComputeMemory, EdgeInputs, ModelInputs, Neighbours, PairKind, Particles
 from kim_torchml.inputs.folding import Folding
-from kim_torchml.inputs.joint_rows import JointRows
+from kim_torchml.inputs.joint import JointRows
 from kim_torchml.model_files.parameter_file import ElementsMap
 from kim_torchml.process import interpreter, notices, settings
 from kim_torchml.process.communicator import OtherRankError, agreed, find_communicator
@@ -95,16 +94,16 @@ class Model:
             return None
         kind = self._inputs
         exchanges = isinstance(kind, EdgeInputs) and kind.ranks is not None
-        way = np.array([[exchanges, round(1e6 * kind.influence_distance), self._opened.is_compiled and exchanges]])
-        ways = np.concatenate(self._communicator.gathered(way.astype(np.int64)))
-        if (differ := (ways[:, :2] != ways[0, :2]).any(axis=1)).any():
+        way = [exchanges, round(1e6 * kind.influence_distance), self._program.n_exchanges, self._opened.is_compiled]
+        ways = np.concatenate(self._communicator.gathered(np.array([way], dtype=np.int64)))
+        if (differ := (ways[:, :3] != ways[0, :3]).any(axis=1)).any():
             raise DriverError(
                 f"all ranks must compute {self.description.model_file} in one way, got others on rank "
-                f"{int(differ.argmax())} than on the first; set the same variables "
-                "(KIM_TORCHML_EDGES above all) on all of them"
+                f"{int(differ.argmax())} than on the first; install the same model for all of them, and set the same "
+                "variables (KIM_TORCHML_EDGES above all)"
             )
         # Native code may exchange more often than the program does that it is made of.
-        if isinstance(self._program, CompiledProgram) and exchanges and not ways[:, 2].all():
+        if isinstance(self._program, CompiledProgram) and exchanges and not ways[:, 3].all():
             self._program = self._program.uncompiled
         return JointCompute(self._communicator) if exchanges else None
 
@@ -124,8 +123,9 @@ class Model:
         # This comes first: a switch that is on by mistake may make the model fail.
         notices.warn_of_switches(self._rank)
         with determinism(self._device), enough_memory(self._device, self.file_name, "its work"):
-            capability = self._capability()
-            fault = self._fault_of_exchange()
+            # What the model gives, and whether it has forces, may depend on parameters as they are now.
+            capability = self._opened.capability(self._program)
+            fault = "" if self._joint is None else self._opened.fault_of_exchange(self._program)
         for each in filter(None, (*capability.faults, fault)):
             raise DriverError(each)
         self._layout = capability.layout
@@ -146,13 +146,6 @@ class Model:
         for doubt in self._doubts(capability):
             notices.warn(self._rank, doubt, about=hash(self._opened.files.program))
         return supported_outputs(set(capability.quantities))
-
-    def _fault_of_exchange(self) -> str:
-        """Return what is wrong with the exchanges of a model that makes any; empty where nothing is."""
-        if self._joint is None:
-            return ""
-        assert isinstance(self._opened.inputs, EdgeInputs)
-        return fault_of_exchange(self._program, self._opened.inputs)
 
     def new_memory(self) -> ComputeMemory:
         """Return what one set of compute arguments keeps from one compute to the next.
@@ -191,12 +184,6 @@ class Model:
         """Return what to do about a model that gets species codes and expects atomic numbers; nothing for others."""
         advice = self.description.coding_advice
         return "" if self.description.atomic_numbers or not advice else f"if it was trained on atomic numbers, {advice}"
-
-    def _capability(self) -> Capability:
-        """Return what the model gives with parameters as they are now: whether it has forces may depend on them."""
-        if self._has_own_parameters():
-            return find_capability(self._program, self._opened.inputs)
-        return self._opened.capability()
 
     @without_host_modes
     def compute(

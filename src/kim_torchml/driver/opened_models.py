@@ -19,10 +19,12 @@ from kim_torchml.driver.compile_notice import CompileNotice
 from kim_torchml.driver.memory_errors import enough_memory
 from kim_torchml.driver.parameters import Parameter, ParameterTemplate, publish_parameters
 from kim_torchml.engines import CompiledProgram, open_program, prepared
+from kim_torchml.engines.contract import Program
 from kim_torchml.errors import DriverError, shortened
+from kim_torchml.evaluation.exchange_probe import fault_of_exchange
 from kim_torchml.evaluation.first_call import Capability, find_capability
 from kim_torchml.evaluation.species_coding import sign_of_atomic_numbers
-from kim_torchml.inputs import FILE_FORMATS, make_inputs
+from kim_torchml.inputs import FILE_FORMATS, EdgeInputs, make_inputs
 from kim_torchml.model_files.description import ModelDescription
 from kim_torchml.model_files.model_folder import ModelFolder, read_model_folder, read_stored
 from kim_torchml.model_files.parameter_file import ElementsMap
@@ -77,6 +79,7 @@ class OpenedModel:
         )
         self._parameters = ParameterTemplate(publish_parameters(self.program, model))
         self._capability: Capability | None = None
+        self._fault_of_exchange: str | None = None
         self._capability_lock = threading.RLock()
 
     def is_as_wanted(self, device: torch.device, elements_map: ElementsMap) -> bool:
@@ -98,16 +101,36 @@ class OpenedModel:
         """Return the model's KIM parameters with the values of its file, in memory of the caller's own."""
         return self._parameters.copy()
 
-    def capability(self) -> Capability:
-        """Return what the model can give; it is called for that once.
+    def capability(self, program: Program) -> Capability:
+        """Return what the model can give; its own program is called for that once.
 
+        Args:
+            program: The program that is run: the model's own, or one with parameters of a simulator.
         Raises:
             DriverError: If the model fails, or returns what its files do not say.
         """
+        if program is not self.program:
+            return find_capability(program, self.inputs)
         with self._capability_lock:
             if self._capability is None:
-                self._capability = find_capability(self.program, self.inputs)
+                self._capability = find_capability(program, self.inputs)
             return self._capability
+
+    def fault_of_exchange(self, program: Program) -> str:
+        """Return what is wrong with the features that ranks exchange; the model's own program is called for that once.
+
+        Args:
+            program: As for `capability`.
+        Raises:
+            DriverError: If the model fails.
+        """
+        assert isinstance(self.inputs, EdgeInputs)
+        if program is not self.program:
+            return fault_of_exchange(program, self.inputs)
+        with self._capability_lock:
+            if self._fault_of_exchange is None:
+                self._fault_of_exchange = fault_of_exchange(program, self.inputs)
+            return self._fault_of_exchange
 
 
 _lock = threading.RLock()

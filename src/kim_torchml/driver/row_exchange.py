@@ -6,7 +6,7 @@ import math
 import numpy as np
 import torch
 
-from kim_torchml.inputs.joint_rows import JointRows, Ranks
+from kim_torchml.inputs.joint import JointRows, Ranks
 
 
 class RowExchange:

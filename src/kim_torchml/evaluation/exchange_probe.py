@@ -89,9 +89,9 @@ def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
 def _with_copies(whole: ModelInputs) -> tuple[ModelInputs, torch.Tensor]:
     """Return the same inputs with a copy of every other row, to which the edges from one side lead; and the owners."""
     species, edge_index, vectors = whole.arguments
-    owners = torch.arange(1, whole.n_rows, 2, device=species.device)
+    owners = torch.arange(1, whole.n_rows, 2, dtype=species.dtype, device=species.device)
     copy_of = torch.full_like(species, -1)
-    copy_of[owners] = whole.n_rows + torch.arange(len(owners), device=species.device)
+    copy_of[owners] = torch.arange(whole.n_rows, whole.n_rows + len(owners), dtype=species.dtype, device=species.device)
     centres, neighbours = edge_index
     is_moved = (copy_of[neighbours] >= 0) & (centres < neighbours)
     moved = torch.where(is_moved, copy_of[neighbours], neighbours)

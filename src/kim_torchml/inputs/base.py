@@ -11,7 +11,7 @@ import torch
 
 from kim_torchml.errors import shortened
 from kim_torchml.inputs.folding import Folding, ParticleList
-from kim_torchml.inputs.joint_rows import JointFolding, JointRows
+from kim_torchml.inputs.joint import JointFolding, JointRows
 from kim_torchml.inputs.signature import Argument, Signature
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.elements import ATOMIC_NUMBERS

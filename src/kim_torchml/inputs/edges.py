@@ -14,7 +14,7 @@ import torch
 
 from kim_torchml.inputs.base import SPECIES, EdgeSet, InputKind, ModelInputs, Particles, rows_that_contribute, to_tensor
 from kim_torchml.inputs.folding import FoldingRefusedError
-from kim_torchml.inputs.joint_rows import JointRows, Ranks
+from kim_torchml.inputs.joint import JointRows, Ranks
 from kim_torchml.inputs.signature import Argument
 from kim_torchml.model_files.description import KindFormat
 from kim_torchml.model_files.model_folder import ModelFolder

@@ -50,7 +50,7 @@ def _watch(owner: type, method: str, name: str) -> None:
 
 
 def _watch_all(module) -> None:
-    from kim_torchml.inputs.joint_rows import JointFolding
+    from kim_torchml.inputs.joint import JointFolding
     from kim_torchml.process.communicator import Communicator
 
     _watch(Communicator, "_all_are", "waiting")

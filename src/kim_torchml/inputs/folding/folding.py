@@ -23,7 +23,7 @@ from kim_torchml.inputs.folding.uniqueness import are_symmetries
 _SPREAD = 1.0
 _MORE_SPREAD = 0.25
 # Å that a vector of the lattice may have moved since it was inferred: beyond that it is inferred anew.
-_MOST_STRAIN = 0.05
+MOST_STRAIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,17 @@ class Folding:
         self._look_for_atoms_outside(particles, rows, cutoff)
         return rows
 
+    @property
+    def is_told_by_order(self) -> bool:
+        """Whether the order of the list, and no symmetry, proves the owners that were found last."""
+        known = self._proven
+        return known is not None and known.is_ordered and not len(known.rows.symmetries)
+
+    def follow(self, lattice: np.ndarray) -> None:
+        """Take the lattice to be strained to these vectors, shape [d, 3], Å, where others have followed it."""
+        if self._known is not None:
+            self._known = replace(self._known, lattice=lattice)
+
     def forget(self) -> None:
         """Let the next configuration's owners be inferred, with the lattice tried first that is known."""
         self._proven = None
@@ -134,7 +145,7 @@ class Folding:
         is_as_it_was = (
             known is not None
             and known.lattice.shape == rows.lattice.shape
-            and np.abs(known.lattice - rows.lattice).max(initial=0.0) < _MOST_STRAIN
+            and np.abs(known.lattice - rows.lattice).max(initial=0.0) < MOST_STRAIN
         )
         if known is not None and known.cell is not None and is_as_it_was:
             return known.cell
@@ -193,7 +204,7 @@ class Folding:
         difference = translations - known.shifts @ lattice
         if not np.abs(difference).max() < particles.tolerance:
             return None
-        if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < _MOST_STRAIN:
+        if not np.abs(lattice - known.rows.lattice).max(initial=0.0) < MOST_STRAIN:
             return None
         rows = replace(known.rows, lattice=lattice)
         if not _is_only_explanation(particles, rows, cutoff, known.is_ordered):

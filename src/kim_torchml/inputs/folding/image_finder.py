@@ -58,26 +58,35 @@ class ImageFinder:
         """Return what `find` does, where all contributing particles have species code 0 (`ParticleList.places`)."""
         return self.find(coordinates, np.zeros(len(coordinates), dtype=np.int32))
 
-    def find_near(self, coordinates: np.ndarray, species_code: int, reach: float) -> tuple[int, np.ndarray] | None:
-        """Return the contributing particle that has an image nearest to a place, if one is within reach.
+    def find_near(
+        self, coordinates: np.ndarray, species_codes: np.ndarray, reach: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return, for each place, the contributing particle that has an image nearest to it, if one is within reach.
 
         Args:
-            coordinates: The place, shape [3], Å.
-            species_code: Species there.
+            coordinates: Places, shape [m, 3], Å.
+            species_codes: Species there, shape [m].
             reach: Distance along any axis, Å.
         Returns:
-            Its index among the contributing particles, and the translation to that image in terms of the lattice, [d].
+            (the places that have one, shape [k]; index of each one's among the contributing particles, shape [k];
+            translations to those images in terms of the lattice, shape [k, d], float64).
         """
-        key = self.lattice.sort_keys(coordinates[np.newaxis], np.array([species_code]))[0]
         window = reach * self.lattice.key_slope
-        first, end = np.searchsorted(self._keys, [key - window, key + window])
-        tried = self._order[first:end]
-        tried = tried[self._species_codes[tried] == species_code]
-        shifts, distance = self.lattice.nearest(coordinates - self._coordinates[tried])
-        if not len(tried) or not distance.min() < reach:
-            return None
-        best = int(np.argmin(distance))
-        return int(tried[best]), shifts[best]
+        keys = self.lattice.sort_keys(coordinates, species_codes)
+        firsts, ends = np.searchsorted(self._keys, [keys - window, keys + window])
+        found: list[tuple[int, int, np.ndarray]] = []
+        for place, (first, end) in enumerate(zip(firsts, ends, strict=True)):
+            tried = self._order[first:end]
+            tried = tried[self._species_codes[tried] == species_codes[place]]
+            shifts, distance = self.lattice.nearest(coordinates[place] - self._coordinates[tried])
+            if len(tried) and distance.min() < reach:
+                best = int(np.argmin(distance))
+                found.append((place, int(tried[best]), shifts[best]))
+        return (
+            np.array([place for place, _, _ in found], dtype=np.int64),
+            np.array([owner for _, owner, _ in found], dtype=np.int64),
+            np.array([shift for _, _, shift in found]).reshape(-1, self.lattice.rank),
+        )
 
     @cached_property
     def equivalent_pair(self) -> tuple[int, int] | None:

@@ -34,8 +34,8 @@ _UNPROVEN = 4
 _OTHER_STARTS = 2
 # A known lattice may have been strained since: so many images tell by how much, each within the first of these
 # distances that is enough, Å.
-_STRAINED_IMAGES = 16
-_STRAIN_REACHES = (0.01, 0.3)
+STRAINED_IMAGES = 16
+STRAIN_REACHES = (0.01, 0.3)
 # A lattice that explains all images but less than this part is taken for the right one in messages. Where it was known
 # from an earlier configuration, so few others are tried, in case the box has changed.
 _FEW_UNEXPLAINED = 0.1
@@ -332,24 +332,37 @@ class _Search:
         """
         particles = self._particles
         finder = ImageFinder(particles, lattice)
-        sample = self._random.permutation(particles.images)[:_STRAINED_IMAGES]
+        sample = self._random.permutation(particles.images)[:STRAINED_IMAGES]
         if (finder.find(particles.coordinates[sample], particles.species_codes[sample]) >= 0).all():
             return finder
-        for reach in _STRAIN_REACHES:
-            translations, shifts = [], []
-            for image in sample:
-                place = particles.coordinates[image]
-                near = finder.find_near(place, int(particles.species_codes[image]), reach)
-                if near is not None:
-                    translations.append(place - particles.coordinates[particles.own[near[0]]])
-                    shifts.append(near[1])
-            fit = fitted_vectors(np.array(shifts).reshape(-1, lattice.rank))
-            if fit is None:
-                continue
-            off = np.abs(np.array(translations) - np.array(shifts) @ lattice.vectors).max()
-            is_as_it_was = off < 0.5 * particles.tolerance
-            return finder if is_as_it_was else ImageFinder(particles, Lattice(fit @ np.array(translations)))
+        coordinates, codes = particles.coordinates[sample], particles.species_codes[sample]
+        for reach in STRAIN_REACHES:
+            images, owners, shifts = finder.find_near(coordinates, codes, reach)
+            translations = coordinates[images] - particles.coordinates[particles.own[owners]]
+            strained = strained_lattice(lattice, translations, shifts, particles.tolerance)
+            if strained is not None:
+                return finder if strained is lattice else ImageFinder(particles, strained)
         return finder
+
+
+def strained_lattice(
+    lattice: Lattice, translations: np.ndarray, shifts: np.ndarray, tolerance: float
+) -> Lattice | None:
+    """Return a lattice as some translations have it: the same one where it has not been strained.
+
+    Args:
+        lattice: The lattice as it was.
+        translations: Translations between images, shape [m, 3], Å.
+        shifts: The same in terms of the lattice, shape [m, d].
+        tolerance: How far the translations may be off, Å.
+    Returns:
+        None where these do not tell all of its vectors.
+    """
+    fit = fitted_vectors(shifts)
+    if fit is None:
+        return None
+    off = np.abs(translations - shifts @ lattice.vectors).max()
+    return lattice if off < 0.5 * tolerance else Lattice(fit @ translations)
 
 
 def fitted_vectors(shifts: np.ndarray) -> np.ndarray | None:

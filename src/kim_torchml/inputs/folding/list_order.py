@@ -56,11 +56,12 @@ class Mapping:
         Args:
             n_own: Number of contributing particles; there is nothing to tell of one.
         """
-        if not self.is_in_blocks:
-            return False
-        # Of m! orders of the images, B! are in blocks: one for each order of the B blocks.
-        evidence = math.lgamma(len(self.images) + 1) - math.lgamma(len(self.starts) + 1)
-        return n_own == 1 or not len(self.images) or evidence > _EVIDENCE
+        return self.is_in_blocks and (n_own == 1 or not len(self.images) or is_evidence(self.evidence))
+
+    @property
+    def evidence(self) -> float:
+        """How unlikely a random order has such blocks: of m! orders of the images, B! are in B blocks; a logarithm."""
+        return math.lgamma(len(self.images) + 1) - math.lgamma(len(self.starts) + 1)
 
     @property
     def is_in_blocks(self) -> bool:
@@ -76,6 +77,11 @@ class Mapping:
     def of(self, chosen: np.ndarray) -> "Mapping":
         """Return some of the images, bool [m]."""
         return Mapping(self.images[chosen], self.owners[chosen], self.shifts[chosen], self.blocks[chosen])
+
+
+def is_evidence(evidence: float) -> bool:
+    """Return whether blocks tell owners: a random order makes as many with a probability below 1e-9."""
+    return evidence > _EVIDENCE
 
 
 def mapping_of(particles: ParticleList, rows: Rows) -> Mapping:

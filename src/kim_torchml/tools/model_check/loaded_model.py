@@ -72,7 +72,7 @@ class LoadedModel:
         self.inputs: InputKind = self.opened.inputs
         self.dtype: torch.dtype = self.opened.program.dtype
         with determinism(self._device), enough_memory(self._device, self.description.model_file, "its work"):
-            self._capability = self.opened.capability()
+            self._capability = self.opened.capability(self.opened.program)
 
     @property
     def species(self) -> tuple[str, ...]:

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Owners of images with a lattice that was proven before: each rank asks those alone whose boxes meet its own.
+
+The lattice of one simulation changes by strain alone, which is followed. Under it an image has one owner or none, so
+that what is left to prove, P1 to P3 of `folding.proof`, each rank proves of its own part of the system.
+"""
+
+import itertools
+
+import numpy as np
+
+from kim_torchml.inputs.folding import ParticleList
+from kim_torchml.inputs.folding.folding import MOST_STRAIN
+from kim_torchml.inputs.folding.image_finder import ImageFinder
+from kim_torchml.inputs.folding.inference import STRAIN_REACHES, STRAINED_IMAGES, strained_lattice
+from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
+from kim_torchml.inputs.folding.list_order import Mapping, is_evidence, numbers_of
+from kim_torchml.inputs.joint.ranks import Ranks, exchanged_counts
+from kim_torchml.inputs.joint.rows import Owners
+
+# By how much boxes are larger than what is in them, Å: by then the lattice may have been strained.
+_MARGIN = 0.5
+# Where boxes are met by more images of others than this, all ranks may as well ask all.
+_MOST_SHIFTS = 1000
+_SEED = 0
+
+
+def owners_in_regions(particles: ParticleList, counts: np.ndarray, lattice: np.ndarray, ranks: Ranks) -> Owners | None:
+    """Return the owners of this rank's images if ranks can tell them by themselves; all ranks must call this.
+
+    Args:
+        particles: This rank's particles.
+        counts: Number of contributing particles of each rank, shape [ranks].
+        lattice: The lattice that was proven last, shape [d, 3], Å; it may have been strained since.
+        ranks: The ranks.
+    Returns:
+        None, on all ranks, where not every one of them has proven owners of all of its images.
+    """
+    region = _Region.around(particles, counts, Lattice(lattice), ranks)
+    if region is None:
+        return None
+    now = region.strained(Lattice(lattice))
+    if now is None:
+        return None
+    return region.proven(now, lattice)
+
+
+class _Region:
+    """A rank's images, and the contributing particles of all ranks that may own them."""
+
+    def __init__(self, particles: ParticleList, counts: np.ndarray, near: np.ndarray, ranks: Ranks) -> None:
+        """Put the region together.
+
+        Args:
+            particles: The rank's particles.
+            counts: Number of contributing particles of each rank, shape [ranks].
+            near: Coordinates, species codes and numbers through all ranks of contributing particles, shape [m, 5].
+            ranks: The ranks.
+        """
+        self._particles, self._counts, self._ranks = particles, counts, ranks
+        self._places, self._codes = near[:, :3], near[:, 3]
+        self._numbers = near[:, 4].astype(np.int64)
+        self._images = particles.images
+        # Two particles cannot be at one place, whatever their species.
+        self._all = ParticleList(
+            np.concatenate([self._places, particles.coordinates[self._images]]),
+            np.zeros(len(near) + len(self._images), dtype=np.int32),
+            np.arange(len(near) + len(self._images)) < len(near),
+        )
+
+    @classmethod
+    def around(cls, particles: ParticleList, counts: np.ndarray, lattice: Lattice, ranks: Ranks) -> "_Region | None":
+        """Return this rank's region; None, on all ranks, if one cannot have one. All ranks must call this."""
+        own = particles.coordinates[particles.own]
+        boxes = np.concatenate(ranks.gathered(np.stack([_box(own), _box(particles.coordinates)])[np.newaxis]))
+        wanted = []
+        for theirs in boxes[:, 1]:
+            shifts = _shifts_between(boxes[ranks.rank, 0], theirs, lattice)
+            wanted.append(None if shifts is None else np.flatnonzero(_is_within(own, shifts @ lattice.vectors, theirs)))
+        if not ranks.all_are(particles.farthest is None and all(each is not None for each in wanted)):
+            return None
+        chosen = [each for each in wanted if each is not None]
+        n_given = np.array([len(each) for each in chosen])
+        n_taken = exchanged_counts(n_given, ranks)
+        given = np.concatenate(chosen)
+        first = int(counts[: ranks.rank].sum())
+        codes = particles.species_codes[particles.own]
+        rows = np.column_stack([own[given], codes[given], first + given]).astype(np.float64)
+        return cls(particles, counts, ranks.exchanged(rows, n_given, n_taken), ranks)
+
+    def strained(self, lattice: Lattice) -> Lattice | None:
+        """Return the lattice as some images of all ranks have it; None, on all ranks, if these do not tell it."""
+        if not lattice.rank:
+            return lattice
+        places = self._particles.coordinates[self._images]
+        codes = np.zeros(len(places), dtype=np.int32)
+        is_moved = ImageFinder(self._all, NO_LATTICE).find(places, codes) < 0
+        places = np.random.default_rng(_SEED).permutation(places[is_moved])[:STRAINED_IMAGES]
+        finder = ImageFinder(self._all, lattice)
+        for reach in STRAIN_REACHES:
+            images, owners, shifts = finder.find_near(places, codes[: len(places)], reach)
+            found = self._ranks.gathered(np.column_stack([places[images] - self._places[owners], shifts]))
+            pairs = np.concatenate(found)
+            strained = strained_lattice(lattice, pairs[:, :3], pairs[:, 3:], self._all.tolerance)
+            if self._ranks.all_are(strained is not None):
+                return strained
+        return None
+
+    def proven(self, lattice: Lattice, before: np.ndarray) -> Owners | None:
+        """Return the owners of the images; None, on all ranks, unless all are proven.
+
+        Args:
+            lattice: The lattice as some images have it.
+            before: Its vectors as they were proven, shape [d, 3], Å.
+        """
+        finder = ImageFinder(self._all, lattice)
+        places, codes = self._particles.coordinates[self._images], self._particles.species_codes[self._images]
+        found = finder.find_place(places)
+        # P1, and what P2 says of species.
+        is_told = finder.equivalent_pair is None and bool((found >= 0).all() and (self._codes[found] == codes).all())
+        if not self._ranks.all_are(is_told):
+            return None
+        owners, translations = self._numbers[found], places - self._places[found]
+        shifts = lattice.nearest(translations)[0].astype(np.int64)
+        vectors = self._refined(lattice, translations, shifts)
+        # What is left of P2, and P3.
+        off = np.abs(translations - shifts @ vectors).max(initial=0.0)
+        is_strain = np.abs(vectors - before).max(initial=0.0) < MOST_STRAIN
+        is_proven = off < self._all.tolerance and is_strain and self._is_told_by_order(owners, shifts)
+        if not self._ranks.all_are(bool(is_proven)):
+            return None
+        return Owners(self._images, owners, shifts, vectors)
+
+    def _refined(self, lattice: Lattice, translations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """Return the vectors of the lattice as all images of all ranks have it, shape [d, 3]."""
+        sums = np.concatenate([shifts.T @ shifts, shifts.T @ translations], axis=1)
+        of_all = np.sum(self._ranks.gathered(sums[np.newaxis]), axis=(0, 1))
+        squares, products = np.split(of_all, [lattice.rank], axis=1)
+        return solved(squares, products, lattice.vectors)
+
+    def _is_told_by_order(self, owners: np.ndarray, shifts: np.ndarray) -> bool:
+        """Return whether each rank's list has its images in blocks, which is no chance where all are taken together.
+
+        An image without a translation is at its owner, which needs no order; but no rank lists its own particles twice.
+        """
+        their_ranks = np.searchsorted(np.cumsum(self._counts), owners, side="right")
+        is_moved = shifts.any(axis=1)
+        blocks = numbers_of(np.column_stack([shifts, their_ranks])[is_moved])
+        mapping = Mapping(self._images[is_moved], owners[is_moved], shifts[is_moved], blocks)
+        told = np.array([[len(mapping.images), mapping.evidence]])
+        n_moved, evidence = np.sum(self._ranks.gathered(told), axis=(0, 1))
+        is_evident = n_moved == 0 or self._counts.sum() == 1 or is_evidence(float(evidence))
+        are_others = (their_ranks[~is_moved] != self._ranks.rank).all()
+        return bool(is_evident and mapping.is_in_blocks and are_others)
+
+
+def solved(squares: np.ndarray, products: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the vectors of a lattice by least squares, shape [d, 3].
+
+    Args:
+        squares: Products of all shifts with each other, shape [d, d], whole numbers.
+        products: Products of all shifts with their translations, shape [d, 3], Å.
+        known: What the vectors are where translations do not tell all of them, shape [d, 3], Å.
+    """
+    # Whole numbers have a whole determinant.
+    if not len(squares) or np.linalg.det(squares) < 0.5:
+        return known
+    vectors: np.ndarray = np.linalg.solve(squares.astype(np.float64), products)
+    return vectors
+
+
+def _box(coordinates: np.ndarray) -> np.ndarray:
+    """Return the corners of a box around places, shape [2, 3], Å; of none, it meets no other."""
+    return np.stack([coordinates.min(axis=0, initial=np.inf), coordinates.max(axis=0, initial=-np.inf)])
+
+
+def _shifts_between(box: np.ndarray, other: np.ndarray, lattice: Lattice) -> np.ndarray | None:
+    """Return the translations that make one box meet another, shape [s, d]; None where they are too many."""
+    low, high = other[0] - _MARGIN - box[1], other[1] + _MARGIN - box[0]
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return np.zeros((0, lattice.rank))
+    inverse = np.linalg.pinv(lattice.vectors)
+    ends = np.stack([low[:, np.newaxis] * inverse, high[:, np.newaxis] * inverse])
+    first, last = np.ceil(ends.min(axis=0).sum(axis=0)), np.floor(ends.max(axis=0).sum(axis=0))
+    if np.prod(np.maximum(last - first + 1.0, 0.0)) > _MOST_SHIFTS:
+        return None
+    steps = (np.arange(start, end + 1.0) for start, end in zip(first, last, strict=True))
+    combined = list(itertools.product(*steps))
+    shifts = np.array(combined, dtype=np.float64).reshape(len(combined), lattice.rank)
+    places = shifts @ lattice.vectors
+    meeting: np.ndarray = shifts[((places >= low) & (places <= high)).all(axis=1)]
+    return meeting
+
+
+def _is_within(coordinates: np.ndarray, translations: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return which places, shape [n, 3], one of some translations, shape [s, 3], moves into a box, shape [n], bool."""
+    is_there = np.zeros(len(coordinates), dtype=bool)
+    for each in translations:
+        moved = coordinates + each
+        is_there |= ((moved >= box[0] - _MARGIN) & (moved <= box[1] + _MARGIN)).all(axis=1)
+    return is_there
