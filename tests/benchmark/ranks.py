@@ -17,8 +17,8 @@ computed in. The second one has times: in each round, in turns,
 "CPU" is that of the driver's computes, without what ranks spend waiting for each other, summed over ranks: ms for a
 step. "wall" is that of the slower rank, with waiting. LAMMPS makes its lists anew in every tenth step, and these count
 for a tenth. "exchanged" is what features and coordinates take, of the same CPU time; "plan" is what ranks take to agree
-anew on owners, ms for each re-neighbouring, and "first" what they take in the first step. Medians over steps, and of them over rounds. A staged run with too many edges
-(--most-edges) is left out.
+anew on owners, ms for each re-neighbouring, and "first" what they take in the first step. Medians over steps, and of
+them over rounds. A staged run with too many edges (--most-edges) is left out.
 """
 
 import argparse
