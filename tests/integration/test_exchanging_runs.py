@@ -50,13 +50,18 @@ def expect_same(found: CaseResults, expected: CaseResults) -> None:
     assert found.pressure == pytest.approx(expected.pressure, rel=1e-9)
 
 
+@pytest.fixture(scope="module")
+def exported(collection: KimCollection, install_models: Callable[[list[PortableModel]], None]) -> None:
+    """Add a model of torch.export to the collection: within a test the package is the driver's, which writes none."""
+    del collection
+    install_models([saved(EXPORTED, tiny.ExchangedLayers(), "pt2", **like_tiny(3))])
+
+
 @needs_mpi4py
 @needs_export
 @needs_compiler
-def test_a_compiled_model_gives_what_one_rank_gives(
-    collection: KimCollection, install_models: Callable[[list[PortableModel]], None], own_folder: Path
-) -> None:
-    install_models([saved(EXPORTED, tiny.ExchangedLayers(), "pt2", **like_tiny(3))])
+@pytest.mark.usefixtures("exported")
+def test_a_compiled_model_gives_what_one_rank_gives(collection: KimCollection, own_folder: Path) -> None:
     commands = "".join(case.write(own_folder) for case in cases(tiny.EXCHANGED))
     one = run_lammps(collection, own_folder, commands, KIM_TORCHML_EDGES="staged")
     assert one.returncode == 0, one.stdout + one.stderr
