@@ -101,14 +101,25 @@ class Scaled(_Failing):
         return self.scale * features
 
 
-class Forgetful(_Failing):
-    """A network that takes part in no exchange for what comes after the first layer."""
+class Fewer(_Failing):
+    """A network that exchanges less often than it should."""
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
         bonds = tiny.fade(edge_vectors.square().sum(1), self.cutoff)
         features = self.layer(1.0 + 0.5 * species.to(edge_vectors.dtype), edge_index, bonds)
         features = self.layer(features, edge_index, bonds)
         return self.layer(torch.ops.kim_torchml.exchange(features), edge_index, bonds)
+
+
+class Forgetful(_Failing):
+    """A network that exchanges as often as it should, but not before its second layer."""
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+        bonds = tiny.fade(edge_vectors.square().sum(1), self.cutoff)
+        features = self.layer(1.0 + 0.5 * species.to(edge_vectors.dtype), edge_index, bonds)
+        features = self.layer(features, edge_index, bonds)
+        features = torch.ops.kim_torchml.exchange(torch.ops.kim_torchml.exchange(features))
+        return self.layer(features, edge_index, bonds)
 
 
 RAISES_BEFORE = "Failing_RaisesBefore"
@@ -139,9 +150,9 @@ def failing_models() -> list[PortableModel]:
     ]
 
 
-def forgetful_twin() -> PortableModel:
-    """Return a model of the name and the cutoff of a sound one, which forgets an exchange."""
-    return tiny.edges(tiny.EXCHANGED, Forgetful(), n_layers=3)
+def twin(network: type[_Failing]) -> PortableModel:
+    """Return a model of the name and the cutoff of a sound one, with another network."""
+    return tiny.edges(tiny.EXCHANGED, network(), n_layers=3)
 
 
 def half_germanium() -> Atoms:

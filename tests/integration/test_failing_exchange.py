@@ -111,19 +111,32 @@ def test_parameters_of_one_rank(collection: KimCollection, own_folder: Path, bad
     assert error.startswith("the parameter `scale` must be finite numbers that fit torch.float64, got inf at index 0")
 
 
-def test_a_model_that_fails_the_probe_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
-    """The second rank has another model of the same name."""
-    other = KimCollection(own_folder / "other")
-    build = own_folder / "build"
+def with_another_model(collection: KimCollection, folder: Path, network: type) -> list[dict[str, str]]:
+    """Return variables of two ranks, of which the second has another model of the same name."""
+    other = KimCollection(folder / "other")
+    build = folder / "build"
     build.mkdir()
     other.drivers.rmdir()
     other.drivers.symlink_to(collection.drivers)
-    other.install_models([failing.forgetful_twin()], build)
+    other.install_models([failing.twin(network)], build)
     name = "KIM_API_CONFIGURATION_FILE"
-    ranks = [{}, {name: other.environment[name]}]
+    return [{}, {name: other.environment[name]}]
+
+
+def test_a_model_that_fails_the_probe_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
+    ranks = with_another_model(collection, own_folder, failing.Forgetful)
     rank, error = end(collection, own_folder, of_two(tiny.EXCHANGED), ranks)
     assert rank == 1
     assert error.startswith("the model in model.pt must give the same where rows are copies that ")
+
+
+def test_a_model_that_exchanges_less_often_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
+    ranks = with_another_model(collection, own_folder, failing.Fewer)
+    rank, error = end(collection, own_folder, of_two(tiny.EXCHANGED), ranks)
+    assert rank == 0
+    assert error.startswith(
+        "all ranks must compute model.pt in one way, got others on rank 1 than on the first; install "
+    )
 
 
 def test_ranks_of_other_settings(collection: KimCollection, own_folder: Path) -> None:
