@@ -95,6 +95,7 @@ def test_lammps_on_two_ranks(collection: KimCollection, own_folder: Path) -> Non
         contributing = ase.io.read(match.group(3)).arrays["contributing"]
         # Half of the atoms, and others' around them.
         assert 0 < contributing.sum() < 64 < len(contributing)
+        assert ase.io.read(match.group(3)).info["ranks"] == 2
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,20 @@ def test_halo_that_is_too_shallow(folder, monkeypatch, then, now, model, remedy)
         compute_again(Model(name=model, influence_distance=11.4), failed)
 
 
+def test_a_rank_that_exchanged_features(folder, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    failed = read_failed_compute(saved(folder))
+    assert failed.is_of_a_rank
+    assert failed.facts["ranks"] == "2"
+    remedy = (
+        "its rank had what is farther away from others, and computes nothing without them: run the simulator again "
+        "with KIM_TORCHML_EDGES=staged, and replay what that saves"
+    )
+    with pytest.raises(DriverError, match=TOO_SHALLOW.format(model="My_Model", remedy=remedy)):
+        compute_again(Model(name="My_Model", influence_distance=11.4), failed)
+
+
 @pytest.mark.parametrize("needed", [2.5, 3.8, 3.8 * (1.0 + 1e-12)])
 def test_halo_that_is_deep_enough(folder, needed):
     failed = read_failed_compute(saved(folder))

@@ -29,6 +29,9 @@ UNKNOWN_SPECIES = "X"
 # Entry with the influence distance, Å.
 INFLUENCE_DISTANCE = "influence_distance"
 
+# Entry with the number of processes that shared the system, if it was not one.
+RANKS = "ranks"
+
 COLUMNS = "species:S:1:pos:R:3:contributing:I:1:particle_id:I:1:species_code:I:1"
 
 _saved = 0
@@ -80,21 +83,31 @@ def save_failure(
         "requested": " ".join(requested),
         # A halo that is deep enough where images are folded is too shallow where they are not.
         INFLUENCE_DISTANCE: str(influence_distance * to_angstrom),
+        RANKS: _ranks(),
         "settings": settings.variables_that_change_results(),
         "parameters": json.dumps(parameters) if parameters else "",
         "error": message,
     }
-    symbols = [species[code] if 0 <= code < len(species) else UNKNOWN_SPECIES for code in species_codes.tolist()]
     with _lock:
         if not folder or _saved == MOST_PER_PROCESS:
             return "", ""
         try:
-            rows = _rows(symbols, coordinates * to_angstrom, contributing, species_codes)
-            path = _write(Path(folder).absolute(), _file_name(model, step), _lines(facts, len(symbols), rows))
+            rows = _rows(_symbols(species, species_codes), coordinates * to_angstrom, contributing, species_codes)
+            path = _write(Path(folder).absolute(), _file_name(model, step), _lines(facts, len(coordinates), rows))
         except (OSError, DriverError) as error:
             return "", _not_saved(folder, error)
         _saved += 1
         return _saved_in(path, model, is_last=_saved == MOST_PER_PROCESS), ""
+
+
+def _symbols(species: Sequence[str], codes: np.ndarray) -> list[str]:
+    return [species[code] if 0 <= code < len(species) else UNKNOWN_SPECIES for code in codes.tolist()]
+
+
+def _ranks() -> str:
+    """Return how many processes share the system; nothing for one."""
+    size = find_rank().size
+    return str(size) if size > 1 else ""
 
 
 def _not_saved(folder: str, error: Exception) -> str:

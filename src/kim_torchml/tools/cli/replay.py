@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kim_torchml.driver.failure_file import RANKS
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.tools.cli.required_packages import require_packages
@@ -46,7 +47,7 @@ def replay(file: Path, model: str) -> None:
     try:
         failed = read_failed_compute(file)
         click.echo(_describe(file, failed, model))
-        kim_model = create_model(model)
+        kim_model = create_model(model, failed)
         if _is_of(failed, model):
             restore_parameters(kim_model, failed.parameters)
         replayed = compute_again(kim_model, failed)
@@ -82,6 +83,10 @@ def _describe(file: Path, failed: FailedCompute, model: str) -> str:
     facts = failed.facts
     contributing = int((failed.contributing != 0).sum())
     lines = [_line("file", str(file)), _line("particles", f"{len(failed)}, {contributing} of them contributing")]
+    if failed.is_of_a_rank:
+        lines.append(
+            _line("ranks", f"it is the part of one of {facts[RANKS]}, whose particles are computed here alone")
+        )
     if "step" in facts:
         where = f"at compute {facts['step']} of {facts.get('model')} ({facts.get('model_file')})"
         lines.append(_line("saved", f"{where}, by driver {facts.get('driver_version')}"))

@@ -12,7 +12,7 @@ from typing import cast
 import ase.io
 import numpy as np
 
-from kim_torchml.driver.failure_file import INFLUENCE_DISTANCE
+from kim_torchml.driver.failure_file import INFLUENCE_DISTANCE, RANKS
 from kim_torchml.errors import DriverError, shortened
 from kim_torchml.process import settings
 
@@ -40,6 +40,11 @@ class FailedCompute:
     facts: dict[str, str]
     parameters: dict[str, list[float]]
     influence_distance: float | None = None
+
+    @property
+    def is_of_a_rank(self) -> bool:
+        """Whether it is the part of one of several ranks: particles of the others are nobody's images here."""
+        return RANKS in self.facts
 
     def __len__(self) -> int:
         return len(self.symbols)

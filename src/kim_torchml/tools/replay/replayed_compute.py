@@ -39,15 +39,20 @@ class ReplayedCompute:
     particle_energies: np.ndarray | None
 
 
-def create_model(name: str) -> KimModel:
+def create_model(name: str, failed: FailedCompute) -> KimModel:
     """Create a model, and its compute arguments, because the driver does not load the model earlier.
 
+    Args:
+        name: its KIM id.
+        failed: what is to be computed with it.
     Raises:
         DriverError: KIM cannot create it; if the driver has a reason of its own, it is on stderr by then.
     """
     # The configuration is in a file already, so a failure need not be saved again, and it is what replay reports on.
     for variable in (settings.DUMP, settings.ON_ERROR):
         os.environ.pop(variable, None)
+    if failed.is_of_a_rank:
+        os.environ[settings.EDGES] = settings.STAGED
     try:
         model = KimModel(name)
         # The property creates them.
@@ -121,6 +126,11 @@ def _check_reach(model: KimModel, failed: FailedCompute) -> None:
     was_staged = f"{settings.EDGES}={settings.STAGED}".upper() in failed.facts.get("settings", "").upper()
     if failed.facts.get("model", model.name) != model.name:
         remedy = f"replay it with {failed.facts['model']}, which failed, or run the simulator with {model.name}"
+    elif failed.is_of_a_rank:
+        remedy = (
+            "its rank had what is farther away from others, and computes nothing without them: run the simulator again "
+            f"with {settings.EDGES}={settings.STAGED}, and replay what that saves"
+        )
     elif is_staged_here and not was_staged:
         remedy = f"set {settings.EDGES}={settings.FOLDED} as then, or run the simulator again with the setting of now"
     else:
