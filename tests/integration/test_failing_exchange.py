@@ -15,6 +15,7 @@ from configurations import crystal, of_atoms
 from kim_collection import HERE, KimCollection, PortableModel, python_path
 from kimpy_host import KimpyModel, energy
 from lammps_host import Case
+from replay_host import replay
 from test_failing_ranks import PATIENCE, errors_in, run
 
 pytest.importorskip("mpi4py", reason="ranks exchange features through mpi4py, which is not installed here")
@@ -58,6 +59,24 @@ def test_a_model_that_fails_on_one_rank(collection: KimCollection, own_folder: P
     rank, error = end(collection, own_folder, of_two(model), [{}, {}])
     assert rank == 1
     assert re.match(sentence, error)
+
+
+@pytest.mark.parametrize(("way", "depth"), [("exchange", 2.9), ("staged", 8.7)])
+def test_what_a_rank_has_saved(collection: KimCollection, own_folder: Path, way: str, depth: float) -> None:
+    """A rank that needs what others compute cannot be replayed; one that does not is replayed in the same way."""
+    case, folder = of_two(failing.RAISES_BETWEEN), own_folder / "failures"
+    done = run(collection, own_folder, case, [{}, {}], KIM_TORCHML_EDGES=way, KIM_TORCHML_DUMP=str(folder))
+    assert done.returncode == 1
+    (path,) = folder.iterdir()
+    replayed = replay(collection, path, failing.RAISES_BETWEEN)
+    assert replayed.returncode == 1
+    said = " ".join(replayed.stdout.split())
+    assert "it is the part of one of 2, whose particles are computed here alone" in said
+    if way == "staged":
+        assert "between two exchanges" in replayed.stderr
+        return
+    assert replayed.stderr.startswith("Error: the configuration must have all particles within 8.7 Å of contributing ")
+    assert f"got a file that was saved with {depth} Å; its rank had what is farther away from others" in replayed.stderr
 
 
 @pytest.mark.parametrize("model", [failing.NOT_A_NUMBER, failing.INFINITE_FORCES])
