@@ -22,6 +22,7 @@ from kim_torchml.tools.cli import main
 from kim_torchml.tools.convert import chgnet as sources
 from kim_torchml.tools.convert.chgnet import Chgnet
 from kim_torchml.tools.convert.chgnet_bonds import bond_graph
+from kim_torchml.tools.convert.chgnet_edges import FixedNorm
 from kim_torchml.tools.convert.chgnet_weights import PUBLISHED_CHGNET
 from kim_torchml.tools.convert.family import Asked
 from kim_torchml.tools.request_error import RequestError
@@ -218,3 +219,21 @@ def test_several_opposite_edges_stay_within_the_list():
     vectors = torch.tensor([[1.0, 0.0, 0.0]] + 3 * [[-1.0, 0.0, 0.0]])
     graph = bond_graph(torch.zeros(2, dtype=torch.int64), edge_index, vectors, vectors.norm(dim=1), CUTOFF)
     assert int(graph.reverses.max()) <= len(vectors)
+
+
+def test_a_trained_batch_normalisation_is_exported_for_any_number_of_angles():
+    norm = torch.nn.BatchNorm1d(3, dtype=torch.float64).eval()
+    with torch.no_grad():
+        for each in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            each.copy_(torch.tensor([0.3, 1.7, 0.9], dtype=torch.float64))
+    features = torch.randn(5, 3, dtype=torch.float64)
+    fixed = FixedNorm(norm)
+    torch.testing.assert_close(fixed(features), norm(features), rtol=1e-14, atol=1e-14)
+
+    class OfSome(torch.nn.Module):
+        def forward(self, values):
+            return fixed(values[torch.nonzero(values[:, 0] > 0.0).squeeze(1)])
+
+    program = torch.export.export(OfSome(), (features,), strict=False).module()
+    for given in (features, -features, features.abs().neg()):
+        torch.testing.assert_close(program(given), fixed(given[given[:, 0] > 0.0]))

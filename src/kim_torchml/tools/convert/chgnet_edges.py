@@ -19,6 +19,33 @@ from kim_torchml.tools.convert.chgnet_bonds import BondGraph, bond_graph
 _Tensors = Sequence[torch.Tensor]
 
 
+class FixedNorm(torch.nn.Module):
+    """A batch normalisation as it is once trained: a factor and a term for each feature.
+
+    Unlike the layer of torch, it can be exported where the number of messages depends on coordinates.
+    """
+
+    factor: torch.Tensor
+    term: torch.Tensor
+
+    def __init__(self, norm: torch.nn.BatchNorm1d) -> None:
+        """Take the numbers of a layer, which must have been trained."""
+        super().__init__()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        factor = torch.rsqrt(norm.running_var.detach() + norm.eps) * norm.weight.detach()
+        self.register_buffer("factor", factor)
+        self.register_buffer("term", norm.bias.detach() - norm.running_mean.detach() * factor)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return normalised features, shape [m, width]."""
+        return features * self.factor + self.term
+
+
+def _fixed(norm: torch.nn.Module | None) -> torch.nn.Module | None:
+    return FixedNorm(norm) if isinstance(norm, torch.nn.BatchNorm1d) else norm
+
+
 class Message(torch.nn.Module):
     """A gated network of CHGNet whose first layers take their input in parts."""
 
@@ -38,7 +65,7 @@ class Message(torch.nn.Module):
         self.weights = torch.nn.ParameterList([torch.nn.Parameter(each.T.contiguous(), False) for each in parts])
         self.register_buffer("bias", torch.cat([_bias_of(first) for first, _ in both]).detach())
         self.core, self.gate = (rest for _, rest in both)
-        self.core_norm, self.gate_norm = gated.bn1, gated.bn2
+        self.core_norm, self.gate_norm = _fixed(gated.bn1), _fixed(gated.bn2)
         self.activation = gated.activation
 
     def part(self, index: int, features: torch.Tensor) -> torch.Tensor:
@@ -56,7 +83,7 @@ class Message(torch.nn.Module):
             total = total + each
         core, gate = total.chunk(2, dim=1)
         core, gate = self.core(core), self.gate(gate)
-        if self.core_norm is not None:
+        if self.core_norm is not None and self.gate_norm is not None:
             core, gate = self.core_norm(core), self.gate_norm(gate)
         return self.activation(core) * torch.sigmoid(gate)  # type: ignore[no-any-return]
 
@@ -78,7 +105,7 @@ class AtomUpdate(torch.nn.Module):
         super().__init__()
         self.message = Message(layer.twoBody_atom, (n_atom, n_bond, n_atom))
         self.out = layer.mlp_out if layer.use_mlp_out else torch.nn.Identity()
-        self.norm = layer.atom_norm
+        self.norm = _fixed(layer.atom_norm)
         self.is_added: bool = layer.resnet
 
     def forward(
@@ -102,7 +129,7 @@ class BondUpdate(torch.nn.Module):
         super().__init__()
         self.message = Message(layer.twoBody_bond, (n_bond, n_bond, n_angle, n_atom))
         self.out = _split(layer.mlp_out)[0] if layer.use_mlp_out else None
-        self.norm = layer.bond_norm
+        self.norm = _fixed(layer.bond_norm)
         self.is_added: bool = layer.resnet
         has_bias = self.out is not None and self.out.bias is not None
         self.changes_all = has_bias or self.norm is not None or not self.is_added
@@ -143,7 +170,7 @@ class AngleUpdate(torch.nn.Module):
     def __init__(self, layer: Any, n_atom: int, n_bond: int, n_angle: int) -> None:
         super().__init__()
         self.message = Message(layer.twoBody_bond, (n_bond, n_bond, n_angle, n_atom))
-        self.norm = layer.angle_norm
+        self.norm = _fixed(layer.angle_norm)
         self.is_added: bool = layer.resnet
 
     def forward(self, atoms: torch.Tensor, bonds: torch.Tensor, angles: torch.Tensor, graph: BondGraph) -> torch.Tensor:
@@ -196,7 +223,7 @@ class ChgnetEdges(torch.nn.Module):
         bond_layers = [BondUpdate(each, *widths) for each in network.bond_conv_layers if each is not None]
         angle_layers = [AngleUpdate(each, *widths) for each in network.angle_layers if each is not None]
         self.bond_layers, self.angle_layers = torch.nn.ModuleList(bond_layers), torch.nn.ModuleList(angle_layers)
-        self.norm, self.readout = network.readout_norm, network.mlp
+        self.norm, self.readout = _fixed(network.readout_norm), network.mlp
         known, weights = network.composition_model, self.embedding.weight
         references = weights.new_zeros(weights.shape[0]) if known is None else known.fc.weight[0]
         self.register_buffer("references", references.detach().clone())
