@@ -56,6 +56,14 @@ class InSingle(torch.nn.Module):
         return torch.zeros_like(species, dtype=torch.float64).index_add(0, edge_index[0], of_edges)
 
 
+class NearlyParallel(torch.nn.Module):
+    """Loses most digits of single precision, as angles of nearly parallel edges do."""
+
+    def forward(self, species, edge_index, edge_vectors):
+        of_edges = 1e3 * torch.acos(1.0 - 1e-6 * edge_vectors.square().sum(1))
+        return torch.zeros_like(species, dtype=edge_vectors.dtype).index_add(0, edge_index[0], of_edges)
+
+
 class OffBy:
     """In the place of native code: what the program gives, and a little more."""
 
@@ -69,6 +77,14 @@ class OffBy:
         return dataclasses.replace(found, energies=found.energies * (1 + self.relative))
 
 
+def compiled_as(monkeypatch, relative):
+    """Let native code give what the program gives, and a little more."""
+    monkeypatch.setattr(OffBy, "relative", relative)
+    monkeypatch.setattr(worker, "CompiledProgram", OffBy)
+    monkeypatch.setattr(worker, "_compiled", lambda exported, folder: folder / worker.LIBRARY)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+
+
 @needs_export
 @pytest.mark.parametrize(
     ("network", "relative", "is_close"),
@@ -79,10 +95,22 @@ def test_rounding_of_the_type_that_a_program_computes_in_is_allowed(network, rel
     file = tmp_path / "model.pt2"
     file.write_bytes(exported_bytes(network))
     request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float64))
-    monkeypatch.setattr(OffBy, "relative", relative)
-    monkeypatch.setattr(worker, "CompiledProgram", OffBy)
-    monkeypatch.setattr(worker, "_compiled", lambda exported, folder: folder / worker.LIBRARY)
-    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    compiled_as(monkeypatch, relative)
+    if is_close:
+        assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
+        return
+    with pytest.raises(NotCompiledError, match=r"its energies for .* differ by .* from those of the program itself"):
+        worker.compile_program(request, lambda stage, part: None)
+
+
+@needs_export
+@pytest.mark.parametrize(("relative", "is_close"), [(1e-3, True), (0.1, False)])
+def test_a_program_that_rounds_much_by_itself_may_be_off_as_much(relative, is_close, tmp_path, monkeypatch):
+    """In single precision the energy of an edge is wrong by 1 %."""
+    file = tmp_path / "model.pt2"
+    file.write_bytes(exported_bytes(NearlyParallel, torch.float32))
+    request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float32))
+    compiled_as(monkeypatch, relative)
     if is_close:
         assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
         return
