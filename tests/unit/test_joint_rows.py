@@ -66,6 +66,7 @@ STRUCTURES = {
     "cubic": lambda: silicon(3, 2, 2),
     "perfect": lambda: silicon(3, 2, 2, displaced=0.0),
     "foreign atom": with_a_foreign_atom,
+    "long": lambda: silicon(60, 1, 1),
     "tilted": tilted,
     "slab": slab,
     "cluster": cluster,
@@ -286,7 +287,7 @@ def with_a_particle_listed_twice(lists):
     [
         (with_another_species, "must be a periodic image of a contributing particle"),
         (with_an_image_elsewhere, "must be a periodic image of a contributing particle"),
-        (with_a_contributing_image, ""),
+        (with_a_contributing_image, "must be a periodic image of a contributing particle"),
         (with_a_particle_listed_twice, "no particle may be where a contributing one is"),
     ],
 )
@@ -300,6 +301,27 @@ def test_what_is_wrong_is_told_when_rows_are_found_anew(change, said):
     assert {type(each) for each in found} == {FoldingRefusedError, OtherRankError}
     assert said in " ".join(map(str, found))
     assert [each.n_inferred for each in foldings] == [2, 2]
+
+
+def test_an_image_that_one_rank_alone_finds_too_far_away():
+    """It is near enough to its owner for the lattice of before, and not for that of all images as they are now."""
+    structure = silicon(3, 2, 2)
+    foldings = [JointFolding() for _ in range(2)]
+    lists, atoms = lists_of(structure, 2)
+    rows_on_ranks(lists, foldings)
+    changed = []
+    for particles, atom in zip(lists, atoms, strict=True):
+        shifts = (particles.coordinates - structure.positions[atom]) @ np.linalg.inv(structure.cell.array)
+        coordinates = particles.coordinates.copy()
+        coordinates[:, 1] -= 0.3 * particles.tolerance * np.rint(shifts[:, 1])
+        changed.append(replace(particles, coordinates=coordinates))
+        last = np.flatnonzero(np.rint(shifts[:, 1]) == 1)[-1]
+    coordinates[last, 1] += 1.2 * lists[1].tolerance
+    for each in foldings:
+        each.forget()
+    found = rows_on_ranks(changed, foldings)
+    assert [each.n_inferred for each in foldings] == [2, 2]
+    check_refused(found)
 
 
 def test_a_perfect_crystal_without_an_order_is_refused_on_all_ranks():

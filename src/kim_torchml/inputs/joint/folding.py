@@ -125,7 +125,8 @@ class JointFolding:
             if lattice is not None:
                 self._whole.follow(lattice)
             owners = self._whole.owners(particles, counts, cutoff, reached, ranks)
-            is_told_by_order = self._whole.is_told_by_order
+            # What ranks do next depends on it; those on processors of other makes may round otherwise.
+            is_told_by_order = ranks.all_are(self._whole.is_told_by_order)
         # A rank without particles of its own computes none.
         owned = owners.of((owners.owners >= 0) & (counts[ranks.rank] > 0))
         rows = rows_of(particles, owned, counts, ranks)

@@ -93,12 +93,15 @@ class _Region:
         if not lattice.rank:
             return lattice
         places = self._particles.coordinates[self._images]
-        codes = np.zeros(len(places), dtype=np.int32)
-        is_moved = ImageFinder(self._all, NO_LATTICE).find(places, codes) < 0
-        places = np.random.default_rng(_SEED).permutation(places[is_moved])[:STRAINED_IMAGES]
+        moved = places[ImageFinder(self._all, NO_LATTICE).find_place(places) < 0]
+        chosen = np.random.default_rng(_SEED).permutation(len(moved))[:STRAINED_IMAGES]
+        if len(moved):
+            # Few images are moved along a long box, but those at its ends are.
+            chosen = np.concatenate([chosen, moved.argmin(axis=0), moved.argmax(axis=0)])
+        places, codes = moved[chosen], np.zeros(len(chosen), dtype=np.int32)
         finder = ImageFinder(self._all, lattice)
         for reach in STRAIN_REACHES:
-            images, owners, shifts = finder.find_near(places, codes[: len(places)], reach)
+            images, owners, shifts = finder.find_near(places, codes, reach)
             found = self._ranks.gathered(np.column_stack([places[images] - self._places[owners], shifts]))
             pairs = np.concatenate(found)
             strained = strained_lattice(lattice, pairs[:, :3], pairs[:, 3:], self._all.tolerance)
@@ -123,23 +126,24 @@ class _Region:
         owners, translations = self._numbers[found], places - self._places[found]
         shifts = lattice.nearest(translations)[0].astype(np.int64)
         vectors = self._refined(lattice, translations, shifts)
-        # What is left of P2, and P3.
+        # P3, for which all ranks are asked, whatever is found here.
+        is_ordered = self._is_told_by_order(owners, shifts)
+        # What is left of P2.
         off = np.abs(translations - shifts @ vectors).max(initial=0.0)
         is_strain = np.abs(vectors - before).max(initial=0.0) < MOST_STRAIN
-        is_proven = off < self._all.tolerance and is_strain and self._is_told_by_order(owners, shifts)
-        if not self._ranks.all_are(bool(is_proven)):
+        if not self._ranks.all_are(bool(off < self._all.tolerance and is_strain and is_ordered)):
             return None
         return Owners(self._images, owners, shifts, vectors)
 
     def _refined(self, lattice: Lattice, translations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """Return the vectors of the lattice as all images of all ranks have it, shape [d, 3]."""
+        """Return the vectors of the lattice as all images of all ranks have it, shape [d, 3]; all must call this."""
         sums = np.concatenate([shifts.T @ shifts, shifts.T @ translations], axis=1)
         of_all = np.sum(self._ranks.gathered(sums[np.newaxis]), axis=(0, 1))
         squares, products = np.split(of_all, [lattice.rank], axis=1)
         return solved(squares, products, lattice.vectors)
 
     def _is_told_by_order(self, owners: np.ndarray, shifts: np.ndarray) -> bool:
-        """Return whether each rank's list has its images in blocks, which is no chance where all are taken together.
+        """Return whether this list has its images in blocks, and those of all ranks are no chance; all must call this.
 
         An image without a translation is at its owner, which needs no order; but no rank lists its own particles twice.
         """
