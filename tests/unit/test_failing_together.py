@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Where one of several ranks fails, all of them end, whatever they wait for; one says why."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,35 @@ def test_the_first_of_several_says_why():
     check(found, 1, "mine is 1")
     assert str(found[0]) == "another rank has failed, and says why"
     assert str(found[3]) == "another rank has failed, and says why; this one has failed too: mine is 3"
+
+
+def test_memory_that_one_rank_lacks_for_what_it_takes():
+    def run(ranks):
+        n_taken = np.array([2**55 if ranks.rank == 1 else 1, 1])
+        with agreed(ranks):
+            ranks.exchanged(np.zeros(2), np.ones(2, dtype=np.int64), n_taken)
+
+    found = on_ranks(2, run)
+    assert isinstance(found[1], MemoryError)
+    check(found, 1, str(found[1]))
+
+
+def test_memory_that_one_rank_lacks_for_what_all_have(monkeypatch):
+    allocate = np.empty
+
+    def empty(shape, dtype):
+        if threading.current_thread().name == "lacks memory":
+            raise MemoryError("mine")
+        return allocate(shape, dtype)
+
+    def run(ranks):
+        if ranks.rank == 1:
+            threading.current_thread().name = "lacks memory"
+        with agreed(ranks):
+            ranks.gathered(np.zeros(2))
+
+    monkeypatch.setattr(np, "empty", empty)
+    check(on_ranks(3, run), 1, "mine")
 
 
 def test_an_interrupt_stays_one():

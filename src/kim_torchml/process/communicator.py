@@ -156,8 +156,11 @@ class Communicator:
         counts = np.zeros(self.size, dtype=np.int64)
         with timed(EXCHANGE):
             self._communicator.Allgather(np.array([len(sent)], dtype=np.int64), counts)
-            found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
-            taken = [*_bytes(self._mpi, found)[:1], counts * _width(sent), self._mpi.BYTE]
+        found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
+        taken = [*_bytes(self._mpi, found)[:1], counts * _width(sent), self._mpi.BYTE]
+        # One that lacks the memory for it would leave the others waiting.
+        self.check_all_well()
+        with timed(EXCHANGE):
             self._communicator.Allgatherv(_bytes(self._mpi, sent), taken)
         counted({BYTES: sent.nbytes})
         return np.split(found, np.cumsum(counts)[:-1])
@@ -175,10 +178,11 @@ class Communicator:
         import numpy as np
 
         sent = np.ascontiguousarray(rows)
-        self._all_are(True, 1 + _width(sent))
+        # All that may fail comes before ranks say that they are well: afterwards the others wait for what is sent.
         found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
         sides = ((sent, n_given), (found, n_taken))
         given, taken = ([*_bytes(self._mpi, each)[:1], count * _width(sent), self._mpi.BYTE] for each, count in sides)
+        self._all_are(True, 1 + _width(sent))
         with timed(EXCHANGE):
             self._communicator.Alltoallv(given, taken)
         counted({BYTES: sent.nbytes})
