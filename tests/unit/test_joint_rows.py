@@ -255,6 +255,19 @@ def test_what_may_be_another_lattice_is_inferred_by_all(change):
     assert [each.n_inferred for each in foldings] == [2, 2]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_lattice_of_before_that_explains_a_crystal_in_another_box(size):
+    """A box that is sheared by a vector of a crystal has the same images, of other atoms: the order of lists tells."""
+    structure = with_a_foreign_atom()
+    foldings = [JointFolding() for _ in range(size)]
+    rows_on_ranks(lists_of(structure, size)[0], foldings)
+    structure.cell[2, 0] += 5.431
+    structure.wrap()
+    lists, atoms = lists_of(structure, size)
+    check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+    assert [each.n_inferred for each in foldings] == [2] * size
+
+
 def with_another_species(lists):
     """Return lists in which one image is of another species than its owner."""
     codes = lists[1].species_codes.copy()

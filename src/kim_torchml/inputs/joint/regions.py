@@ -2,7 +2,8 @@
 """Owners of images with a lattice that was proven before: each rank asks those alone whose boxes meet its own.
 
 The lattice of one simulation changes by strain alone, which is followed. Under it an image has one owner or none, so
-that what is left to prove, P1 to P3 of `folding.proof`, each rank proves of its own part of the system.
+that what is left to prove, P1 to P3 of `folding.proof`, each rank proves of its own part of the system. P4, and that
+nothing else explains the images, were proven with the lattice.
 """
 
 import itertools
