@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from kim_collection import PortableModel
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class _Failing(tiny.ExchangedLayers):
@@ -150,9 +150,23 @@ def failing_models() -> list[PortableModel]:
     ]
 
 
-def twin(network: type[_Failing]) -> PortableModel:
+def twin(network: nn.Module) -> PortableModel:
     """Return a model of the name and the cutoff of a sound one, with another network."""
-    return tiny.edges(tiny.EXCHANGED, network(), n_layers=3)
+    return tiny.edges(tiny.EXCHANGED, network, n_layers=3)
+
+
+def twin_with_other_weights() -> PortableModel:
+    """Return a model of the name of a sound one, and of its network, with another cutoff inside of that."""
+    network = tiny.ExchangedLayers()
+    network.cutoff *= 0.99
+    return twin(network)
+
+
+def twin_of_strange_species() -> PortableModel:
+    """Return a model of the name of a sound one, of which one species is none that KIM knows."""
+    sound = twin(tiny.ExchangedLayers())
+    strange = sound.files["model.toml"].replace(b'"Ge"', b'"Qq"')
+    return PortableModel(sound.name, {**sound.files, "model.toml": strange})
 
 
 def half_germanium() -> Atoms:

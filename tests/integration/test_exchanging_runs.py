@@ -18,6 +18,7 @@ from kim_collection import KimCollection, PortableModel, python_path
 from lammps_frames import FIRST, Script
 from lammps_host import Case, CaseResults, first_use_lines, lines_of_driver, run_lammps
 from lammps_scripts import NVE, orthogonal, periodic_in
+from test_failing_ranks import run as run_ranks
 
 EXPORTED = "Exchanged_Exported"
 needs_mpi4py = pytest.mark.usefixtures("mpi4py_is_there")
@@ -76,6 +77,13 @@ def test_a_compiled_model_gives_what_one_rank_gives(collection: KimCollection, o
         assert all("(Edges, 3 layers, exchanged between ranks, compiled (" in line for line in lines), lines
         for case, theirs in zip(cases(EXPORTED), expected, strict=True):
             expect_same(case.read(own_folder), theirs)
+    # One that has no native code keeps the others from theirs.
+    case, which = cases(EXPORTED)[0], [{"KIM_TORCHML_COMPILE": "cached"}, {"KIM_TORCHML_COMPILE": "never"}]
+    done = run_ranks(collection, own_folder, case, which, **variables, KIM_TORCHML_QUIET="0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = first_use_lines(done.stderr)
+    assert all("(Edges, 3 layers, exchanged between ranks, not compiled)" in line for line in lines), lines
+    expect_same(case.read(own_folder), expected[0])
 
 
 def test_without_mpi4py_there_is_a_note_and_nothing_else(collection: KimCollection, own_folder: Path) -> None:

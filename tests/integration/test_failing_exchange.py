@@ -71,7 +71,7 @@ def test_what_a_rank_has_saved(collection: KimCollection, own_folder: Path, way:
     replayed = replay(collection, path, failing.RAISES_BETWEEN)
     assert replayed.returncode == 1
     said = " ".join(replayed.stdout.split())
-    assert "it is the part of one of 2, whose particles are computed here alone" in said
+    assert "saved by one of 2 that were started together; its particles are computed here alone" in said
     if way == "staged":
         assert "between two exchanges" in replayed.stderr
         return
@@ -130,32 +130,47 @@ def test_parameters_of_one_rank(collection: KimCollection, own_folder: Path, bad
     assert error.startswith("the parameter `scale` must be finite numbers that fit torch.float64, got inf at index 0")
 
 
-def with_another_model(collection: KimCollection, folder: Path, network: type) -> list[dict[str, str]]:
+def with_another_model(collection: KimCollection, folder: Path, model: PortableModel) -> list[dict[str, str]]:
     """Return variables of two ranks, of which the second has another model of the same name."""
     other = KimCollection(folder / "other")
     build = folder / "build"
     build.mkdir()
     other.drivers.rmdir()
     other.drivers.symlink_to(collection.drivers)
-    other.install_models([failing.twin(network)], build)
+    other.install_models([model], build)
     name = "KIM_API_CONFIGURATION_FILE"
     return [{}, {name: other.environment[name]}]
 
 
 def test_a_model_that_fails_the_probe_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
-    ranks = with_another_model(collection, own_folder, failing.Forgetful)
+    ranks = with_another_model(collection, own_folder, failing.twin(failing.Forgetful()))
     rank, error = end(collection, own_folder, of_two(tiny.EXCHANGED), ranks)
     assert rank == 1
     assert error.startswith("the model in model.pt must give the same where rows are copies that ")
 
 
 def test_a_model_that_exchanges_less_often_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
-    ranks = with_another_model(collection, own_folder, failing.Fewer)
+    ranks = with_another_model(collection, own_folder, failing.twin(failing.Fewer()))
     rank, error = end(collection, own_folder, of_two(tiny.EXCHANGED), ranks)
     assert rank == 0
     assert error.startswith(
         "all ranks must compute model.pt in one way, got others on rank 1 than on the first; install "
     )
+
+
+def test_a_model_of_other_weights_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
+    ranks = with_another_model(collection, own_folder, failing.twin_with_other_weights())
+    rank, error = end(collection, own_folder, of_two(tiny.EXCHANGED), ranks)
+    assert rank == 0
+    assert error.startswith("all ranks must have the same model.pt, got another on rank 1 than on the first; install ")
+
+
+def test_what_fails_in_c_on_one_rank(collection: KimCollection, own_folder: Path) -> None:
+    """KIM registers the model's species before it opens the model."""
+    ranks = with_another_model(collection, own_folder, failing.twin_of_strange_species())
+    rank, error = end(collection, own_folder, of_two(tiny.EXCHANGED), ranks)
+    assert rank == 1
+    assert error.startswith("KIM does not know the species 'Qq'")
 
 
 def test_ranks_of_other_settings(collection: KimCollection, own_folder: Path) -> None:

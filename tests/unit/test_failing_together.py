@@ -11,6 +11,7 @@ from ranks_in_threads import on_ranks
 
 from kim_torchml.driver.joint_compute import JointCompute
 from kim_torchml.inputs.joint import JointRows
+from kim_torchml.process import communicator
 from kim_torchml.process.communicator import DifferentRanksError, OtherRankError, agreed
 
 N_OWN = [2, 1, 0]
@@ -78,7 +79,9 @@ def test_the_first_of_several_says_why():
     assert str(found[3]) == "another rank has failed, and says why; this one has failed too: mine is 3"
 
 
-def test_memory_that_one_rank_lacks_for_what_it_takes():
+def test_memory_that_one_rank_lacks_for_what_it_takes(monkeypatch):
+    monkeypatch.setattr(communicator, "_MOST_BYTES", 2**62)
+
     def run(ranks):
         n_taken = np.array([2**55 if ranks.rank == 1 else 1, 1])
         with agreed(ranks):
@@ -87,6 +90,20 @@ def test_memory_that_one_rank_lacks_for_what_it_takes():
     found = on_ranks(2, run)
     assert isinstance(found[1], MemoryError)
     check(found, 1, str(found[1]))
+
+
+def test_more_bytes_than_mpi_counts():
+    """The first rank alone would give more."""
+
+    def run(ranks):
+        with agreed(ranks):
+            ranks.exchanged(np.zeros(1), np.array([2**28 if ranks.rank == 0 else 1, 0]), np.ones(2, dtype=np.int64))
+
+    reason = (
+        "ranks must send each other at most 2147483647 bytes at once, got 2147483648; simulate fewer atoms, or set "
+        "KIM_TORCHML_EDGES=staged"
+    )
+    check(on_ranks(2, run), 0, reason)
 
 
 def test_memory_that_one_rank_lacks_for_what_all_have(monkeypatch):

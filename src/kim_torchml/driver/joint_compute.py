@@ -41,6 +41,11 @@ class JointCompute:
         else:
             self._active = self._all.among(bool(is_active[self._all.rank]))
 
+    def all_are(self, is_so: bool) -> bool:
+        """Return whether something is so on all ranks that exchange features, each of which must call this."""
+        assert self._active is not None
+        return self._active.all_are(is_so)
+
     @contextmanager
     def exchange(self, rows: JointRows) -> Iterator[None]:
         """Let the network exchange features; only ranks with particles of their own may call this."""

@@ -18,6 +18,7 @@ from kim_torchml.driver.memory_errors import FEWER_PARTICLES, enough_memory
 from kim_torchml.driver.opened_models import open_files
 from kim_torchml.driver.outputs import needed_quantities, supported_outputs, write_outputs
 from kim_torchml.driver.parameters import new_tensors, parameter_values
+from kim_torchml.driver.same_model import check_same_file, check_same_way
 from kim_torchml.driver.stores import stores_of_process
 from kim_torchml.driver.units import Units
 from kim_torchml.engines import UNCOMPILED, CompiledProgram
@@ -94,17 +95,11 @@ class Model:
             return None
         kind = self._inputs
         exchanges = isinstance(kind, EdgeInputs) and kind.ranks is not None
-        way = [exchanges, round(1e6 * kind.influence_distance), self._program.n_exchanges, self._opened.is_compiled]
-        ways = np.concatenate(self._communicator.gathered(np.array([way], dtype=np.int64)))
-        if (differ := (ways[:, :3] != ways[0, :3]).any(axis=1)).any():
-            raise DriverError(
-                f"all ranks must compute {self.description.model_file} in one way, got others on rank "
-                f"{int(differ.argmax())} than on the first; install the same model for all of them, and set the same "
-                "variables (KIM_TORCHML_EDGES above all)"
-            )
+        way = [exchanges, round(1e6 * kind.influence_distance), self._program.n_exchanges]
+        check_same_way(self._communicator, way, self.description.model_file)
         # Native code may exchange more often than the program does that it is made of.
-        if isinstance(self._program, CompiledProgram) and exchanges and not ways[:, 3].all():
-            self._program = self._program.uncompiled
+        if not self._communicator.all_are(self._opened.is_compiled) and isinstance(self._program, CompiledProgram):
+            self._program = self._program.uncompiled if exchanges else self._program
         return JointCompute(self._communicator) if exchanges else None
 
     @without_host_modes
@@ -128,6 +123,7 @@ class Model:
             fault = "" if self._joint is None else self._opened.fault_of_exchange(self._program)
         for each in filter(None, (*capability.faults, fault)):
             raise DriverError(each)
+        check_same_file(self._communicator, self._opened.digest, self.file_name)
         self._layout = capability.layout
         notices.announce_first_use(
             self._rank,
@@ -283,7 +279,10 @@ class Model:
         more = wanted | {Quantity.FORCES}
         with joint.exchange(rows):
             self._limits.check(particles.neighbours, step)
-            return evaluate(self._program, inputs, particles, self._layout, more, self._coding_advice())
+            program = self._program
+            if isinstance(program, CompiledProgram) and not joint.all_are(program.runs_native_code_for(inputs)):
+                program = program.uncompiled
+            return evaluate(program, inputs, particles, self._layout, more, self._coding_advice())
 
     def _has_own_parameters(self) -> bool:
         """Return whether a simulator has set parameters: then the program is this model's alone."""

@@ -7,10 +7,12 @@ A simulator creates and destroys a model several times before its first step, an
 import os
 import threading
 import weakref
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -91,6 +93,11 @@ class OpenedModel:
         is_awaited = self._awaited is not None and os.path.exists(self._awaited)  # noqa: PTH110
         asked = (self.device, self.elements_map, self._compiling)
         return asked == (device, elements_map, settings.compile_settings()) and not is_awaited
+
+    @cached_property
+    def digest(self) -> int:
+        """A number that tells different model files apart."""
+        return zlib.crc32(self.files.program)
 
     @property
     def is_compiled(self) -> bool:

@@ -19,11 +19,12 @@ class RowExchange:
         """Keep the rows, and the ranks that have any."""
         self._rows, self._ranks = rows, ranks
         self.n_own = rows.n_own
+        self._given: torch.Tensor | None = None
 
     def forward(self, rows: torch.Tensor) -> None:
         """Overwrite the rows of other ranks' particles by what these have."""
         known = self._rows
-        taken = self._ranks.exchanged(_bytes(rows[self._given(rows)]), known.n_given, known.n_taken)
+        taken = self._ranks.exchanged(_bytes(rows[self._given_of(rows)]), known.n_given, known.n_taken)
         # A program may be called with more rows, which stand for nothing.
         rows[known.n_own : known.n_rows] = _rows(taken, rows)
 
@@ -31,11 +32,14 @@ class RowExchange:
         """Add the rows of other ranks' particles to these ranks' own rows, and set them to 0."""
         known = self._rows
         back = self._ranks.exchanged(_bytes(rows[known.n_own : known.n_rows]), known.n_taken, known.n_given)
-        rows[: known.n_own].index_add_(0, self._given(rows), _rows(back, rows))
+        rows[: known.n_own].index_add_(0, self._given_of(rows), _rows(back, rows))
         rows[known.n_own :] = 0.0
 
-    def _given(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._rows.given).to(rows.device)
+    def _given_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the own rows that others have copies of, on the device of the rows."""
+        if self._given is None:
+            self._given = torch.from_numpy(self._rows.given).to(rows.device)
+        return self._given
 
 
 def _bytes(rows: torch.Tensor) -> np.ndarray:

@@ -41,6 +41,7 @@ _NO_MPI4PY = "this Python has no mpi4py"
 # What a rank is about to do, but for numbers of bytes that it gathers (negative) or exchanges (positive) for each row;
 # and what fits whatever the others do.
 _AGREE, _ANYTHING = 0, 2**62
+_MOST_BYTES = 2**31 - 1
 
 
 class OtherRankError(DriverError):
@@ -156,6 +157,7 @@ class Communicator:
         counts = np.zeros(self.size, dtype=np.int64)
         with timed(EXCHANGE):
             self._communicator.Allgather(np.array([len(sent)], dtype=np.int64), counts)
+        _check_size(int(counts.sum()) * _width(sent))
         found = np.empty((int(counts.sum()), *sent.shape[1:]), dtype=sent.dtype)
         taken = [*_bytes(self._mpi, found)[:1], counts * _width(sent), self._mpi.BYTE]
         # One that lacks the memory for it would leave the others waiting.
@@ -179,6 +181,7 @@ class Communicator:
 
         sent = np.ascontiguousarray(rows)
         # All that may fail comes before ranks say that they are well: afterwards the others wait for what is sent.
+        _check_size(max(int(n_given.sum()), int(n_taken.sum())) * _width(sent))
         found = np.empty((int(n_taken.sum()), *sent.shape[1:]), dtype=sent.dtype)
         sides = ((sent, n_given), (found, n_taken))
         given, taken = ([*_bytes(self._mpi, each)[:1], count * _width(sent), self._mpi.BYTE] for each, count in sides)
@@ -201,6 +204,19 @@ class Communicator:
     def free(self) -> None:
         """Give back what MPI has for these ranks; all of them must call this."""
         self._communicator.Free()
+
+
+def _check_size(n_bytes: int) -> None:
+    """Check that MPI can count what is sent at once; older ones count in 32 bits.
+
+    Raises:
+        DriverError: If it cannot.
+    """
+    if n_bytes > _MOST_BYTES:
+        raise DriverError(
+            f"ranks must send each other at most {_MOST_BYTES} bytes at once, got {n_bytes}; simulate fewer atoms, or "
+            f"set {settings.EDGES}={settings.STAGED}"
+        )
 
 
 def _width(array: np.ndarray) -> int:

@@ -374,8 +374,7 @@ def fitted_vectors(shifts: np.ndarray) -> np.ndarray | None:
         None where these do not tell all vectors.
     """
     squares = shifts.T @ shifts
-    # Whole numbers have a whole determinant.
-    if not shifts.shape[1] or np.linalg.det(squares.astype(np.float64)) < 0.5:
+    if not len(squares) or np.linalg.matrix_rank(squares.astype(np.float64), hermitian=True) < len(squares):
         return None
     fit: np.ndarray = np.linalg.inv(squares) @ shifts.T
     return fit

@@ -7,7 +7,10 @@ import numpy as np
 
 
 class Ranks(Protocol):
-    """The ranks that compute together, each of which calls the same methods in the same order."""
+    """The ranks that compute together, each of which calls the same methods in the same order.
+
+    All of them raise OtherRankError where another rank has failed.
+    """
 
     @property
     def rank(self) -> int:

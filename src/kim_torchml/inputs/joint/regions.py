@@ -167,10 +167,9 @@ def solved(squares: np.ndarray, products: np.ndarray, known: np.ndarray) -> np.n
         products: Products of all shifts with their translations, shape [d, 3], Å.
         known: What the vectors are where translations do not tell all of them, shape [d, 3], Å.
     """
-    # Whole numbers have a whole determinant.
-    if not len(squares) or np.linalg.det(squares) < 0.5:
+    if not len(squares) or np.linalg.matrix_rank(squares, hermitian=True) < len(squares):
         return known
-    vectors: np.ndarray = np.linalg.solve(squares.astype(np.float64), products)
+    vectors: np.ndarray = np.linalg.solve(squares, products)
     return vectors
 
 

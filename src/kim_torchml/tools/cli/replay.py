@@ -85,7 +85,10 @@ def _describe(file: Path, failed: FailedCompute, model: str) -> str:
     lines = [_line("file", str(file)), _line("particles", f"{len(failed)}, {contributing} of them contributing")]
     if failed.is_of_a_rank:
         lines.append(
-            _line("ranks", f"it is the part of one of {facts[RANKS]}, whose particles are computed here alone")
+            _line(
+                "ranks",
+                f"saved by one of {facts[RANKS]} that were started together; its particles are computed here alone",
+            )
         )
     if "step" in facts:
         where = f"at compute {facts['step']} of {facts.get('model')} ({facts.get('model_file')})"

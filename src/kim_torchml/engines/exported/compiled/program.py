@@ -62,8 +62,7 @@ class CompiledProgram(Program):
 
     def run(self, inputs: ProgramInputs, wants_gradient: bool) -> ProgramResult:
         """Call the program, after a look at what it is called with; with no rows or too many, the one in the file."""
-        # Native code was not compared for that: many a program cannot be called without rows.
-        if self._has_failed or not inputs.n_rows or max(inputs.n_rows, inputs.leaf.shape[0]) > self._most:
+        if not self.runs_native_code_for(inputs):
             return self._source.run(inputs, wants_gradient)
         with timed(FORWARD):
             given = [each.detach() for each in inputs.arguments]
@@ -89,6 +88,12 @@ class CompiledProgram(Program):
                 )
                 return result
         return ProgramResult(energies[: inputs.n_rows], gradient if wants_gradient else None, None)
+
+    def runs_native_code_for(self, inputs: ProgramInputs) -> bool:
+        """Return whether native code is called for some inputs: it may exchange more often than the program itself."""
+        # It was not compared for no rows: many a program cannot be called without.
+        is_of_its_size = inputs.n_rows > 0 and max(inputs.n_rows, inputs.leaf.shape[0]) <= self._most
+        return is_of_its_size and not self._has_failed
 
     def _with_enough_rows(self, given: list[torch.Tensor], n_rows: int) -> list[torch.Tensor]:
         """Return what native code is called with: where there are too few rows, with one more, which does not count."""
