@@ -185,9 +185,57 @@ def test_a_lattice_that_is_known_needs_no_list_of_all_ranks(name, size):
         again = rows_on_ranks([replace(each, coordinates=each.coordinates + 0.01) for each in lists], foldings)
         check_rows(again, lists, atoms)
     assert [each.n_planned for each in foldings] == [3] * size
-    # The symmetries of a perfect crystal, and lists too short to have an order, must be looked at as a whole.
-    is_whole = name == "perfect" or (name == "smaller than the cutoff" and size > 1)
+    # Perfect crystals, with other lattices that explain images, and lists too short to have an order, must be looked at
+    # as a whole.
+    is_whole = name in ("perfect", "foreign atom") or (name == "smaller than the cutoff" and size > 1)
     assert [each.n_inferred for each in foldings] == [3 if is_whole else 1] * size
+
+
+def test_part_of_a_system_may_be_a_perfect_crystal():
+    structure = silicon(6, 3, 3, displaced=0.0)
+    foldings = [JointFolding() for _ in range(2)]
+    for seed in range(3):
+        is_mobile = structure.positions[:, 2] > 0.4 * structure.cell[2, 2]
+        structure.positions[is_mobile] += np.random.default_rng(seed).normal(scale=0.01, size=(is_mobile.sum(), 3))
+        lists, atoms = lists_of(structure, 2)
+        for each in foldings:
+            each.forget()
+        check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+    assert [each.n_inferred for each in foldings] == [1, 1]
+
+
+def in_order_along_the_third_vector(atoms):
+    atoms.wrap()
+    return atoms[np.lexsort(np.round(atoms.get_scaled_positions(), 6).T)]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_another_box_whose_images_the_one_before_explains_in_order(size):
+    structure = Atoms("Si", cell=np.eye(3) * 2.5, positions=[[0.1, 0.1, 0.1]], pbc=True) * (6, 6, 6)
+    middle = np.linalg.norm(structure.positions - structure.cell.array.sum(axis=0) / 2, axis=1).argmin()
+    structure.symbols[middle] = "Ge"
+    foldings = [JointFolding() for _ in range(size)]
+    rows_on_ranks(lists_of(in_order_along_the_third_vector(structure), size)[0], foldings)
+    # As `change_box` without `remap` does it: all atoms stay where they are, and images of other atoms are listed.
+    structure.set_cell(structure.cell.array + np.array([[0, 0, 2.5], [0, 0, 0], [0, 0, 0]]))
+    lists, atoms = lists_of(in_order_along_the_third_vector(structure), size)
+    check_rows(rows_on_ranks(lists, foldings), lists, atoms)
+    assert [each.n_inferred for each in foldings] == [2] * size
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("particle", [0, -1])
+def test_a_coordinate_that_is_no_number(particle, number):
+    foldings = [JointFolding() for _ in range(2)]
+    lists, _ = lists_of(silicon(3, 2, 2), 2)
+    coordinates = lists[1].coordinates.copy()
+    coordinates[particle, 1] = number
+    for _ in range(2):
+        found = rows_on_ranks([lists[0], replace(lists[1], coordinates=coordinates)], foldings)
+        assert [type(each) for each in found] == [OtherRankError, FoldingRefusedError]
+        assert "coordinates must be numbers and within 2.5e5 Å of the origin" in str(found[1])
+        # The next time there is a lattice that was proven before.
+        rows_on_ranks(lists, foldings)
 
 
 class Asking:

@@ -16,7 +16,7 @@ from kim_torchml.inputs.folding.list_order import Mapping, numbers_of
 from kim_torchml.inputs.folding.rows import ParticleList, Rows
 
 # So many of an image's neighbours, the nearest first, are looked for around another owner.
-_NEIGHBOURS = 12
+NEIGHBOURS = 12
 # Translations, the shortest first, among which those are sought that generate a lattice.
 _SHORTEST = 13
 
@@ -64,7 +64,7 @@ class Alternatives:
         squared = ((coordinates[mapping.images] - middle) ** 2).sum(axis=1)
         numbers = numbers_of(mapping.shifts)
         _, first = np.unique(numbers, return_index=True)
-        for block in first[_generators(mapping.shifts[first], self._rows.lattice)]:
+        for block in first[generators(mapping.shifts[first], self._rows.lattice)]:
             made = np.flatnonzero(numbers == numbers[block])
             # The surroundings of what is far outside are not all in the list.
             place = made[np.argmin(squared[made])]
@@ -77,7 +77,7 @@ class Alternatives:
         squared = np.einsum("ij,ij->i", vectors, vectors)
         squared[image] = np.inf
         near = np.flatnonzero(squared < self._particles.surely_within(self._cutoff) ** 2)
-        for neighbour in near[np.argsort(squared[near])[:_NEIGHBOURS]]:
+        for neighbour in near[np.argsort(squared[near])[:NEIGHBOURS]]:
             if not len(others):
                 break
             found = self._places.find_place(coordinates[others] + vectors[neighbour])
@@ -87,7 +87,7 @@ class Alternatives:
         return others
 
 
-def _generators(shifts: np.ndarray, lattice: np.ndarray) -> list[int]:
+def generators(shifts: np.ndarray, lattice: np.ndarray) -> list[int]:
     """Return places of translations, in terms of a lattice, [k, d], that together generate all of them."""
     order = np.argsort(((shifts @ lattice) ** 2).sum(axis=1), kind="stable").tolist()
     # Of a translation and its inverse, one is enough.

@@ -44,6 +44,20 @@ class MissingImageError(FoldingRefusedError):
         self.missing, self.rows = missing, rows
 
 
+def too_far_error(particle: int, coordinates: np.ndarray) -> FoldingRefusedError:
+    """Return what to raise for a particle (`ParticleList.farthest`) that is too far from the origin, or at no number.
+
+    Args:
+        particle: Its number.
+        coordinates: Coordinates of all particles, shape [n, 3], Å.
+    """
+    return FoldingRefusedError(
+        "coordinates must be numbers and within 2.5e5 Å of the origin, for images to be told apart, got "
+        f"{place_of(particle, coordinates)}",
+        "move the atoms towards the origin",
+    )
+
+
 def place_of(particle: int, coordinates: np.ndarray) -> str:
     """Return a particle and where it is, for messages.
 

@@ -14,7 +14,13 @@ from itertools import chain
 import numpy as np
 
 from kim_torchml.inputs.folding.candidates import Candidates
-from kim_torchml.inputs.folding.errors import DISPLACE, AmbiguousOwnersError, FoldingRefusedError, place_of
+from kim_torchml.inputs.folding.errors import (
+    DISPLACE,
+    AmbiguousOwnersError,
+    FoldingRefusedError,
+    place_of,
+    too_far_error,
+)
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
 from kim_torchml.inputs.folding.list_order import mapping_of, numbers_of, rows_of
@@ -85,11 +91,7 @@ def infer(
     search = _Search(particles, cutoff, needed, known is None or known.is_ordered)
     farthest = particles.farthest
     if farthest is not None and search.is_any_needed:
-        raise FoldingRefusedError(
-            "coordinates must be numbers and within 2.5e5 Å of the origin, for images to be told apart, got "
-            f"{place_of(farthest, particles.coordinates)}",
-            "move the atoms towards the origin",
-        )
+        raise too_far_error(farthest, particles.coordinates)
     if known is not None and len(known.lattice):
         rows = search.settle(search.strained(Lattice(known.lattice)), known.cell)
         if rows is not None:

@@ -40,6 +40,8 @@ class _Proven:
             self.contributing, particles.contributing
         )
 
+    # What is infinite is not where it is expected.
+    @np.errstate(invalid="ignore", over="ignore")
     def lattice_now(self, particles: ParticleList, ranks: Ranks) -> np.ndarray | None:
         """Return the lattice if all images of all ranks still are where it and their owners place them; else None.
 
@@ -118,7 +120,7 @@ class JointFolding:
         lattice, owners = self._lattice, None
         # A system of other particles may have another box.
         if lattice is not None and counts.sum() == self._n_of_all:
-            owners = owners_in_regions(particles, counts, lattice, ranks)
+            owners = owners_in_regions(particles, counts, lattice, cutoff, ranks)
         is_told_by_order = owners is not None
         if owners is None:
             self.n_inferred += 1

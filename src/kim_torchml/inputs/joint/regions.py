@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Owners of images with a lattice that was proven before: each rank asks those alone whose boxes meet its own.
 
-The lattice of one simulation changes by strain alone, which is followed. Under it an image has one owner or none, so
-that what is left to prove, P1 to P3 of `folding.proof`, each rank proves of its own part of the system. P4, and that
-nothing else explains the images, were proven with the lattice.
+The lattice of one simulation changes by strain, which is followed. Under it an image has one owner or none, so that
+what is left to prove, P1 to P3 of `folding.proof`, each rank proves of its own part of the system; P4 was proven with
+the lattice. A user may have changed the box meanwhile: so the ranks ask each other whether another lattice could
+explain the images as well.
 """
 
 import itertools
@@ -18,6 +19,7 @@ from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
 from kim_torchml.inputs.folding.list_order import Mapping, is_evidence, numbers_of
 from kim_torchml.inputs.joint.ranks import Ranks, exchanged_counts
 from kim_torchml.inputs.joint.rows import Owners
+from kim_torchml.inputs.joint.telling import MovedImages, Places, is_only_lattice
 
 # By how much boxes are larger than what is in them, Å: by then the lattice may have been strained.
 _MARGIN = 0.5
@@ -26,13 +28,16 @@ _MOST_SHIFTS = 1000
 _SEED = 0
 
 
-def owners_in_regions(particles: ParticleList, counts: np.ndarray, lattice: np.ndarray, ranks: Ranks) -> Owners | None:
+def owners_in_regions(
+    particles: ParticleList, counts: np.ndarray, lattice: np.ndarray, cutoff: float, ranks: Ranks
+) -> Owners | None:
     """Return the owners of this rank's images if ranks can tell them by themselves; all ranks must call this.
 
     Args:
         particles: This rank's particles.
         counts: Number of contributing particles of each rank, shape [ranks].
         lattice: The lattice that was proven last, shape [d, 3], Å; it may have been strained since.
+        cutoff: Cutoff of the edges, Å.
         ranks: The ranks.
     Returns:
         None, on all ranks, where not every one of them has proven owners of all of its images.
@@ -43,7 +48,7 @@ def owners_in_regions(particles: ParticleList, counts: np.ndarray, lattice: np.n
     now = region.strained(Lattice(lattice))
     if now is None:
         return None
-    return region.proven(now, lattice)
+    return region.proven(now, lattice, cutoff)
 
 
 class _Region:
@@ -72,13 +77,15 @@ class _Region:
     @classmethod
     def around(cls, particles: ParticleList, counts: np.ndarray, lattice: Lattice, ranks: Ranks) -> "_Region | None":
         """Return this rank's region; None, on all ranks, if one cannot have one. All ranks must call this."""
+        if not ranks.all_are(particles.farthest is None):
+            return None
         own = particles.coordinates[particles.own]
         boxes = np.concatenate(ranks.gathered(np.stack([_box(own), _box(particles.coordinates)])[np.newaxis]))
         wanted = []
         for theirs in boxes[:, 1]:
             shifts = _shifts_between(boxes[ranks.rank, 0], theirs, lattice)
             wanted.append(None if shifts is None else np.flatnonzero(_is_within(own, shifts @ lattice.vectors, theirs)))
-        if not ranks.all_are(particles.farthest is None and all(each is not None for each in wanted)):
+        if not ranks.all_are(all(each is not None for each in wanted)):
             return None
         chosen = [each for each in wanted if each is not None]
         n_given = np.array([len(each) for each in chosen])
@@ -110,12 +117,13 @@ class _Region:
                 return strained
         return None
 
-    def proven(self, lattice: Lattice, before: np.ndarray) -> Owners | None:
+    def proven(self, lattice: Lattice, before: np.ndarray, cutoff: float) -> Owners | None:
         """Return the owners of the images; None, on all ranks, unless all are proven.
 
         Args:
             lattice: The lattice as some images have it.
             before: Its vectors as they were proven, shape [d, 3], Å.
+            cutoff: Cutoff of the edges, Å.
         """
         finder = ImageFinder(self._all, lattice)
         places, codes = self._particles.coordinates[self._images], self._particles.species_codes[self._images]
@@ -134,6 +142,8 @@ class _Region:
         is_strain = np.abs(vectors - before).max(initial=0.0) < MOST_STRAIN
         if not self._ranks.all_are(bool(off < self._all.tolerance and is_strain and is_ordered)):
             return None
+        if not self._is_only_one(finder, owners, shifts, cutoff):
+            return None
         return Owners(self._images, owners, shifts, vectors)
 
     def _refined(self, lattice: Lattice, translations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -142,6 +152,13 @@ class _Region:
         of_all = np.sum(self._ranks.gathered(sums[np.newaxis]), axis=(0, 1))
         squares, products = np.split(of_all, [lattice.rank], axis=1)
         return solved(squares, products, lattice.vectors)
+
+    def _is_only_one(self, finder: ImageFinder, owners: np.ndarray, shifts: np.ndarray, cutoff: float) -> bool:
+        """Return whether no other lattice explains the images of all ranks; all of them must call this."""
+        is_moved = shifts.any(axis=1)
+        moved = MovedImages(self._images[is_moved], owners[is_moved], shifts[is_moved])
+        places = Places(finder, self._codes)
+        return self._ranks.all_are(is_only_lattice(self._particles, self._counts, moved, places, cutoff, self._ranks))
 
     def _is_told_by_order(self, owners: np.ndarray, shifts: np.ndarray) -> bool:
         """Return whether this list has its images in blocks, and those of all ranks are no chance; all must call this.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kim_torchml.inputs.folding import Folding, FoldingRefusedError, ParticleList
-from kim_torchml.inputs.folding.errors import place_of
+from kim_torchml.inputs.folding.errors import place_of, too_far_error
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE
 from kim_torchml.inputs.joint.ranks import Ranks
@@ -109,6 +109,9 @@ class WholeFolding:
         Raises:
             FoldingRefusedError: If there are none that are proven.
         """
+        farthest = particles.farthest
+        if farthest is not None and not np.isfinite(particles.coordinates[farthest]).all():
+            raise too_far_error(farthest, particles.coordinates)
         own = np.concatenate(ranks.gathered(particles.coordinates[particles.own]))
         codes = np.concatenate(ranks.gathered(particles.species_codes[particles.own]))
         contributing = ParticleList(own, codes, np.ones(len(own), dtype=bool))
