@@ -163,7 +163,7 @@ def twin_with_other_weights() -> PortableModel:
 
 
 def twin_of_strange_species() -> PortableModel:
-    """Return a model of the name of a sound one, of which one species is none that KIM knows."""
+    """Return a model of the name of a sound one, of which one species is no element."""
     sound = twin(tiny.ExchangedLayers())
     strange = sound.files["model.toml"].replace(b'"Ge"', b'"Qq"')
     return PortableModel(sound.name, {**sound.files, "model.toml": strange})
