@@ -41,8 +41,8 @@ def _perfect(name: str, structure: str, a: float) -> Atoms:
 
 
 def _model(name: str, source: str, limits: Limits = _SINGLE, **more) -> Converted:
-    # For the same reason the same crystal in other cells has energies that are 1e-5 apart, in single precision.
-    graded_f = ("periodicity-support",) if limits is _SINGLE else ()
+    # For the same reason a crystal has other energies in another cell, or turned, in single precision.
+    graded_f = ("periodicity-support", "objectivity") if limits is _SINGLE else ()
     return Converted(name, "chgnet", source, limits, graded_f=graded_f, **more)
 
 
