@@ -64,6 +64,14 @@ class NearlyParallel(torch.nn.Module):
         return torch.zeros_like(species, dtype=edge_vectors.dtype).index_add(0, edge_index[0], of_edges)
 
 
+class Overflows(torch.nn.Module):
+    """Has energies that are too large for single precision, and not for double precision."""
+
+    def forward(self, species, edge_index, edge_vectors):
+        of_edges = (1e30 * edge_vectors.square().sum(1)).square()
+        return torch.zeros_like(species, dtype=edge_vectors.dtype).index_add(0, edge_index[0], of_edges)
+
+
 class OffBy:
     """In the place of native code: what the program gives, and a little more."""
 
@@ -100,6 +108,16 @@ def test_rounding_of_the_type_that_a_program_computes_in_is_allowed(network, rel
         assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
         return
     with pytest.raises(NotCompiledError, match=r"its energies for .* differ by .* from those of the program itself"):
+        worker.compile_program(request, lambda stage, part: None)
+
+
+@needs_export
+def test_a_program_that_overflows_says_nothing_of_native_code(tmp_path, monkeypatch):
+    file = tmp_path / "model.pt2"
+    file.write_bytes(exported_bytes(Overflows, torch.float32))
+    request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float32))
+    compiled_as(monkeypatch, 0.0)
+    with pytest.raises(NotCompiledError, match=r"its energies for .* differ by nan from those of the program itself"):
         worker.compile_program(request, lambda stage, part: None)
 
 

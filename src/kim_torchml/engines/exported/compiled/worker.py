@@ -8,6 +8,7 @@ work is, and at the end {"done": facts} or {"failed": sentence}.
 import faulthandler
 import inspect
 import json
+import math
 import os
 import re
 import shutil
@@ -272,7 +273,9 @@ def _is_rounding(program: Program, inputs: PlainInputs, what: str, ours: torch.T
         scaled = _scaled(inputs, 1.0 + number * _APART)
         exact = _results(double, _in_double_precision(scaled))[what]
         own = max(own, _distance(_results(program, scaled)[what], exact))
-    return _distance(ours, _results(double, _in_double_precision(inputs))[what]) <= _MOST_AS_FAR * own
+    # A program that overflows is infinitely far off, which would allow anything.
+    exact = _results(double, _in_double_precision(inputs))[what]
+    return math.isfinite(own) and _distance(ours, exact) <= _MOST_AS_FAR * own
 
 
 def _distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
