@@ -9,6 +9,8 @@ import mace_files
 import pytest
 import torch
 from click.testing import CliRunner
+from fresh_python import run_python
+from saving import left_in
 
 from kim_torchml.errors import DriverError
 from kim_torchml.model_files.model_toml import MODEL_TOML
@@ -176,7 +178,7 @@ def test_modalities_are_of_another_family(tmp_path):
         look(tmp_path / "x.model", modal="PBE")
 
 
-def test_a_file_for_lammps_needs_torch_alone(tmp_path):
+def test_a_file_for_lammps_needs_no_package_of_mace(tmp_path):
     path = mace_files.lammps_file(tmp_path / "nacl-lammps.pt")
     assert look(path) == ""
     assert Mace().needs(Asked(str(path))) == ()
@@ -185,6 +187,23 @@ def test_a_file_for_lammps_needs_torch_alone(tmp_path):
     assert "itself gives when it is called as `pair_style mace` calls it, in float64, images folded" in result.output
     assert "| compound (NaCl)" in result.output
     assert 'file = "model.pt"' in (tmp_path / "out" / MODEL_TOML).read_text()
+
+
+def test_a_file_for_lammps_needs_ase(tmp_path):
+    """It is compared with the help of that, which torch does not bring."""
+    path = mace_files.lammps_file(tmp_path / "nacl-lammps.pt")
+    code = """
+        import sys
+        sys.modules["ase"] = None
+        from click.testing import CliRunner
+        from kim_torchml.tools.cli import main
+        words = ["convert", "mace", sys.argv[1], "--output", sys.argv[2], "--name", "X"]
+        print(CliRunner().invoke(main, words).output)
+    """
+    said = run_python(code, arguments=[path, tmp_path / "x"])
+    assert said.startswith("Error: converting a source of MACE needs ase in the Python environment of this command")
+    assert "say --isolated for a temporary environment, or run kim-torchml in one of its own that has ase==" in said
+    assert left_in(tmp_path) == ["nacl-lammps.pt"]
 
 
 def test_a_file_that_is_known_by_its_name_says_so(tmp_path):

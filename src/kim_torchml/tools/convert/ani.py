@@ -17,6 +17,7 @@ from kim_torchml.errors import DriverError
 from kim_torchml.tools.convert.ani_network import AniEdges, AniEnsemble, AniSymmetryFunctions
 from kim_torchml.tools.convert.default_dtype import default_dtype
 from kim_torchml.tools.convert.family import (
+    ASE_PACKAGE,
     DOUBLE,
     Asked,
     Closeness,
@@ -65,6 +66,7 @@ class Ani(Family):
     packages = (
         FamilyPackage("torchani", "torchani", "2.2.4"),
         FamilyPackage("setuptools", "pkg_resources", _SETUPTOOLS),
+        ASE_PACKAGE,
     )
     measured = (Measured("ANI-1x, float32 (crystals: 1e-5 eV/atom)", _SINGLE, (2.46, 3.96)),)
     isolation = Isolation(

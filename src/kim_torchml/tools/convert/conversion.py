@@ -3,7 +3,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from kim_torchml.model_files.elements import SYMBOLS
 from kim_torchml.tools.convert.default_dtype import default_dtype
 from kim_torchml.tools.convert.exported_folder import program_of_folder, statement_of_folder
 from kim_torchml.tools.convert.family import (
+    ASE_PACKAGE,
     EXACT,
     Asked,
     ExportedFolder,
@@ -100,18 +101,18 @@ def check_request(family: Family, asked: Asked, folder: Path, name: str) -> str:
     return reason
 
 
-def missing_packages(packages: Sequence[FamilyPackage]) -> list[FamilyPackage]:
+def missing_packages(packages: Iterable[FamilyPackage]) -> list[FamilyPackage]:
     """Return those that cannot be imported here."""
     return [each for each in packages if importlib.util.find_spec(each.module) is None]
 
 
 def check_packages(family: Family, asked: Asked) -> None:
-    """Check that what converting a source needs is installed.
+    """Check that what converting a source needs is installed: ASE too, which not every package brings.
 
     Raises:
         DriverError: If it is not.
     """
-    if missing := missing_packages(family.needs(asked)):
+    if missing := missing_packages(dict.fromkeys((*family.needs(asked), ASE_PACKAGE))):
         wanted = " ".join(f"{each.name}=={each.version}" for each in missing)
         raise DriverError(
             f"converting a source of {family.title} needs {', '.join(each.name for each in missing)} in the Python "
@@ -136,7 +137,7 @@ def convert(family: Family, asked: Asked, folder: Path, name: str, progress: Lat
     """
     progress(f"reading {asked.source}", 0.0)
     check_packages(family, asked)
-    # It needs ASE, which comes with the families' packages and not with this one.
+    # It needs ASE.
     from kim_torchml.tools.convert.comparison import compare
 
     with quiet():

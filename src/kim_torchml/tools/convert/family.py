@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kim_torchml.tools.convert.pins import ASE
 from kim_torchml.tools.model_check.loaded_model import LoadedModel
 from kim_torchml.tools.package.arguments import with_home
 from kim_torchml.tools.request_error import RequestError
@@ -72,6 +73,10 @@ class FamilyPackage:
     name: str
     module: str
     version: str
+
+
+# What every model is compared with the help of.
+ASE_PACKAGE = FamilyPackage("ase", "ase", ASE.partition("==")[2])
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,7 @@ class Family(ABC):
     takes_species_as: bool = False
 
     def needs(self, asked: Asked) -> tuple[FamilyPackage, ...]:
-        """Return the packages that converting a source needs, which `look` has found fit."""
+        """Return the packages that converting a source needs beside ASE, which `look` has found fit."""
         del asked
         return self.packages
 

@@ -19,11 +19,11 @@ from kim_torchml.inputs import FILE_FORMATS
 from kim_torchml.model_files.model_folder import read_model_folder
 from kim_torchml.model_files.model_toml import MODEL_TOML
 from kim_torchml.tools.convert.family import (
+    ASE_PACKAGE,
     DOUBLE,
     Asked,
     ExportedFolder,
     Family,
-    FamilyPackage,
     Isolation,
     Measured,
     note_on_authors,
@@ -55,7 +55,7 @@ class Kliff(Family):
         "a folder that a trainer has exported (save_kim_model), or any other with a parameter file (format 1); "
         "without kliff, as TorchScript; --species-as where nothing tells what a graph network gets",
     )
-    packages = (FamilyPackage("ase", "ase", "3.29.0"),)
+    packages = (ASE_PACKAGE,)
     measured = (Measured("descriptors and a graph for SiC, float64", DOUBLE),)
     isolation = Isolation(
         pinned=(*TORCH, *COMMAND, "scipy==1.17.1"),

@@ -53,7 +53,7 @@ class Mace(Family):
     title = "MACE"
     sources = (
         "a network as mace_run_train writes it (.model), which is a pickle: --trust; --head where it has several",
-        "what mace_create_lammps_model has made of one (-lammps.pt), with torch alone, as TorchScript",
+        "what mace_create_lammps_model has made of one (-lammps.pt), with torch and ASE alone, as TorchScript",
         "a name of published weights, such as medium-mpa-0: no wheel holds them, and it says which file to fetch",
     )
     packages = (FamilyPackage("mace-torch", "mace", "0.3.16"),)
