@@ -4,8 +4,10 @@
 import re
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -266,6 +268,25 @@ def test_where_nothing_can_be_installed_is_known_before_the_conversion(convert, 
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("no_compile", [False, True])
+def test_what_was_written_is_installed_and_compiled(convert, monkeypatch, tmp_path, no_compile):
+    asked = []
+
+    @click.command()
+    @click.pass_context
+    def install(context, **options):
+        asked.append((options, left_in(tmp_path / "model")))
+
+    # The package has the commands under the names of their modules.
+    of_convert, of_install = (import_module(f"kim_torchml.tools.cli.{each}") for each in ("convert", "install"))
+    monkeypatch.setattr(of_convert, "_check_can_install", lambda name: None)
+    monkeypatch.setattr(of_install, "install", install)
+    result = convert(Made(), "--install", *(["--no-compile"] if no_compile else []))
+    assert result.exit_code == 0, result.output
+    expected = {"folder": Path("model"), "collection": "user", "store": None, "no_compile": no_compile}
+    assert asked == [(expected, FILES)]
+
+
 def test_a_folder_that_cannot_be_written_is_known_before_the_work(convert, tmp_path):
     family = Made()
     family.load = pytest.fail
@@ -324,6 +345,10 @@ def test_documents_say_what_was_measured_of_a_family(family):
         for faster in measured.faster:
             assert f"{faster:.2f}" in row
             assert f"| {faster:.2f} x (" in speeds
+
+
+def test_the_script_of_the_families_tests_knows_all():
+    assert f"\nknown=({' '.join(families.FAMILIES)})\n" in (ROOT / "tests" / "families.sh").read_text()
 
 
 def test_closeness_is_relative_beyond_one():
