@@ -318,7 +318,7 @@ def parsed_options() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the model's folder, whose name is its KIM id")
-    parser.add_argument("--family", required=True, help="word of the family: sevennet, mace or ani")
+    parser.add_argument("--family", required=True, help="word of the family: sevennet, mace, nequip, ani or chgnet")
     parser.add_argument("--source", required=True, help="what the model was converted from")
     parser.add_argument("--family-python", required=True, type=Path, help="Python of the package's environment")
     parser.add_argument("--cells", nargs="*", type=int, default=[2, 3], help="cubic cells along each edge")
