@@ -4,6 +4,7 @@
 The networks here have the arguments that KLIFF's have, or others; tests/integration/families tries KLIFF's own folders.
 """
 
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from archives import members, zip_of
 from click.testing import CliRunner
 from fresh_python import run_python
 from golden_data import SI64, read_golden
+from mace_files import Bomb
 from models import MessagePassing, PairTotal, PairWithForces, script_bytes
 from opening import compute, parameter_text
 from particles import with_images
@@ -365,6 +368,20 @@ def test_bad_input(tmp_path, what):
     assert line.startswith("Error: ")
     assert said in line
     assert left_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "constants.pkl"])
+@pytest.mark.parametrize("options", [[], ["--trust"]], ids=["", "trusted"])
+def test_a_bomb_in_a_model_file_does_not_go_off(tmp_path, entry, options):
+    folder = exported(tmp_path / "exported", NamedByKliff())
+    code = pickle.dumps(Bomb(tmp_path / "exploded"), protocol=2)
+    entries = members((folder / "model.pt").read_bytes())
+    changed = [(name, code if name.endswith(f"/{entry}") else content) for name, content in entries.items()]
+    (folder / "model.pt").write_bytes(zip_of(changed))
+    result, _ = converted(folder, *options)
+    assert result.exit_code == 1
+    assert "cannot load the model file model.pt: " in result.output
+    assert left_in(tmp_path) == ["exported"]
 
 
 def test_a_tar_is_to_be_unpacked(tmp_path):
