@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kim_torchml.driver.failure_file import RANKS
 from kim_torchml.errors import DriverError
 from kim_torchml.process import settings
 from kim_torchml.tools.cli.required_packages import require_packages
@@ -87,7 +86,7 @@ def _describe(file: Path, failed: FailedCompute, model: str) -> str:
         lines.append(
             _line(
                 "ranks",
-                f"saved by one of {facts[RANKS]} that were started together; its particles are computed here alone",
+                f"saved by one of {facts['ranks']} that were started together; its particles are computed here alone",
             )
         )
     if "step" in facts:
