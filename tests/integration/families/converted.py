@@ -20,13 +20,11 @@ class Limits:
         energy: of the energy, eV for each atom.
         force: of each component of a force, eV/Å.
         stress: of each component of the stress, eV/Å³.
-        is_relative: whether larger forces may be farther from them, in proportion to the largest one.
     """
 
     energy: float
     force: float
     stress: float
-    is_relative: bool = False
 
 
 DOUBLE = Limits(1e-10, 1e-10, 1e-10)

@@ -9,7 +9,7 @@ from structures import SPECIES, STRUCTURES
 
 # Angles of nearly parallel bonds lose half of all digits: the package's own calculator is up to 2e-4 eV/Å off its own
 # network in double precision, where forces are 11 eV/Å.
-_SINGLE = Limits(5e-6, 2e-4, 1e-5, is_relative=True)
+_SINGLE, _TILTED = Limits(5e-6, 2e-4, 1e-5), Limits(5e-6, 3e-4, 1e-5)
 
 
 def _calculator(wanted: Wanted) -> Calculator:
@@ -43,7 +43,8 @@ def _perfect(name: str, structure: str, a: float) -> Atoms:
 def _model(name: str, source: str, limits: Limits = _SINGLE, **more) -> Converted:
     # For the same reason a crystal has other energies in another cell, or turned, in single precision.
     graded_f = ("periodicity-support", "objectivity") if limits is _SINGLE else ()
-    return Converted(name, "chgnet", source, limits, graded_f=graded_f, **more)
+    others = {"tilted": _TILTED} if limits is _SINGLE else {}
+    return Converted(name, "chgnet", source, limits, graded_f=graded_f, others=others, **more)
 
 
 TRIED = TriedFamily(

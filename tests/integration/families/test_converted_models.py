@@ -43,8 +43,7 @@ def check_close(found: dict[str, np.ndarray], installed: Installed, names: list[
         forces, limits = expected[f"{name}.forces"], model.others.get(name, model.limits)
         allowed = limits.energy * len(forces)
         assert found[f"{name}.energy"] == pytest.approx(expected[f"{name}.energy"], rel=0, abs=allowed), name
-        largest = max(1.0, float(np.abs(forces).max())) if limits.is_relative else 1.0
-        np.testing.assert_allclose(found[f"{name}.forces"], forces, rtol=0, atol=largest * limits.force, err_msg=name)
+        np.testing.assert_allclose(found[f"{name}.forces"], forces, rtol=0, atol=limits.force, err_msg=name)
         if f"{name}.stress" in expected:
             np.testing.assert_allclose(
                 found[f"{name}.stress"], expected[f"{name}.stress"], rtol=0, atol=limits.stress, err_msg=name
