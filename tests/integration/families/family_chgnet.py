@@ -41,8 +41,8 @@ def _perfect(name: str, structure: str, a: float) -> Atoms:
 
 
 def _model(name: str, source: str, limits: Limits = _SINGLE, **more) -> Converted:
-    # For the same reason a crystal has other energies in another cell, or turned, in single precision.
-    graded_f = ("periodicity-support", "objectivity") if limits is _SINGLE else ()
+    # For the same reason atoms in another cell, turned, or in another order have other energies in single precision.
+    graded_f = ("periodicity-support", "objectivity", "permutation-symmetry") if limits is _SINGLE else ()
     others = {"tilted": _TILTED} if limits is _SINGLE else {}
     return Converted(name, "chgnet", source, limits, graded_f=graded_f, others=others, **more)
 
