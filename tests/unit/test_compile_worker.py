@@ -85,6 +85,22 @@ class OffBy:
         return dataclasses.replace(found, energies=found.energies * (1 + self.relative))
 
 
+def request_of(folder, network, dtype):
+    """Return a request to compile a network."""
+    file = folder / "model.pt2"
+    file.write_bytes(exported_bytes(network, dtype))
+    return CompileRequest.of(str(file), file.name, str(folder), torch.device("cpu"), signature_of(dtype))
+
+
+def check_compared(request, is_close):
+    """Check that native code passes the comparison with its program, or is refused for its energies."""
+    if is_close:
+        assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
+        return
+    with pytest.raises(NotCompiledError, match=r"its energies for .* differ by .* from those of the program itself"):
+        worker.compile_program(request, lambda stage, part: None)
+
+
 def compiled_as(monkeypatch, relative):
     """Let native code give what the program gives, and a little more."""
     monkeypatch.setattr(OffBy, "relative", relative)
@@ -100,22 +116,13 @@ def compiled_as(monkeypatch, relative):
 )
 def test_rounding_of_the_type_that_a_program_computes_in_is_allowed(network, relative, is_close, tmp_path, monkeypatch):
     """The type of the vectors that it takes may be another one."""
-    file = tmp_path / "model.pt2"
-    file.write_bytes(exported_bytes(network))
-    request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float64))
     compiled_as(monkeypatch, relative)
-    if is_close:
-        assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
-        return
-    with pytest.raises(NotCompiledError, match=r"its energies for .* differ by .* from those of the program itself"):
-        worker.compile_program(request, lambda stage, part: None)
+    check_compared(request_of(tmp_path, network, torch.float64), is_close)
 
 
 @needs_export
 def test_a_program_that_overflows_says_nothing_of_native_code(tmp_path, monkeypatch):
-    file = tmp_path / "model.pt2"
-    file.write_bytes(exported_bytes(Overflows, torch.float32))
-    request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float32))
+    request = request_of(tmp_path, Overflows, torch.float32)
     compiled_as(monkeypatch, 0.0)
     with pytest.raises(NotCompiledError, match=r"its energies for .* differ by nan from those of the program itself"):
         worker.compile_program(request, lambda stage, part: None)
@@ -125,12 +132,5 @@ def test_a_program_that_overflows_says_nothing_of_native_code(tmp_path, monkeypa
 @pytest.mark.parametrize(("relative", "is_close"), [(1e-3, True), (0.1, False)])
 def test_a_program_that_rounds_much_by_itself_may_be_off_as_much(relative, is_close, tmp_path, monkeypatch):
     """In single precision the energy of an edge is wrong by 1 %."""
-    file = tmp_path / "model.pt2"
-    file.write_bytes(exported_bytes(NearlyParallel, torch.float32))
-    request = CompileRequest.of(str(file), file.name, str(tmp_path), torch.device("cpu"), signature_of(torch.float32))
     compiled_as(monkeypatch, relative)
-    if is_close:
-        assert worker.compile_program(request, lambda stage, part: None).library == worker.LIBRARY
-        return
-    with pytest.raises(NotCompiledError, match=r"its energies for .* differ by .* from those of the program itself"):
-        worker.compile_program(request, lambda stage, part: None)
+    check_compared(request_of(tmp_path, NearlyParallel, torch.float32), is_close)

@@ -98,8 +98,9 @@ class Model:
         way = [exchanges, round(1e6 * kind.influence_distance), self._program.n_exchanges]
         check_same_way(self._communicator, way, self.description.model_file)
         # Native code may exchange more often than the program does that it is made of.
-        if not self._communicator.all_are(self._opened.is_compiled) and isinstance(self._program, CompiledProgram):
-            self._program = self._program.uncompiled if exchanges else self._program
+        are_all_compiled = self._communicator.all_are(self._opened.is_compiled)
+        if exchanges and not are_all_compiled and isinstance(self._program, CompiledProgram):
+            self._program = self._program.uncompiled
         return JointCompute(self._communicator) if exchanges else None
 
     @without_host_modes

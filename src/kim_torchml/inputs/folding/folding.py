@@ -189,11 +189,7 @@ class Folding:
     def rows_again(self, particles: ParticleList, cutoff: float) -> Rows | None:
         """Return the rows if they hold for these particles, with the lattice as it is now; else None."""
         known = self._proven
-        if (
-            known is None
-            or not np.array_equal(known.species_codes, particles.species_codes)
-            or not np.array_equal(known.contributing, particles.contributing)
-        ):
+        if known is None or not particles.is_list_of(known.species_codes, known.contributing):
             return None
         if not len(known.owners):
             return known.rows

@@ -50,6 +50,10 @@ class ParticleList:
         """How far an image may be from where its owner and the lattice place it, along each axis, Å."""
         return _TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(self.coordinates).max(initial=0.0))
 
+    def is_list_of(self, species_codes: np.ndarray, contributing: np.ndarray) -> bool:
+        """Return whether this is a list of these species, shape [n], and contributing particles, shape [n]."""
+        return np.array_equal(self.species_codes, species_codes) and np.array_equal(self.contributing, contributing)
+
     def surely_within(self, cutoff: float) -> float:
         """Return a distance, Å, below which a pair is within a cutoff: rounding may put others on either side."""
         return cutoff - 2.0 * self.tolerance

@@ -34,12 +34,6 @@ class _Proven:
     squares: np.ndarray
     is_told_by_order: bool
 
-    def is_of(self, particles: ParticleList) -> bool:
-        """Return whether a list is the same but for its coordinates."""
-        return np.array_equal(self.species_codes, particles.species_codes) and np.array_equal(
-            self.contributing, particles.contributing
-        )
-
     # What is infinite is not where it is expected.
     @np.errstate(invalid="ignore", over="ignore")
     def lattice_now(self, particles: ParticleList, ranks: Ranks) -> np.ndarray | None:
@@ -96,7 +90,7 @@ class JointFolding:
             FoldingRefusedError: If there are no proven rows.
         """
         known = self._proven
-        is_known = known is not None and known.is_of(particles)
+        is_known = known is not None and particles.is_list_of(known.species_codes, known.contributing)
         if ranks.all_are(is_known) and known is not None and self._holds(known, particles, cutoff, ranks):
             return known.rows
         return self._planned(particles, cutoff, reached, ranks)

@@ -32,6 +32,16 @@ class Ranks(Protocol):
         """
 
 
+def ranks_of(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the rank of each contributing particle that is numbered through all ranks, shape [m].
+
+    Args:
+        numbers: The particles, shape [m].
+        counts: Number of contributing particles of each rank, shape [ranks].
+    """
+    return np.searchsorted(np.cumsum(counts), numbers, side="right")
+
+
 def exchanged_counts(counts: np.ndarray, ranks: Ranks) -> np.ndarray:
     """Return the number that each rank has for this one, given those that this one has for each, shape [ranks]."""
     ones = np.ones(len(counts), dtype=np.int64)

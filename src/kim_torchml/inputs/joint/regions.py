@@ -17,9 +17,9 @@ from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.inference import STRAIN_REACHES, STRAINED_IMAGES, strained_lattice
 from kim_torchml.inputs.folding.lattice import NO_LATTICE, Lattice
 from kim_torchml.inputs.folding.list_order import Mapping, is_evidence, numbers_of
-from kim_torchml.inputs.joint.ranks import Ranks, exchanged_counts
+from kim_torchml.inputs.joint.ranks import Ranks, exchanged_counts, ranks_of
 from kim_torchml.inputs.joint.rows import Owners
-from kim_torchml.inputs.joint.telling import MovedImages, Places, is_only_lattice
+from kim_torchml.inputs.joint.telling import Places, is_only_lattice
 
 # By how much boxes are larger than what is in them, Å: by then the lattice may have been strained.
 _MARGIN = 0.5
@@ -134,17 +134,22 @@ class _Region:
             return None
         owners, translations = self._numbers[found], places - self._places[found]
         shifts = lattice.nearest(translations)[0].astype(np.int64)
+        is_moved = np.asarray(shifts.any(axis=1))
         vectors = self._refined(lattice, translations, shifts)
+        owned = Owners(self._images, owners, shifts, vectors)
+        moved = owned.of(is_moved)
+        # An image without a translation is at its owner; but no rank lists its own particles twice.
+        are_others = (ranks_of(owners[~is_moved], self._counts) != self._ranks.rank).all()
         # P3, for which all ranks are asked, whatever is found here.
-        is_ordered = self._is_told_by_order(owners, shifts)
+        is_ordered = self._is_told_by_order(moved)
         # What is left of P2.
         off = np.abs(translations - shifts @ vectors).max(initial=0.0)
         is_strain = np.abs(vectors - before).max(initial=0.0) < MOST_STRAIN
-        if not self._ranks.all_are(bool(off < self._all.tolerance and is_strain and is_ordered)):
+        if not self._ranks.all_are(bool(off < self._all.tolerance and is_strain and is_ordered and are_others)):
             return None
-        if not self._is_only_one(finder, owners, shifts, cutoff):
-            return None
-        return Owners(self._images, owners, shifts, vectors)
+        known = Places(finder, self._codes)
+        is_only_one = is_only_lattice(self._particles, self._counts, moved, known, cutoff, self._ranks)
+        return owned if self._ranks.all_are(is_only_one) else None
 
     def _refined(self, lattice: Lattice, translations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         """Return the vectors of the lattice as all images of all ranks have it, shape [d, 3]; all must call this."""
@@ -153,27 +158,18 @@ class _Region:
         squares, products = np.split(of_all, [lattice.rank], axis=1)
         return solved(squares, products, lattice.vectors)
 
-    def _is_only_one(self, finder: ImageFinder, owners: np.ndarray, shifts: np.ndarray, cutoff: float) -> bool:
-        """Return whether no other lattice explains the images of all ranks; all of them must call this."""
-        is_moved = shifts.any(axis=1)
-        moved = MovedImages(self._images[is_moved], owners[is_moved], shifts[is_moved])
-        places = Places(finder, self._codes)
-        return self._ranks.all_are(is_only_lattice(self._particles, self._counts, moved, places, cutoff, self._ranks))
-
-    def _is_told_by_order(self, owners: np.ndarray, shifts: np.ndarray) -> bool:
+    def _is_told_by_order(self, moved: Owners) -> bool:
         """Return whether this list has its images in blocks, and those of all ranks are no chance; all must call this.
 
-        An image without a translation is at its owner, which needs no order; but no rank lists its own particles twice.
+        Args:
+            moved: Images that are not where their owners are; those that are need no order.
         """
-        their_ranks = np.searchsorted(np.cumsum(self._counts), owners, side="right")
-        is_moved = shifts.any(axis=1)
-        blocks = numbers_of(np.column_stack([shifts, their_ranks])[is_moved])
-        mapping = Mapping(self._images[is_moved], owners[is_moved], shifts[is_moved], blocks)
+        blocks = numbers_of(np.column_stack([moved.shifts, ranks_of(moved.owners, self._counts)]))
+        mapping = Mapping(moved.images, moved.owners, moved.shifts, blocks)
         told = np.array([[len(mapping.images), mapping.evidence]])
         n_moved, evidence = np.sum(self._ranks.gathered(told), axis=(0, 1))
         is_evident = n_moved == 0 or self._counts.sum() == 1 or is_evidence(float(evidence))
-        are_others = (their_ranks[~is_moved] != self._ranks.rank).all()
-        return bool(is_evident and mapping.is_in_blocks and are_others)
+        return bool(is_evident and mapping.is_in_blocks)
 
 
 def solved(squares: np.ndarray, products: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kim_torchml.inputs.folding import ParticleList
-from kim_torchml.inputs.joint.ranks import Ranks, exchanged_counts
+from kim_torchml.inputs.joint.ranks import Ranks, exchanged_counts, ranks_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def rows_of(particles: ParticleList, owned: Owners, counts: np.ndarray, ranks: R
     row_of_particle[images[is_own]] = owners[is_own] - first
     row_of_particle[images[~is_own]] = n_own + number.reshape(-1)
     particle_of_row = np.concatenate([particles.own, images[~is_own][one_of_each]])
-    their_ranks = np.searchsorted(np.cumsum(counts), others, side="right")
+    their_ranks = ranks_of(others, counts)
     n_taken = np.bincount(their_ranks, minlength=len(counts))
     n_given = exchanged_counts(n_taken, ranks)
     given = ranks.exchanged(others - starts[their_ranks], n_taken, n_given)

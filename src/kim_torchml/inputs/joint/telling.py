@@ -15,26 +15,12 @@ from kim_torchml.inputs.folding import ParticleList
 from kim_torchml.inputs.folding.alternatives import NEIGHBOURS, generators
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.joint.ranks import Ranks
+from kim_torchml.inputs.joint.rows import Owners
 
 # Of so many images of a translation that a rank has, those with the most neighbours are asked about; so many, one after
 # the other, by one rank after the other, until one has one owner alone: part of the system may be a perfect crystal.
 _SAMPLE, _TURNS = 8, 4
 _SEED = 0
-
-
-@dataclass(frozen=True)
-class MovedImages:
-    """A rank's images that are not where their owners are.
-
-    Attributes:
-        images: the images, shape [m].
-        owners: owner of each, numbered through all ranks, shape [m].
-        shifts: translation of each in terms of the lattice, shape [m, d], int64.
-    """
-
-    images: np.ndarray
-    owners: np.ndarray
-    shifts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -58,14 +44,14 @@ class Places:
 
 
 def is_only_lattice(
-    particles: ParticleList, counts: np.ndarray, moved: MovedImages, places: Places, cutoff: float, ranks: Ranks
+    particles: ParticleList, counts: np.ndarray, moved: Owners, places: Places, cutoff: float, ranks: Ranks
 ) -> bool:
     """Return, on all ranks, whether no image of any can have another owner; all ranks must call this.
 
     Args:
         particles: This rank's particles.
         counts: Number of contributing particles of each rank, shape [ranks].
-        moved: Its images and their owners.
+        moved: Its images that are not where their owners are.
         places: What is around its own particles.
         cutoff: Cutoff of the edges, Å.
         ranks: The ranks.
@@ -110,13 +96,13 @@ def _are(shifts: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def _questions(
-    particles: ParticleList, moved: MovedImages, shift: np.ndarray, which: int, cutoff: float
+    particles: ParticleList, moved: Owners, shift: np.ndarray, which: int, cutoff: float
 ) -> list[np.ndarray]:
     """Return what is around images that have a translation or its inverse, those with most neighbours first.
 
     Args:
         particles: The rank's particles.
-        moved: Its images and their owners.
+        moved: Its images that are not where their owners are.
         shift: The translation in terms of the lattice, shape [d].
         which: Its number.
         cutoff: Cutoff of the edges, Å.

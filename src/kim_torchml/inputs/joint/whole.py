@@ -13,7 +13,7 @@ from kim_torchml.inputs.folding import Folding, FoldingRefusedError, ParticleLis
 from kim_torchml.inputs.folding.errors import place_of, too_far_error
 from kim_torchml.inputs.folding.image_finder import ImageFinder
 from kim_torchml.inputs.folding.lattice import NO_LATTICE
-from kim_torchml.inputs.joint.ranks import Ranks
+from kim_torchml.inputs.joint.ranks import Ranks, ranks_of
 from kim_torchml.inputs.joint.rows import Owners
 
 
@@ -152,7 +152,7 @@ def _at_owners(
     places = ImageFinder(contributing, NO_LATTICE)
     owners = places.find(particles.coordinates[images], particles.species_codes[images])
     is_there = owners >= 0
-    of_rank = np.searchsorted(np.cumsum(counts), owners[is_there], side="right")
+    of_rank = ranks_of(owners[is_there], counts)
     if (of_rank == rank).any():
         image = int(images[is_there][of_rank == rank][0])
         raise FoldingRefusedError(
